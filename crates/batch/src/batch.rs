@@ -1,0 +1,64 @@
+//! The batch: what one forward pass computes, and which of its predictions the loss is asked for.
+
+use std::ops::Range;
+
+use crate::SequenceInfo;
+
+/// Whose token a target is: the article's `prompt_loss_weight` applies to `Prompt`, weight 1 to `Completion`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A token that ends at or before the completion's first character.
+    Prompt,
+    /// A token of the completion, its end of turn included.
+    Completion,
+}
+
+/// One prediction that the loss is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Flat position in `[batch * seq]` whose hidden state predicts it.
+    pub position: u32,
+    /// The token to predict.
+    pub token: u32,
+    /// Whose token it is.
+    pub role: Role,
+    /// The batch's sequences that share this prediction; one, unless a prefix is shared.
+    pub sequences: Range<u32>,
+}
+
+/// Sequences laid out for one forward pass, in whatever layout: padded, packed or shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// `[batch, seq]`.
+    pub shape: [usize; 2],
+    /// `[batch * seq]`; padding is token 0.
+    pub token_ids: Vec<u32>,
+    /// `[batch * seq]`: depth in the prefix tree, RoPE's position.
+    pub position_ids: Vec<u32>,
+    /// `[batch * seq]`: token j of a row is seen by its queries `j..visible_until[j]`. A padding token sees itself.
+    pub visible_until: Vec<u32>,
+    /// `[batch * seq]`: the first of the batch's sequences that holds the token (padding: 0). With the depth it keys
+    /// dropout masks, so that they do not depend on the layout.
+    pub first_sequence: Vec<u32>,
+    /// The predictions that the loss may be asked for, ordered by position.
+    pub targets: Vec<Target>,
+    /// The sequences laid out here.
+    pub sequences: Vec<SequenceInfo>,
+}
+
+impl Batch {
+    /// Number of tokens of its sequences, each counted once a sequence that holds it.
+    pub fn tokens(&self) -> usize {
+        self.sequences.iter().map(|s| s.tokens as usize).sum()
+    }
+
+    /// Number of positions that a forward pass computes, padding included.
+    pub fn positions(&self) -> usize {
+        self.shape[0] * self.shape[1]
+    }
+
+    /// Whether the query at row position `query` sees the key at row position `key`, both in row `row`.
+    pub fn sees(&self, row: usize, query: usize, key: usize) -> bool {
+        key <= query && query < self.visible_until[row * self.shape[1] + key] as usize
+    }
+}

@@ -1,0 +1,2 @@
+//! The plw binary.
+fn main() {}

@@ -1,0 +1,9 @@
+//! Rows of multiple-choice questions become token sequences. Knows files, text and tokenizers; knows no tensor, no weight, no model.
+//!
+//! The data's way: parquet row -> [`Example`] -> prompt and completion text -> chat template -> token ids ->
+//! [`plw_batch::Sequence`].
+#![doc = include_str!("../README.md")]
+
+mod example;
+
+pub use example::Example;

@@ -1,0 +1,1 @@
+//! Multiple-choice scoring of a causal language model.

@@ -1,0 +1,1 @@
+//! Differentiable Burn operations of a Llama: attention, linear cross-entropy, RMSNorm, RoPE, SwiGLU, AdamW.

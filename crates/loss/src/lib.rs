@@ -1,0 +1,1 @@
+//! Token weights, normalisation and weighted cross-entropy for Burn.

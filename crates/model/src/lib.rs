@@ -1,0 +1,1 @@
+//! Llama-family models on Burn, LoRA, and Hugging Face and PEFT checkpoints in and out.

@@ -1,0 +1,1 @@
+//! Records of runs become statistics, tables, figures and one HTML page.

@@ -1,0 +1,1 @@
+//! One training run: steps, schedule, optimizer, metrics, checkpoints, resume.

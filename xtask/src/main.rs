@@ -1,0 +1,2 @@
+//! Drives the plw binary.
+fn main() {}
