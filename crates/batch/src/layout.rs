@@ -23,12 +23,19 @@ pub fn pad(sequences: &[Sequence]) -> Batch {
 pub fn pack(sequences: &[Sequence], max_length: usize) -> Vec<Batch> {
     let units: Vec<packing::Unit> = (0u32..)
         .zip(sequences)
-        .map(|(index, s)| packing::Unit { members: vec![index], length: s.len() })
+        .map(|(index, s)| packing::Unit {
+            members: vec![index],
+            length: s.len(),
+        })
         .collect();
     packing::shortest_pack_first(&units, max_length)
         .iter()
         .map(|pack| {
-            let row = pack.members.iter().map(|&i| &sequences[i as usize]).collect();
+            let row: Vec<&Sequence> = pack
+                .members
+                .iter()
+                .map(|&i| &sequences[i as usize])
+                .collect();
             lay_out_packs(&[row], CrossDocumentAttention::Masked)
         })
         .collect()
@@ -47,7 +54,9 @@ pub fn lay_out_packs<S: AsRef<[R]>, R: std::borrow::Borrow<Sequence>>(
         token_ids: vec![0; positions],
         position_ids: vec![0; positions],
         // A padding token sees itself, so that no softmax is empty.
-        visible_until: (0..positions).map(|flat| (flat % seq.max(1)) as u32 + 1).collect(),
+        visible_until: (0..positions)
+            .map(|flat| (flat % seq.max(1)) as u32 + 1)
+            .collect(),
         first_sequence: vec![0; positions],
         targets: Vec::new(),
         sequences: Vec::new(),
@@ -88,7 +97,11 @@ fn place(
     let mut counts = [0u32; 2];
     let follows = crosses && start > 0 && !sequence.is_empty();
     for depth in (!follows as usize)..sequence.len() {
-        let role = if depth == 0 { Role::Prompt } else { sequence.role(depth) };
+        let role = if depth == 0 {
+            Role::Prompt
+        } else {
+            sequence.role(depth)
+        };
         counts[role as usize] += 1;
         batch.targets.push(Target {
             position: (flat + depth - 1) as u32,
@@ -114,8 +127,18 @@ mod tests {
     use super::*;
 
     fn sequence(example: u32, token_ids: &[u32], completion_start: u32) -> Sequence {
-        let answer = Answer { position: completion_start - 1, option_tokens: vec![7, 8], correct: 1 };
-        Sequence { example, group: 0, token_ids: token_ids.to_vec(), completion_start, answer: Some(answer) }
+        let answer = Answer {
+            position: completion_start - 1,
+            option_tokens: vec![7, 8],
+            correct: 1,
+        };
+        Sequence {
+            example,
+            group: 0,
+            token_ids: token_ids.to_vec(),
+            completion_start,
+            answer: Some(answer),
+        }
     }
 
     #[test]
@@ -125,12 +148,23 @@ mod tests {
         assert_eq!(batch.token_ids, [1, 2, 3, 4, 5, 0]);
         assert_eq!(batch.visible_until, [3, 3, 3, 2, 2, 3]);
         assert_eq!(batch.position_ids, [0, 1, 2, 0, 1, 0]);
-        let roles: Vec<_> = batch.targets.iter().map(|t| (t.position, t.token, t.role)).collect();
+        let roles: Vec<_> = batch
+            .targets
+            .iter()
+            .map(|t| (t.position, t.token, t.role))
+            .collect();
         assert_eq!(
             roles,
-            [(0, 2, Role::Prompt), (1, 3, Role::Completion), (3, 5, Role::Completion)]
+            [
+                (0, 2, Role::Prompt),
+                (1, 3, Role::Completion),
+                (3, 5, Role::Completion)
+            ]
         );
-        assert_eq!(batch.sequences[1].answer.as_ref().map(|a| a.position), Some(3));
+        assert_eq!(
+            batch.sequences[1].answer.as_ref().map(|a| a.position),
+            Some(3)
+        );
         assert_eq!((batch.tokens(), batch.positions()), (5, 6));
     }
 
@@ -152,7 +186,10 @@ mod tests {
         assert_eq!(batch.visible_until, [5, 5, 5, 5, 5, 2, 2, 3, 4, 5]);
         assert_eq!(batch.position_ids, [0, 1, 2, 3, 4, 0, 1, 0, 0, 0]);
         let later_first = &batch.targets[1];
-        assert_eq!((later_first.position, later_first.token, later_first.role), (1, 3, Role::Prompt));
+        assert_eq!(
+            (later_first.position, later_first.token, later_first.role),
+            (1, 3, Role::Prompt)
+        );
         assert_eq!(batch.sequences[1].prompt_targets, 1);
     }
 }

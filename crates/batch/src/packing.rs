@@ -51,7 +51,10 @@ pub fn shortest_pack_first(units: &[Unit], max_length: usize) -> Vec<Pack> {
     packed
         .iter()
         .map(|pack| Pack {
-            members: pack.iter().flat_map(|&u| units[u].members.iter().copied()).collect(),
+            members: pack
+                .iter()
+                .flat_map(|&u| units[u].members.iter().copied())
+                .collect(),
             length: pack.iter().map(|&u| units[u].length).sum(),
         })
         .collect()
@@ -91,7 +94,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn units(lengths: &[usize]) -> Vec<Unit> {
-        (0u32..).zip(lengths).map(|(i, &length)| Unit { members: vec![i], length }).collect()
+        (0u32..)
+            .zip(lengths)
+            .map(|(i, &length)| Unit {
+                members: vec![i],
+                length,
+            })
+            .collect()
     }
 
     #[test]
