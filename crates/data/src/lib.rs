@@ -5,5 +5,7 @@
 #![doc = include_str!("../README.md")]
 
 mod example;
+mod write;
 
 pub use example::Example;
+pub use write::{WriteError, write_examples, write_text};
