@@ -1,0 +1,142 @@
+//! Which checkpoints a run has: `step-N` directories, and `latest`, a file that names a complete one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{RecordError, atomic, write_atomic};
+
+/// The file that names the checkpoint to resume from.
+const LATEST: &str = "latest";
+
+/// The directory name of a step's checkpoint: `step-N`.
+pub fn checkpoint_name(step: u64) -> String {
+    format!("step-{step}")
+}
+
+/// Lets `latest` name a complete checkpoint of `checkpoints_dir`, atomically.
+pub fn update_latest(checkpoints_dir: impl AsRef<Path>, name: &str) -> Result<(), RecordError> {
+    write_atomic(checkpoints_dir.as_ref().join(LATEST), format!("{name}\n"))
+}
+
+/// The checkpoint to resume from: the one that `latest` names, or, where a kill came before `latest` was written, the
+/// complete one of the highest step. `None` if there is none.
+pub fn latest_checkpoint(
+    checkpoints_dir: impl AsRef<Path>,
+) -> Result<Option<PathBuf>, RecordError> {
+    let checkpoints_dir = checkpoints_dir.as_ref();
+    let pointer = checkpoints_dir.join(LATEST);
+    match fs::read_to_string(&pointer) {
+        Ok(name) => {
+            let named = checkpoints_dir.join(name.trim());
+            if !name.trim().is_empty() && named.is_dir() {
+                return Ok(Some(named));
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => return Err(RecordError::io("read", &pointer)(source)),
+    }
+    Ok(checkpoints(checkpoints_dir)?.pop().map(|(_, path)| path))
+}
+
+/// The complete checkpoints `step-N`, by step; empty if there is no such directory.
+pub fn checkpoints(checkpoints_dir: impl AsRef<Path>) -> Result<Vec<(u64, PathBuf)>, RecordError> {
+    let checkpoints_dir = checkpoints_dir.as_ref();
+    let entries = match fs::read_dir(checkpoints_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(RecordError::io("list", checkpoints_dir)(source)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry
+            .map_err(RecordError::io("list", checkpoints_dir))?
+            .path();
+        let step = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.strip_prefix("step-"))
+            .and_then(|step| step.parse().ok());
+        if let Some(step) = step
+            && path.is_dir()
+            && !atomic::is_partial(&path)
+        {
+            found.push((step, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes the oldest checkpoints until `limit` are left. Never removes the one that `latest` names, nor those in
+/// `protected` (the best one, say), which count towards the limit.
+pub fn remove_old_checkpoints(
+    checkpoints_dir: impl AsRef<Path>,
+    limit: usize,
+    protected: &[u64],
+) -> Result<(), RecordError> {
+    let checkpoints_dir = checkpoints_dir.as_ref();
+    let latest = latest_checkpoint(checkpoints_dir)?;
+    let all = checkpoints(checkpoints_dir)?;
+    let surplus = all.len().saturating_sub(limit);
+    let removable = all
+        .iter()
+        .filter(|(step, path)| !protected.contains(step) && Some(path) != latest.as_ref());
+    for (_, path) in removable.take(surplus) {
+        // Under a partial name first: a kill in the middle of the removal must not leave a checkpoint that looks whole.
+        let doomed = path.with_file_name(format!(
+            ".{}.removed.partial",
+            path.file_name().unwrap_or_default().to_string_lossy()
+        ));
+        fs::rename(path, &doomed).map_err(RecordError::io("rename", path))?;
+        fs::remove_dir_all(&doomed).map_err(RecordError::io("remove", &doomed))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_complete_checkpoints_count() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path();
+        assert_eq!(latest_checkpoint(path.join("none"))?, None);
+        for name in ["step-2", "step-10", ".step-20.9-0.partial", "other"] {
+            fs::create_dir(path.join(name))?;
+        }
+        fs::write(path.join("step-30"), "a file")?;
+        let steps: Vec<u64> = checkpoints(path)?
+            .into_iter()
+            .map(|(step, _)| step)
+            .collect();
+        assert_eq!(steps, [2, 10]);
+        assert_eq!(latest_checkpoint(path)?, Some(path.join("step-10")));
+        update_latest(path, "step-2")?;
+        assert_eq!(latest_checkpoint(path)?, Some(path.join("step-2")));
+        update_latest(path, "step-99")?;
+        assert_eq!(latest_checkpoint(path)?, Some(path.join("step-10")));
+        Ok(())
+    }
+
+    #[test]
+    fn the_latest_and_the_best_are_kept() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path();
+        for step in 1..=5 {
+            fs::create_dir(path.join(checkpoint_name(step)))?;
+        }
+        update_latest(path, &checkpoint_name(5))?;
+        let steps = || -> Result<Vec<u64>, RecordError> {
+            Ok(checkpoints(path)?
+                .into_iter()
+                .map(|(step, _)| step)
+                .collect())
+        };
+        remove_old_checkpoints(path, 3, &[1])?;
+        assert_eq!(steps()?, [1, 4, 5]);
+        remove_old_checkpoints(path, 1, &[1])?;
+        assert_eq!(steps()?, [1, 5]);
+        Ok(())
+    }
+}

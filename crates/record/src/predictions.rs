@@ -1,0 +1,256 @@
+//! What a model chose, question by question: `predictions.parquet`.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int64Array, ListArray, RecordBatch,
+    StringArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float32Type, Int64Type};
+use arrow::error::ArrowError;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+
+use crate::{RecordError, write_atomic_with};
+
+/// Which question it is. `file` and `row` name a question; `example_id` names RACE's article.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ExampleKey {
+    /// The data file it was read from, as the reader names it.
+    pub file: String,
+    /// Its row there, from 0.
+    pub row: u64,
+    /// The row's own id; in RACE the article's, shared by the article's questions.
+    pub example_id: String,
+    /// `middle`, `high`, or whatever levels the data has.
+    pub level: String,
+    /// The right option's letter.
+    pub answer: String,
+}
+
+/// What a model made of one question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PredictionRow {
+    /// The question.
+    #[serde(flatten)]
+    pub key: ExampleKey,
+    /// The letter of the option with the highest logit.
+    pub choice: String,
+    /// The logit of each option's letter at the answer position, options in order.
+    pub logits: Vec<f32>,
+    /// Whether the whole vocabulary's highest logit there is the answer's letter: the article's accuracy.
+    pub argmax_is_answer: bool,
+    /// Mean loss of the prompt's tokens in nats, where it was computed.
+    pub prompt_loss: Option<f32>,
+    /// Mean loss of the completion's tokens in nats.
+    pub completion_loss: Option<f32>,
+    /// Loss of the answer's token in nats.
+    pub answer_loss: Option<f32>,
+}
+
+impl PredictionRow {
+    /// Whether the chosen option is the right one.
+    pub fn is_correct(&self) -> bool {
+        self.choice == self.key.answer
+    }
+}
+
+/// Writes predictions, rows in the order given, atomically. Columns: file, row, example_id, level, answer, choice,
+/// logits (a list of float32), argmax_is_answer, prompt_loss, completion_loss, answer_loss.
+pub fn write_predictions(
+    path: impl AsRef<Path>,
+    predictions: &[PredictionRow],
+) -> Result<(), RecordError> {
+    let path = path.as_ref();
+    let failed = |source: ParquetError| RecordError::Parquet {
+        path: path.to_path_buf(),
+        source: Box::new(source),
+    };
+    let batch = to_batch(predictions).map_err(|source| failed(source.into()))?;
+    write_atomic_with(path, |file| {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
+        writer.write(&batch).map_err(failed)?;
+        writer.close().map_err(failed)?;
+        Ok(())
+    })
+}
+
+fn to_batch(predictions: &[PredictionRow]) -> Result<RecordBatch, ArrowError> {
+    let text = |of: fn(&PredictionRow) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(predictions.iter().map(of)))
+    };
+    let loss = |of: fn(&PredictionRow) -> Option<f32>| -> ArrayRef {
+        Arc::new(predictions.iter().map(of).collect::<Float32Array>())
+    };
+    let rows = Int64Array::from_iter_values(predictions.iter().map(|p| p.key.row as i64));
+    let logits = ListArray::from_iter_primitive::<Float32Type, _, _>(
+        predictions
+            .iter()
+            .map(|p| Some(p.logits.iter().map(|&logit| Some(logit)))),
+    );
+    let argmax = BooleanArray::from_iter(predictions.iter().map(|p| Some(p.argmax_is_answer)));
+    RecordBatch::try_from_iter([
+        ("file", text(|p| &p.key.file)),
+        ("row", Arc::new(rows) as ArrayRef),
+        ("example_id", text(|p| &p.key.example_id)),
+        ("level", text(|p| &p.key.level)),
+        ("answer", text(|p| &p.key.answer)),
+        ("choice", text(|p| &p.choice)),
+        ("logits", Arc::new(logits) as ArrayRef),
+        ("argmax_is_answer", Arc::new(argmax) as ArrayRef),
+        ("prompt_loss", loss(|p| p.prompt_loss)),
+        ("completion_loss", loss(|p| p.completion_loss)),
+        ("answer_loss", loss(|p| p.answer_loss)),
+    ])
+}
+
+/// Reads what [`write_predictions`] wrote, or a file with the same columns by another program.
+pub fn read_predictions(path: impl AsRef<Path>) -> Result<Vec<PredictionRow>, RecordError> {
+    let path = path.as_ref();
+    let failed = |source: ParquetError| RecordError::Parquet {
+        path: path.to_path_buf(),
+        source: Box::new(source),
+    };
+    let file = File::open(path).map_err(RecordError::io("read", path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.build())
+        .map_err(failed)?;
+    let mut predictions = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|source| failed(source.into()))?;
+        read_batch(path, &batch, &mut predictions)?;
+    }
+    Ok(predictions)
+}
+
+fn read_batch(
+    path: &Path,
+    batch: &RecordBatch,
+    predictions: &mut Vec<PredictionRow>,
+) -> Result<(), RecordError> {
+    let column = |name: &'static str, data_type: DataType, may_be_null: bool| {
+        let wrong = |problem: String| RecordError::Column {
+            path: path.to_path_buf(),
+            column: name,
+            problem,
+        };
+        let found = batch
+            .column_by_name(name)
+            .ok_or_else(|| wrong("is missing".to_string()))?;
+        let array = cast(found, &data_type).map_err(|error| wrong(error.to_string()))?;
+        match (0..array.len()).find(|&row| array.is_null(row)) {
+            Some(row) if !may_be_null => Err(wrong(format!(
+                "is empty in row {}",
+                predictions.len() + row
+            ))),
+            _ => Ok(array),
+        }
+    };
+    let list = DataType::List(Arc::new(Field::new_list_field(DataType::Float32, true)));
+    let files = column("file", DataType::Utf8, false)?;
+    let rows = column("row", DataType::Int64, false)?;
+    let example_ids = column("example_id", DataType::Utf8, false)?;
+    let levels = column("level", DataType::Utf8, false)?;
+    let answers = column("answer", DataType::Utf8, false)?;
+    let choices = column("choice", DataType::Utf8, false)?;
+    let logits = column("logits", list, false)?;
+    let argmax = column("argmax_is_answer", DataType::Boolean, false)?;
+    let prompt_losses = column("prompt_loss", DataType::Float32, true)?;
+    let completion_losses = column("completion_loss", DataType::Float32, true)?;
+    let answer_losses = column("answer_loss", DataType::Float32, true)?;
+
+    let text = |array: &ArrayRef, row| array.as_string::<i32>().value(row).to_string();
+    let loss = |array: &ArrayRef, row| {
+        array
+            .is_valid(row)
+            .then(|| array.as_primitive::<Float32Type>().value(row))
+    };
+    predictions.extend((0..batch.num_rows()).map(|row| {
+        let options = logits.as_list::<i32>().value(row);
+        PredictionRow {
+            key: ExampleKey {
+                file: text(&files, row),
+                row: rows.as_primitive::<Int64Type>().value(row) as u64,
+                example_id: text(&example_ids, row),
+                level: text(&levels, row),
+                answer: text(&answers, row),
+            },
+            choice: text(&choices, row),
+            logits: options.as_primitive::<Float32Type>().values().to_vec(),
+            argmax_is_answer: argmax.as_boolean().value(row),
+            prompt_loss: loss(&prompt_losses, row),
+            completion_loss: loss(&completion_losses, row),
+            answer_loss: loss(&answer_losses, row),
+        }
+    }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(row: u64, logits: &[f32], prompt_loss: Option<f32>) -> PredictionRow {
+        PredictionRow {
+            key: ExampleKey {
+                file: "middle/validation-00000-of-00001.parquet".to_string(),
+                row,
+                example_id: "middle1.txt".to_string(),
+                level: "middle".to_string(),
+                answer: "B".to_string(),
+            },
+            choice: "A".to_string(),
+            logits: logits.to_vec(),
+            argmax_is_answer: row % 2 == 0,
+            prompt_loss,
+            completion_loss: Some(0.5),
+            answer_loss: Some(1.5),
+        }
+    }
+
+    #[test]
+    fn predictions_read_back_in_order() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("predictions/step-0.parquet");
+        let rows = [
+            prediction(7, &[0.1, -2.5, 3.0, f32::MIN], None),
+            prediction(3, &[1.0, 2.0], Some(2.25)),
+            prediction(5, &[], None),
+        ];
+        write_predictions(&path, &rows)?;
+        assert_eq!(read_predictions(&path)?, rows);
+        write_predictions(&path, &[])?;
+        assert_eq!(read_predictions(&path)?, []);
+        Ok(())
+    }
+
+    #[test]
+    fn another_table_is_refused_by_column() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("other.parquet");
+        let names: ArrayRef = Arc::new(StringArray::from(vec!["a.parquet"]));
+        let batch = RecordBatch::try_from_iter([("file", names.clone()), ("row", names)])?;
+        let mut writer = ArrowWriter::try_new(File::create(&path)?, batch.schema(), None)?;
+        writer.write(&batch)?;
+        writer.close()?;
+        let message = read_predictions(&path)
+            .map_err(|e| e.to_string())
+            .unwrap_err();
+        assert!(
+            message.contains("other.parquet") && message.contains("column `row`"),
+            "{message}"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! The two logs of a run, one JSON object a line: `metrics.jsonl` and `evaluations.jsonl`.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{EvaluationSummary, RecordError, write_atomic};
+
+/// A logged optimizer step. Losses are in nats, means over the (sequence, target) pairs of the step's examples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricsRow {
+    /// The step, from 1.
+    pub step: u64,
+    /// The objective: the weighted, normalised loss.
+    pub loss: f64,
+    /// Mean loss of the prompt's tokens; null where their weight is 0 and they were not computed.
+    pub prompt_loss: Option<f64>,
+    /// Mean loss of the completion's tokens; null where none were computed.
+    pub completion_loss: Option<f64>,
+    /// Mean loss of the answers' tokens; null where the data has none.
+    pub answer_loss: Option<f64>,
+    /// Global norm of the gradient, before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Passes over the training data by the end of the step.
+    pub epoch: f64,
+    /// Tokens of the step's sequences, each sequence counting its own.
+    pub tokens: u64,
+    /// Positions that the forward pass computed, padding included; fewer than `tokens` where prefixes are shared.
+    pub tokens_computed: u64,
+    /// Questions (examples) of the step.
+    pub questions: u64,
+    /// Wall-clock seconds of the step.
+    pub seconds: f64,
+}
+
+/// An evaluation during a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationRow {
+    /// After which step; 0 is before the first.
+    pub step: u64,
+    /// On which data: `validation` or `test`.
+    pub split: String,
+    /// What came out.
+    #[serde(flatten)]
+    pub summary: EvaluationSummary,
+}
+
+/// Appends a row to `metrics.jsonl`.
+pub fn append_metrics(path: impl AsRef<Path>, row: &MetricsRow) -> Result<(), RecordError> {
+    append(path.as_ref(), row)
+}
+
+/// Appends a row to `evaluations.jsonl`.
+pub fn append_evaluation(path: impl AsRef<Path>, row: &EvaluationRow) -> Result<(), RecordError> {
+    append(path.as_ref(), row)
+}
+
+/// Reads `metrics.jsonl`, without a half-written last line. A missing file has no rows.
+pub fn read_metrics(path: impl AsRef<Path>) -> Result<Vec<MetricsRow>, RecordError> {
+    read(path.as_ref())
+}
+
+/// Reads `evaluations.jsonl`, without a half-written last line. A missing file has no rows.
+pub fn read_evaluations(path: impl AsRef<Path>) -> Result<Vec<EvaluationRow>, RecordError> {
+    read(path.as_ref())
+}
+
+/// For a resume at a checkpoint of `step`: cuts the rows of later steps and a half-written last line, atomically.
+pub fn truncate_metrics_after(path: impl AsRef<Path>, step: u64) -> Result<(), RecordError> {
+    truncate_after(path.as_ref(), step)
+}
+
+/// As [`truncate_metrics_after`], for `evaluations.jsonl`.
+pub fn truncate_evaluations_after(path: impl AsRef<Path>, step: u64) -> Result<(), RecordError> {
+    truncate_after(path.as_ref(), step)
+}
+
+/// Appends one line in one write. A half-written line that a kill left is cut first, so that it cannot spoil this one.
+fn append(path: &Path, row: &impl Serialize) -> Result<(), RecordError> {
+    let mut line = serde_json::to_vec(row).map_err(|source| RecordError::ToJson {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    line.push(b'\n');
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(RecordError::io("make the directory", parent))?;
+    }
+    let append_line = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)?;
+        if file.seek(SeekFrom::End(0))? > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.seek(SeekFrom::Start(0))?;
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes)?;
+                file.set_len(whole_lines(&bytes).len() as u64)?;
+            }
+        }
+        file.write_all(&line)
+    };
+    append_line().map_err(RecordError::io("append to", path))
+}
+
+/// A log's bytes up to its last newline.
+fn whole_lines(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|&byte| byte == b'\n');
+    &bytes[..end.map_or(0, |newline| newline + 1)]
+}
+
+/// A log's bytes; none if it does not exist.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, RecordError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(RecordError::io("read", path)),
+    }
+}
+
+/// The whole lines of a log and what they hold.
+fn parse_lines<'a, T: DeserializeOwned>(
+    path: &'a Path,
+    bytes: &'a [u8],
+) -> impl Iterator<Item = Result<(&'a [u8], T), RecordError>> {
+    whole_lines(bytes)
+        .split_inclusive(|&byte| byte == b'\n')
+        .enumerate()
+        .map(move |(index, line)| {
+            let row = serde_json::from_slice(line).map_err(|source| RecordError::Row {
+                path: path.to_path_buf(),
+                line: index + 1,
+                source,
+            })?;
+            Ok((line, row))
+        })
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
+    let bytes = read_bytes(path)?;
+    parse_lines(path, &bytes)
+        .map(|line| line.map(|(_, row)| row))
+        .collect()
+}
+
+fn truncate_after(path: &Path, step: u64) -> Result<(), RecordError> {
+    /// Only the step is read, so that lines which stay, stay as they are.
+    #[derive(Deserialize)]
+    struct Stepped {
+        step: u64,
+    }
+    let bytes = read_bytes(path)?;
+    let mut kept = Vec::with_capacity(bytes.len());
+    for line in parse_lines::<Stepped>(path, &bytes) {
+        let (line, row) = line?;
+        if row.step <= step {
+            kept.extend_from_slice(line);
+        }
+    }
+    if kept == bytes {
+        return Ok(());
+    }
+    write_atomic(path, kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(step: u64) -> MetricsRow {
+        MetricsRow {
+            step,
+            loss: 2.938796 / step as f64,
+            prompt_loss: None,
+            completion_loss: Some(0.1 + 0.2),
+            answer_loss: Some(1.0),
+            grad_norm: 6.248,
+            learning_rate: 2e-4,
+            epoch: 0.5,
+            tokens: 1200,
+            tokens_computed: 1000,
+            questions: 4,
+            seconds: 0.25,
+        }
+    }
+
+    #[test]
+    fn rows_read_back_bit_for_bit() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("run/metrics.jsonl");
+        assert_eq!(read_metrics(&path)?, []);
+        for step in 1..=3 {
+            append_metrics(&path, &row(step))?;
+        }
+        assert_eq!(read_metrics(&path)?, [row(1), row(2), row(3)]);
+        let first = fs::read_to_string(&path)?;
+        assert!(first.starts_with("{\"step\":1,\"loss\":2.938796,\"prompt_loss\":null,"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_half_written_line_is_ignored_and_cut() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("metrics.jsonl");
+        let line = |step| serde_json::to_string(&row(step));
+        let half = format!("{}\n{}\n{}", line(1)?, line(2)?, &line(3)?[..40]);
+        fs::write(&path, &half)?;
+        assert_eq!(read_metrics(&path)?, [row(1), row(2)]);
+        append_metrics(&path, &row(4))?;
+        assert_eq!(read_metrics(&path)?, [row(1), row(2), row(4)]);
+        fs::write(&path, &half)?;
+        truncate_metrics_after(&path, 1)?;
+        assert_eq!(fs::read_to_string(&path)?, format!("{}\n", line(1)?));
+        fs::write(&path, "{\"step\":")?;
+        truncate_metrics_after(&path, 9)?;
+        assert_eq!(fs::read_to_string(&path)?, "");
+        Ok(())
+    }
+
+    #[test]
+    fn truncation_keeps_lines_as_they_are() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("evaluations.jsonl");
+        let text = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":5}\n{\"step\":3}\n";
+        fs::write(&path, text)?;
+        truncate_evaluations_after(&path, 4)?;
+        let kept = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":3}\n";
+        assert_eq!(fs::read_to_string(&path)?, kept);
+        truncate_evaluations_after(directory.path().join("none.jsonl"), 4)?;
+        assert!(!directory.path().join("none.jsonl").exists());
+        fs::write(&path, "{\"step\":1}\nnot a row\n")?;
+        let message = truncate_evaluations_after(&path, 4)
+            .map_err(|e| e.to_string())
+            .unwrap_err();
+        assert!(message.contains("evaluations.jsonl:2"), "{message}");
+        Ok(())
+    }
+}

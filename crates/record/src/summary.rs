@@ -1,0 +1,290 @@
+//! `summary.json`: what an evaluation or a whole run came to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    EvaluationRow, Machine, PredictionRow, Proportion, RecordError, Z_95, write_json_atomic,
+};
+
+/// How many questions were answered right, in both senses, with Wilson's 95 % intervals.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Questions asked.
+    pub questions: u64,
+    /// Questions whose highest logit among the options is the answer's.
+    pub correct: u64,
+    /// Their share.
+    pub accuracy: f64,
+    /// Wilson's 95 % interval of it.
+    pub accuracy_interval: [f64; 2],
+    /// Questions where the whole vocabulary's highest logit is the answer's letter: the article's metric.
+    pub argmax_correct: u64,
+    /// Their share.
+    pub argmax_accuracy: f64,
+    /// Wilson's 95 % interval of it.
+    pub argmax_accuracy_interval: [f64; 2],
+}
+
+impl Accuracy {
+    /// From the counts of both senses, over the same questions.
+    pub fn new(choice: Proportion, argmax: Proportion) -> Self {
+        Self {
+            questions: choice.total,
+            correct: choice.correct,
+            accuracy: choice.value(),
+            accuracy_interval: choice.wilson_interval(Z_95),
+            argmax_correct: argmax.correct,
+            argmax_accuracy: argmax.value(),
+            argmax_accuracy_interval: argmax.wilson_interval(Z_95),
+        }
+    }
+
+    /// Of these predictions.
+    pub fn of<'a>(predictions: impl IntoIterator<Item = &'a PredictionRow> + Clone) -> Self {
+        Self::new(
+            Proportion::of(
+                predictions
+                    .clone()
+                    .into_iter()
+                    .map(PredictionRow::is_correct),
+            ),
+            Proportion::of(predictions.into_iter().map(|p| p.argmax_is_answer)),
+        )
+    }
+}
+
+/// The accuracy of each level's questions.
+pub fn accuracy_by_level(predictions: &[PredictionRow]) -> BTreeMap<String, Accuracy> {
+    let mut by_level = BTreeMap::<String, Vec<&PredictionRow>>::new();
+    for prediction in predictions {
+        let level = by_level.entry(prediction.key.level.clone()).or_default();
+        level.push(prediction);
+    }
+    by_level
+        .into_iter()
+        .map(|(level, of)| (level, Accuracy::of(of.iter().copied())))
+        .collect()
+}
+
+/// What an evaluation came to; `plw eval`'s `summary.json`. Losses are in nats, means over (sequence, target) pairs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EvaluationSummary {
+    /// Over all questions; its fields are keys at the top level.
+    #[serde(flatten)]
+    pub accuracy: Accuracy,
+    /// Level by level.
+    pub by_level: BTreeMap<String, Accuracy>,
+    /// Mean loss of the prompts' tokens; null where it was not asked for.
+    pub prompt_loss: Option<f64>,
+    /// Mean loss of the completions' tokens.
+    pub completion_loss: Option<f64>,
+    /// Mean loss of the answers' tokens.
+    pub answer_loss: Option<f64>,
+    /// Tokens of the sequences, each counting its own, a second.
+    pub tokens_per_second: f64,
+    /// Questions a second.
+    pub questions_per_second: f64,
+    /// Peak resident memory of the process in bytes, where the system tells.
+    pub peak_memory_bytes: Option<u64>,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Whether questions of an article shared its tokens.
+    pub share_prefixes: bool,
+}
+
+impl EvaluationSummary {
+    /// Accuracy, overall and by level, of these predictions; losses, speed and memory are left to the caller.
+    pub fn of(predictions: &[PredictionRow]) -> Self {
+        Self {
+            accuracy: Accuracy::of(predictions),
+            by_level: accuracy_by_level(predictions),
+            ..Self::default()
+        }
+    }
+
+    /// Writes it as indented JSON, atomically.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
+        write_json_atomic(path, self)
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
+        read_json(path.as_ref())
+    }
+}
+
+/// What a run came to; its `summary.json`, whose presence says that the run is complete.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TrainingSummary {
+    /// The run's name.
+    pub name: String,
+    /// [`crate::RunConfig::hash`] of its configuration.
+    pub config_hash: String,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Passes over the training data.
+    pub epochs: f64,
+    /// The evaluation before the first step.
+    pub initial: Option<EvaluationRow>,
+    /// The evaluation after the last step.
+    #[serde(rename = "final")]
+    pub last: Option<EvaluationRow>,
+    /// The evaluation that chose the best checkpoint, with `load_best_model_at_end`; null without.
+    pub best: Option<EvaluationRow>,
+    /// The evaluation of the chosen model on test data, if there is any.
+    pub test: Option<EvaluationRow>,
+    /// Objective of the last logged step.
+    pub train_loss: Option<f64>,
+    /// Tokens trained on, each sequence counting its own.
+    pub tokens: u64,
+    /// Positions that forward passes computed, padding included.
+    pub tokens_computed: u64,
+    /// Questions trained on.
+    pub questions: u64,
+    /// Wall-clock seconds of the training steps, evaluations and checkpoints left out.
+    pub seconds: f64,
+    /// `tokens` a second of `seconds`.
+    pub tokens_per_second: f64,
+    /// `questions` a second of `seconds`.
+    pub questions_per_second: f64,
+    /// Peak resident memory of the process in bytes, where the system tells.
+    pub peak_memory_bytes: Option<u64>,
+    /// Parameters of the model, adapters included.
+    pub parameters: u64,
+    /// Parameters that were trained.
+    pub trainable_parameters: u64,
+    /// Training examples.
+    pub examples: u64,
+    /// Examples dropped because they are longer than `max_length`.
+    pub dropped_examples: u64,
+    /// Bad rows skipped under `on_bad_row = "skip"`.
+    pub skipped_rows: u64,
+    /// Share of the packs' room that holds tokens; null without packing.
+    pub packing_density: Option<f64>,
+    /// Sequences a pack; null without packing.
+    pub packing_compression: Option<f64>,
+    /// What it ran on.
+    pub machine: Machine,
+}
+
+impl TrainingSummary {
+    /// The evaluation that tables use: on test data if there is any, else the best, else the last.
+    pub fn reported(&self) -> Option<&EvaluationRow> {
+        self.test
+            .as_ref()
+            .or(self.best.as_ref())
+            .or(self.last.as_ref())
+    }
+
+    /// Writes it as indented JSON, atomically; the last thing a run does.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
+        write_json_atomic(path, self)
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
+        read_json(path.as_ref())
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    let bytes = fs::read(path).map_err(RecordError::io("read", path))?;
+    serde_json::from_slice(&bytes).map_err(|source| RecordError::Json {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ExampleKey;
+
+    fn prediction(level: &str, choice: &str, argmax_is_answer: bool) -> PredictionRow {
+        PredictionRow {
+            key: ExampleKey {
+                file: "a.parquet".to_string(),
+                row: 0,
+                example_id: "1".to_string(),
+                level: level.to_string(),
+                answer: "A".to_string(),
+            },
+            choice: choice.to_string(),
+            logits: vec![1.0, 0.0],
+            argmax_is_answer,
+            prompt_loss: None,
+            completion_loss: None,
+            answer_loss: None,
+        }
+    }
+
+    #[test]
+    fn an_evaluation_has_plain_numbers_on_top() -> Result<(), Box<dyn std::error::Error>> {
+        let summary = EvaluationSummary {
+            tokens_per_second: 92.5,
+            peak_memory_bytes: Some(1 << 30),
+            completion_loss: Some(0.1 + 0.2),
+            ..EvaluationSummary::of(&[
+                prediction("middle", "A", true),
+                prediction("middle", "B", false),
+                prediction("high", "A", false),
+                prediction("high", "A", true),
+            ])
+        };
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("summary.json");
+        summary.write(&path)?;
+        assert_eq!(EvaluationSummary::read(&path)?, summary);
+        let json: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+        assert_eq!(json["accuracy"], 0.75);
+        assert_eq!(json["argmax_accuracy"], 0.5);
+        assert_eq!(json["questions"], 4);
+        assert_eq!(json["by_level"]["high"]["accuracy"], 1.0);
+        assert_eq!(json["by_level"]["middle"]["correct"], 1);
+        assert_eq!(json["tokens_per_second"], 92.5);
+        assert_eq!(json["peak_memory_bytes"], 1 << 30);
+        assert!(json["prompt_loss"].is_null() && json["accuracy_interval"][0].is_f64());
+        Ok(())
+    }
+
+    #[test]
+    fn a_run_reads_back_and_reports_the_right_evaluation() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let evaluation = |step, split: &str| EvaluationRow {
+            step,
+            split: split.to_string(),
+            summary: EvaluationSummary::of(&[prediction("high", "A", true)]),
+        };
+        let mut run = TrainingSummary {
+            name: "plw-0.1-seed-1".to_string(),
+            initial: Some(evaluation(0, "validation")),
+            last: Some(evaluation(200, "validation")),
+            packing_density: Some(0.97),
+            machine: Machine::this(),
+            ..TrainingSummary::default()
+        };
+        let step = |run: &TrainingSummary| run.reported().map(|e| (e.step, e.split.clone()));
+        assert_eq!(step(&run), Some((200, "validation".to_string())));
+        run.best = Some(evaluation(150, "validation"));
+        assert_eq!(step(&run), Some((150, "validation".to_string())));
+        run.test = Some(evaluation(150, "test"));
+        assert_eq!(step(&run), Some((150, "test".to_string())));
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("summary.json");
+        run.write(&path)?;
+        assert_eq!(TrainingSummary::read(&path)?, run);
+        fs::write(&path, "{}")?;
+        let message = TrainingSummary::read(&path)
+            .map_err(|e| e.to_string())
+            .unwrap_err();
+        assert!(
+            message.contains("summary.json") && message.contains("name"),
+            "{message}"
+        );
+        Ok(())
+    }
+}
