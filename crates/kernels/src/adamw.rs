@@ -1,0 +1,145 @@
+//! AdamW with PyTorch's formula, and the global norm that gradients are clipped to.
+
+use burn::tensor::Tensor;
+
+/// Settings of AdamW; the defaults are PyTorch's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// Decay of the first moment.
+    pub beta_1: f64,
+    /// Decay of the second moment.
+    pub beta_2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay, multiplied by the learning rate.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 1e-2,
+        }
+    }
+}
+
+/// A parameter's running means of its gradient and of the gradient's square.
+#[derive(Debug, Clone)]
+pub struct Moments<const D: usize> {
+    /// Running mean of the gradient.
+    pub first: Tensor<D>,
+    /// Running mean of the gradient's square.
+    pub second: Tensor<D>,
+}
+
+/// One AdamW step of one parameter (Loshchilov and Hutter 2019, arXiv 1711.05101, as `torch.optim.AdamW` computes it):
+///
+/// ```text
+/// p <- p (1 - lr * weight_decay)
+/// m <- beta_1 m + (1 - beta_1) g,   v <- beta_2 v + (1 - beta_2) g^2
+/// p <- p - lr / (1 - beta_1^t) * m / (sqrt(v) / sqrt(1 - beta_2^t) + epsilon)
+/// ```
+///
+/// `step` is t, from 1. None of the tensors may carry a graph.
+pub fn adamw<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    moments: Option<Moments<D>>,
+    step: u64,
+    learning_rate: f64,
+    settings: &AdamW,
+) -> (Tensor<D>, Moments<D>) {
+    let AdamW {
+        beta_1,
+        beta_2,
+        epsilon,
+        weight_decay,
+    } = *settings;
+    let first_part = gradient.clone().mul_scalar(1.0 - beta_1);
+    let second_part = gradient.clone().mul(gradient).mul_scalar(1.0 - beta_2);
+    let moments = match moments {
+        Some(Moments { first, second }) => Moments {
+            first: first.mul_scalar(beta_1).add(first_part),
+            second: second.mul_scalar(beta_2).add(second_part),
+        },
+        None => Moments {
+            first: first_part,
+            second: second_part,
+        },
+    };
+    let bias_1 = 1.0 - beta_1.powf(step as f64);
+    let bias_2 = (1.0 - beta_2.powf(step as f64)).sqrt();
+    let denominator = moments
+        .second
+        .clone()
+        .sqrt()
+        .div_scalar(bias_2)
+        .add_scalar(epsilon);
+    let update = moments
+        .first
+        .clone()
+        .div(denominator)
+        .mul_scalar(learning_rate / bias_1);
+    let decayed = parameter.mul_scalar(1.0 - learning_rate * weight_decay);
+    (decayed - update, moments)
+}
+
+/// The sum of squares of a gradient, as a number: the square of its norm, summed in f32 within the tensor.
+pub fn squared_norm<const D: usize>(gradient: &Tensor<D>) -> f64 {
+    f64::from(
+        gradient
+            .clone()
+            .mul(gradient.clone())
+            .sum()
+            .into_scalar::<f32>(),
+    )
+}
+
+/// What gradients are multiplied by so that their global norm is at most `max_norm`: `torch.nn.utils.clip_grad_norm_`'s
+/// `min(1, max_norm / (norm + 1e-6))`.
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    (max_norm / (norm + 1e-6)).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Tolerance};
+
+    /// The numbers come from torch 2 (`torch.optim.AdamW([p], lr=0.1, weight_decay=0.5)`, p = [1, -2], gradients [0.5, -3] then [-1, 0]).
+    #[test]
+    fn two_steps_equal_pytorch() {
+        let device = Device::flex();
+        let settings = AdamW {
+            weight_decay: 0.5,
+            ..AdamW::default()
+        };
+        let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &device);
+        let (p, m) = adamw(
+            tensor([1.0, -2.0]),
+            tensor([0.5, -3.0]),
+            None,
+            1,
+            0.1,
+            &settings,
+        );
+        p.to_data().assert_approx_eq(
+            &tensor([0.85, -1.8]).to_data(),
+            Tolerance::<f32>::absolute(1e-6),
+        );
+        let (p, _) = adamw(p, tensor([-1.0, 0.0]), Some(m), 2, 0.1, &settings);
+        p.to_data().assert_approx_eq(
+            &tensor([0.844_110_37, -1.642_994]).to_data(),
+            Tolerance::<f32>::absolute(1e-6),
+        );
+    }
+
+    #[test]
+    fn clipping_only_shrinks() {
+        assert_eq!(clip_factor(0.1, 0.3), 1.0);
+        assert!((clip_factor(3.0, 0.3) - 0.1).abs() < 1e-6);
+    }
+}
