@@ -1,0 +1,174 @@
+//! The losses that are reported: sums over (sequence, target) pairs divided by their number.
+
+use std::collections::HashMap;
+
+use plw_batch::{Batch, Role};
+
+use crate::WeightedTargets;
+
+/// Sums of unweighted losses by kind, in f64, over as many batches as are added.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LossTotals {
+    prompt: Total,
+    completion: Total,
+    answer: Total,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Total {
+    sum: f64,
+    pairs: u64,
+}
+
+/// Mean cross-entropy in nats a token; none where no such target was computed.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct MeanLosses {
+    /// Of prompt tokens.
+    pub prompt: Option<f64>,
+    /// Of completion tokens, end of turn included.
+    pub completion: Option<f64>,
+    /// Of the answers' letters alone.
+    pub answer: Option<f64>,
+}
+
+impl Total {
+    fn add(&mut self, loss: f64, pairs: u64) {
+        self.sum += loss * pairs as f64;
+        self.pairs += pairs;
+    }
+
+    fn mean(self) -> Option<f64> {
+        (self.pairs > 0).then(|| self.sum / self.pairs as f64)
+    }
+}
+
+impl LossTotals {
+    /// Adds a batch's per-target losses `[targets]`, in the order of `targets`.
+    pub fn add(&mut self, batch: &Batch, targets: &WeightedTargets, losses: &[f32]) {
+        for (_, totals) in by_sequence(batch, targets, losses) {
+            self.merge(totals);
+        }
+    }
+
+    /// Adds what another has summed.
+    pub fn merge(&mut self, other: Self) {
+        for (mine, its) in [
+            (&mut self.prompt, other.prompt),
+            (&mut self.completion, other.completion),
+            (&mut self.answer, other.answer),
+        ] {
+            mine.sum += its.sum;
+            mine.pairs += its.pairs;
+        }
+    }
+
+    /// The means.
+    pub fn means(&self) -> MeanLosses {
+        MeanLosses {
+            prompt: self.prompt.mean(),
+            completion: self.completion.mean(),
+            answer: self.answer.mean(),
+        }
+    }
+
+    /// Each sequence's own totals, in the batch's order.
+    pub fn of_sequences(batch: &Batch, targets: &WeightedTargets, losses: &[f32]) -> Vec<Self> {
+        by_sequence(batch, targets, losses)
+            .map(|(_, totals)| totals)
+            .collect()
+    }
+}
+
+fn by_sequence<'a>(
+    batch: &'a Batch,
+    targets: &'a WeightedTargets,
+    losses: &'a [f32],
+) -> impl Iterator<Item = (usize, LossTotals)> {
+    // A trunk's last position may predict the answers of several sequences: an answer is found by position and token.
+    let mut at: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (sequence, info) in batch.sequences.iter().enumerate() {
+        if let Some(answer) = &info.answer {
+            at.entry(answer.position).or_default().push(sequence);
+        }
+    }
+    let mut totals = vec![LossTotals::default(); batch.sequences.len()];
+    for (&index, &loss) in targets.target.iter().zip(losses) {
+        let target = &batch.targets[index as usize];
+        let loss = f64::from(loss);
+        for sequence in target.sequences.start as usize..target.sequences.end as usize {
+            match target.role {
+                Role::Prompt => totals[sequence].prompt.add(loss, 1),
+                Role::Completion => totals[sequence].completion.add(loss, 1),
+            }
+        }
+        for &sequence in at.get(&target.position).into_iter().flatten() {
+            let answers = batch.sequences[sequence]
+                .answer
+                .as_ref()
+                .map(plw_batch::Answer::token);
+            if target.sequences.contains(&(sequence as u32)) && answers == Some(target.token) {
+                totals[sequence].answer.add(loss, 1);
+            }
+        }
+    }
+    totals.into_iter().enumerate()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Normalization, Normalizer, TokenWeights};
+    use plw_batch::{Answer, Sequence, pad};
+
+    #[test]
+    fn means_are_over_pairs_and_the_answer_is_found() {
+        let answer = Some(Answer {
+            position: 2,
+            option_tokens: vec![8, 9],
+            correct: 1,
+        });
+        let sequence = Sequence {
+            example: 0,
+            group: 0,
+            token_ids: vec![1, 2, 3, 9, 4],
+            completion_start: 3,
+            answer,
+        };
+        let batch = pad(&[sequence.clone(), sequence]);
+        let normalizer = Normalizer::of_step(
+            &batch.sequences,
+            TokenWeights::UNIFORM,
+            Normalization::WeightSum,
+        )
+        .expect("valid");
+        let targets = WeightedTargets::new(&batch, &normalizer);
+        let mut totals = LossTotals::default();
+        totals.add(&batch, &targets, &[1.0, 2.0, 4.0, 6.0, 1.0, 2.0, 2.0, 2.0]);
+        let means = totals.means();
+        assert_eq!(
+            means,
+            MeanLosses {
+                prompt: Some(1.5),
+                completion: Some(3.5),
+                answer: Some(3.0)
+            }
+        );
+
+        let normalizer = Normalizer::of_step(
+            &batch.sequences,
+            TokenWeights::COMPLETION_ONLY,
+            Normalization::WeightSum,
+        )
+        .expect("valid");
+        let targets = WeightedTargets::new(&batch, &normalizer);
+        let of_sequences = LossTotals::of_sequences(&batch, &targets, &[4.0, 6.0, 2.0, 2.0]);
+        assert_eq!(
+            of_sequences[0].means(),
+            MeanLosses {
+                prompt: None,
+                completion: Some(5.0),
+                answer: Some(4.0)
+            }
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! What the weighted sum is divided by.
+
+use plw_batch::{Role, SequenceInfo};
+use serde::{Deserialize, Serialize};
+
+use crate::{TokenWeights, WeightError};
+
+/// What the weighted sum is divided by, fixed for an optimizer step before its first forward pass.
+///
+/// A sequence s with `n_p` prompt and `n_c` completion targets has `W_s = w_p n_p + w_c n_c`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalization {
+    /// The sum of `W_s`: the article's `sum(w l) / sum(w)`.
+    #[default]
+    WeightSum,
+    /// The number of (sequence, target) pairs of non-zero weight (Weighted Instruction Tuning, arXiv 2507.07817).
+    NonzeroCount,
+    /// The number of sequences with `W_s > 0`, each pair scaled by `1 / W_s`: every example counts alike.
+    PerExample,
+}
+
+/// The denominator D of one optimizer step, over all its micro-batches, in f64.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalizer {
+    weights: TokenWeights,
+    normalization: Normalization,
+    denominator: f64,
+}
+
+impl Normalizer {
+    /// Of a step that consists of these sequences.
+    ///
+    /// # Errors
+    ///
+    /// Where no target has a weight, so that there would be nothing to divide by.
+    pub fn of_step<'a>(
+        sequences: impl IntoIterator<Item = &'a SequenceInfo>,
+        weights: TokenWeights,
+        normalization: Normalization,
+    ) -> Result<Self, WeightError> {
+        let mut count = 0;
+        let denominator: f64 = sequences
+            .into_iter()
+            .inspect(|_| count += 1)
+            .map(|sequence| match normalization {
+                Normalization::WeightSum => weight_of(sequence, weights),
+                Normalization::NonzeroCount => [Role::Prompt, Role::Completion]
+                    .into_iter()
+                    .filter(|&role| weights.of(role) > 0.0)
+                    .map(|role| f64::from(sequence.targets(role)))
+                    .sum(),
+                Normalization::PerExample => {
+                    f64::from(u8::from(weight_of(sequence, weights) > 0.0))
+                }
+            })
+            .sum();
+        if denominator > 0.0 {
+            Ok(Self {
+                weights,
+                normalization,
+                denominator,
+            })
+        } else {
+            Err(WeightError::NothingCounts {
+                sequences: count,
+                prompt: weights.of(Role::Prompt),
+                completion: weights.of(Role::Completion),
+            })
+        }
+    }
+
+    /// D.
+    pub fn denominator(&self) -> f64 {
+        self.denominator
+    }
+
+    /// The weight, normalisation included, of a target of this role that one sequence holds.
+    pub fn weight(&self, role: Role, sequence: &SequenceInfo) -> f64 {
+        let weight = self.weights.of(role);
+        // A sequence whose W_s is zero has no target of this weight either: nothing to divide by it.
+        if weight == 0.0 || sequence.targets(role) == 0 {
+            return 0.0;
+        }
+        let scale = match self.normalization {
+            Normalization::WeightSum | Normalization::NonzeroCount => 1.0,
+            Normalization::PerExample => weight_of(sequence, self.weights).recip(),
+        };
+        weight * scale / self.denominator
+    }
+}
+
+/// W_s.
+fn weight_of(sequence: &SequenceInfo, weights: TokenWeights) -> f64 {
+    [Role::Prompt, Role::Completion]
+        .into_iter()
+        .map(|role| weights.of(role) * f64::from(sequence.targets(role)))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(prompt_targets: u32, completion_targets: u32) -> SequenceInfo {
+        let tokens = prompt_targets + completion_targets + 1;
+        SequenceInfo {
+            example: 0,
+            prompt_targets,
+            completion_targets,
+            tokens,
+            answer: None,
+        }
+    }
+
+    #[test]
+    fn denominators_follow_their_formulas() {
+        let sequences = [info(10, 2), info(20, 0)];
+        for (normalization, prompt, completion, expected) in [
+            (Normalization::WeightSum, 0.1, 1.0, 5.0),
+            (Normalization::WeightSum, 0.0, 1.0, 2.0),
+            (Normalization::NonzeroCount, 0.1, 1.0, 32.0),
+            (Normalization::NonzeroCount, 0.0, 3.0, 2.0),
+            (Normalization::PerExample, 0.1, 1.0, 2.0),
+            (Normalization::PerExample, 0.0, 1.0, 1.0),
+        ] {
+            let weights = TokenWeights::new(prompt, completion).expect("valid");
+            let normalizer =
+                Normalizer::of_step(&sequences, weights, normalization).expect("something counts");
+            assert!(
+                (normalizer.denominator() - expected).abs() < 1e-12,
+                "{normalization:?}"
+            );
+            // However it is normalised, per_example and weight_sum make the weights of a step sum to one.
+            if normalization != Normalization::NonzeroCount {
+                let sum: f64 = sequences
+                    .iter()
+                    .flat_map(|s| [Role::Prompt, Role::Completion].map(|r| (s, r)))
+                    .map(|(s, role)| f64::from(s.targets(role)) * normalizer.weight(role, s))
+                    .sum();
+                assert!((sum - 1.0).abs() < 1e-12, "{normalization:?}: {sum}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_without_weight_is_an_error() {
+        let result = Normalizer::of_step(
+            &[info(5, 0)],
+            TokenWeights::COMPLETION_ONLY,
+            Normalization::WeightSum,
+        );
+        assert!(matches!(
+            result,
+            Err(WeightError::NothingCounts { sequences: 1, .. })
+        ));
+    }
+}

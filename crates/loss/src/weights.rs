@@ -1,0 +1,133 @@
+//! Loss weights by role.
+
+use plw_batch::Role;
+use serde::{Deserialize, Serialize};
+
+/// Loss weights by role; finite, not negative, not both zero. Source: Vaughn 2024; arXiv 2507.07817 for the completion's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawWeights", into = "RawWeights")]
+pub struct TokenWeights {
+    prompt: f64,
+    completion: f64,
+}
+
+/// A loss that cannot be weighed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum WeightError {
+    /// A weight is negative, infinite or not a number.
+    #[error(
+        "{name} is {value}: a loss weight must be a finite number that is not negative (0 masks the tokens, 1 counts them fully)"
+    )]
+    NotAWeight {
+        /// The setting's name.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// Both weights are zero.
+    #[error(
+        "prompt_loss_weight and completion_loss_weight are both 0: no token would count; raise one of them"
+    )]
+    BothZero,
+    /// No target of a step has a weight.
+    #[error(
+        "the weights of this step's {sequences} sequence(s) sum to zero (prompt_loss_weight {prompt}, completion_loss_weight {completion}): \
+         none has a token that counts; raise a weight or drop such examples"
+    )]
+    NothingCounts {
+        /// Sequences of the step.
+        sequences: usize,
+        /// The prompt's weight.
+        prompt: f64,
+        /// The completion's weight.
+        completion: f64,
+    },
+}
+
+impl TokenWeights {
+    /// Checks and takes the weights.
+    ///
+    /// # Errors
+    ///
+    /// Where one is negative or not finite, or both are zero.
+    pub fn new(prompt: f64, completion: f64) -> Result<Self, WeightError> {
+        for (name, value) in [
+            ("prompt_loss_weight", prompt),
+            ("completion_loss_weight", completion),
+        ] {
+            if !value.is_finite() || value < 0.0 {
+                return Err(WeightError::NotAWeight { name, value });
+            }
+        }
+        if prompt == 0.0 && completion == 0.0 {
+            return Err(WeightError::BothZero);
+        }
+        Ok(Self { prompt, completion })
+    }
+
+    /// Every token counts alike: plain causal language modelling.
+    pub const UNIFORM: Self = Self {
+        prompt: 1.0,
+        completion: 1.0,
+    };
+
+    /// Only the completion counts: the prompt is masked.
+    pub const COMPLETION_ONLY: Self = Self {
+        prompt: 0.0,
+        completion: 1.0,
+    };
+
+    /// The weight of a role's tokens.
+    pub fn of(&self, role: Role) -> f64 {
+        match role {
+            Role::Prompt => self.prompt,
+            Role::Completion => self.completion,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawWeights {
+    prompt_loss_weight: f64,
+    completion_loss_weight: f64,
+}
+
+impl TryFrom<RawWeights> for TokenWeights {
+    type Error = WeightError;
+    fn try_from(raw: RawWeights) -> Result<Self, WeightError> {
+        Self::new(raw.prompt_loss_weight, raw.completion_loss_weight)
+    }
+}
+
+impl From<TokenWeights> for RawWeights {
+    fn from(weights: TokenWeights) -> Self {
+        Self {
+            prompt_loss_weight: weights.prompt,
+            completion_loss_weight: weights.completion,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_weights_are_refused() {
+        for (prompt, completion, says) in [
+            (-0.1, 1.0, "prompt_loss_weight is -0.1"),
+            (f64::NAN, 1.0, "prompt_loss_weight is NaN"),
+            (1.0, f64::INFINITY, "completion_loss_weight is inf"),
+            (0.0, 0.0, "both 0"),
+        ] {
+            let error = TokenWeights::new(prompt, completion)
+                .expect_err("refused")
+                .to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert_eq!(
+            TokenWeights::new(2.5, 0.0).map(|w| w.of(Role::Prompt)),
+            Ok(2.5)
+        );
+    }
+}
