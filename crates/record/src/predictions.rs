@@ -212,7 +212,7 @@ mod tests {
             },
             choice: "A".to_string(),
             logits: logits.to_vec(),
-            argmax_is_answer: row % 2 == 0,
+            argmax_is_answer: row.is_multiple_of(2),
             prompt_loss,
             completion_loss: Some(0.5),
             answer_loss: Some(1.5),
@@ -245,8 +245,8 @@ mod tests {
         writer.write(&batch)?;
         writer.close()?;
         let message = read_predictions(&path)
-            .map_err(|e| e.to_string())
-            .unwrap_err();
+            .expect_err("it is refused")
+            .to_string();
         assert!(
             message.contains("other.parquet") && message.contains("column `row`"),
             "{message}"

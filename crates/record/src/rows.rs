@@ -238,8 +238,8 @@ mod tests {
         assert!(!directory.path().join("none.jsonl").exists());
         fs::write(&path, "{\"step\":1}\nnot a row\n")?;
         let message = truncate_evaluations_after(&path, 4)
-            .map_err(|e| e.to_string())
-            .unwrap_err();
+            .expect_err("it is refused")
+            .to_string();
         assert!(message.contains("evaluations.jsonl:2"), "{message}");
         Ok(())
     }

@@ -279,8 +279,8 @@ mod tests {
         assert_eq!(TrainingSummary::read(&path)?, run);
         fs::write(&path, "{}")?;
         let message = TrainingSummary::read(&path)
-            .map_err(|e| e.to_string())
-            .unwrap_err();
+            .expect_err("it is refused")
+            .to_string();
         assert!(
             message.contains("summary.json") && message.contains("name"),
             "{message}"
