@@ -1,1 +1,23 @@
 //! Llama-family models on Burn, LoRA, and Hugging Face and PEFT checkpoints in and out.
+//!
+//! Knows batches and weights; knows no loss, no data set, no question.
+
+mod checkpoint;
+mod config;
+mod dropout;
+mod error;
+mod initialization;
+mod linear;
+mod llama;
+mod lora;
+mod parameters;
+mod safetensors_files;
+
+pub use checkpoint::{load_config, load_llama, save_llama};
+pub use config::{ConfigError, LlamaConfig, RopeScaling};
+pub use dropout::DropoutKey;
+pub use error::CheckpointError;
+pub use llama::Llama;
+pub use lora::{LoraConfig, LoraError, TargetModule};
+pub use parameters::{NamedTensors, ParameterInfo};
+pub use safetensors_files::WeightType;

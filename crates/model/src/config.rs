@@ -1,0 +1,370 @@
+//! A Llama's `config.json`: what of it decides the computation, and the rest kept as it was.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Why a `config.json` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A key is missing or has the wrong type.
+    #[error("{0}; is this the config.json of a Hugging Face Llama?")]
+    Malformed(#[from] serde_json::Error),
+    /// The architecture, or a variation of it, is not implemented.
+    #[error("`{key}` is {found}, but only {supported} is supported")]
+    Unsupported {
+        /// The key of config.json.
+        key: &'static str,
+        /// Its value there.
+        found: String,
+        /// What this crate implements.
+        supported: &'static str,
+    },
+    /// Two sizes contradict each other, or one is zero.
+    #[error("{0}")]
+    Sizes(String),
+}
+
+/// How RoPE's frequencies are stretched for contexts longer than those of pretraining.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// Every frequency divided by the factor (Chen et al. 2023, arXiv 2306.15595).
+    Linear {
+        /// Divides the frequencies.
+        factor: f64,
+    },
+    /// Llama 3.1's: low frequencies divided by the factor, high ones kept, those between interpolated.
+    Llama3 {
+        /// Divides the low frequencies.
+        factor: f64,
+        /// Wavelengths above `original_max_position_embeddings / low_freq_factor` count as low.
+        low_freq_factor: f64,
+        /// Wavelengths below `original_max_position_embeddings / high_freq_factor` count as high.
+        high_freq_factor: f64,
+        /// Context length of pretraining.
+        original_max_position_embeddings: f64,
+    },
+}
+
+/// Hugging Face's `config.json` of a Llama, checked. Every key of the file, known or not, is kept and written back.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
+pub struct LlamaConfig {
+    /// Tokens in the vocabulary.
+    pub(crate) vocab_size: usize,
+    /// Width of the residual stream.
+    pub(crate) hidden_size: usize,
+    /// Width of the feed-forward block.
+    pub(crate) intermediate_size: usize,
+    /// Decoder layers.
+    pub(crate) num_hidden_layers: usize,
+    /// Heads of the queries.
+    pub(crate) num_attention_heads: usize,
+    /// Heads of keys and values; the query's are a multiple.
+    pub(crate) num_key_value_heads: usize,
+    /// Width of a head.
+    pub(crate) head_dim: usize,
+    /// RMSNorm's epsilon.
+    pub(crate) rms_norm_eps: f64,
+    /// RoPE's base.
+    pub(crate) rope_theta: f64,
+    /// RoPE's scaling.
+    pub(crate) rope_scaling: RopeScaling,
+    /// Whether the classifier is the embedding table.
+    pub(crate) tie_word_embeddings: bool,
+    /// Longest sequence the model was made for.
+    pub(crate) max_position_embeddings: usize,
+    /// The file as it was read.
+    source: Map<String, Value>,
+}
+
+impl LlamaConfig {
+    /// Parses and checks the text of a `config.json`.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        serde_json::from_str::<Map<String, Value>>(text)?.try_into()
+    }
+
+    /// Tokens in the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Width of the residual stream.
+    pub fn hidden_size(&self) -> usize {
+        self.hidden_size
+    }
+
+    /// Decoder layers.
+    pub fn num_hidden_layers(&self) -> usize {
+        self.num_hidden_layers
+    }
+
+    /// Longest sequence, in tokens, that the model was made for.
+    pub fn max_position_embeddings(&self) -> usize {
+        self.max_position_embeddings
+    }
+
+    /// Whether the classifier is the embedding table.
+    pub fn tie_word_embeddings(&self) -> bool {
+        self.tie_word_embeddings
+    }
+
+    /// The keys of `config.json` with the type of the stored weights, as transformers writes it, set.
+    pub(crate) fn with_weight_type(&self, name: &str) -> Map<String, Value> {
+        let mut keys = self.source.clone();
+        // transformers 5 writes `dtype`, earlier ones `torch_dtype`.
+        let key = if keys.contains_key("dtype") {
+            "dtype"
+        } else {
+            "torch_dtype"
+        };
+        keys.insert(key.into(), name.into());
+        keys
+    }
+
+    /// RoPE's frequencies in radians a position, `[head_dim / 2]`, in f32 as transformers computes them.
+    pub(crate) fn frequencies(&self) -> Vec<f32> {
+        (0..self.head_dim / 2)
+            .map(|i| {
+                let exponent = (2 * i) as f32 / self.head_dim as f32;
+                let frequency = 1.0 / self.rope_theta.powf(exponent.into()) as f32;
+                self.rope_scaling.apply(frequency)
+            })
+            .collect()
+    }
+}
+
+impl RopeScaling {
+    fn apply(self, frequency: f32) -> f32 {
+        match self {
+            Self::None => frequency,
+            Self::Linear { factor } => frequency / factor as f32,
+            Self::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings: original,
+            } => {
+                let wavelength = 2.0 * std::f64::consts::PI / f64::from(frequency);
+                if wavelength > original / low_freq_factor {
+                    frequency / factor as f32
+                } else if wavelength < original / high_freq_factor {
+                    frequency
+                } else {
+                    let kept = (original / wavelength - low_freq_factor)
+                        / (high_freq_factor - low_freq_factor);
+                    let frequency = f64::from(frequency);
+                    ((1.0 - kept) * frequency / factor + kept * frequency) as f32
+                }
+            }
+        }
+    }
+}
+
+/// The keys that decide the computation, with transformers' defaults.
+#[derive(Deserialize)]
+struct Keys {
+    model_type: String,
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    #[serde(default = "silu")]
+    hidden_act: String,
+    #[serde(default = "default_epsilon")]
+    rms_norm_eps: f64,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<RopeKeys>,
+    /// transformers 5 puts base and scaling here.
+    rope_parameters: Option<RopeKeys>,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+    #[serde(default = "default_positions")]
+    max_position_embeddings: usize,
+    quantization_config: Option<Value>,
+}
+
+fn silu() -> String {
+    "silu".into()
+}
+
+fn default_epsilon() -> f64 {
+    1e-6
+}
+
+fn default_positions() -> usize {
+    2048
+}
+
+#[derive(Deserialize)]
+struct RopeKeys {
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+    rope_theta: Option<f64>,
+    factor: Option<f64>,
+    low_freq_factor: Option<f64>,
+    high_freq_factor: Option<f64>,
+    original_max_position_embeddings: Option<f64>,
+    partial_rotary_factor: Option<f64>,
+}
+
+impl RopeKeys {
+    fn scaling(&self) -> Result<RopeScaling, ConfigError> {
+        let need = |value: Option<f64>, key: &str| match value {
+            Some(value) if value > 0.0 => Ok(value),
+            _ => Err(ConfigError::Sizes(format!(
+                "RoPE scaling needs a positive `{key}`; see the model's original config.json"
+            ))),
+        };
+        if self
+            .partial_rotary_factor
+            .is_some_and(|factor| factor != 1.0)
+        {
+            return Err(unsupported(
+                "partial_rotary_factor",
+                &self.partial_rotary_factor,
+                "1",
+            ));
+        }
+        match self.rope_type.as_deref() {
+            None | Some("default") => Ok(RopeScaling::None),
+            Some("linear") => Ok(RopeScaling::Linear {
+                factor: need(self.factor, "factor")?,
+            }),
+            Some("llama3") => Ok(RopeScaling::Llama3 {
+                factor: need(self.factor, "factor")?,
+                low_freq_factor: need(self.low_freq_factor, "low_freq_factor")?,
+                high_freq_factor: need(self.high_freq_factor, "high_freq_factor")?,
+                original_max_position_embeddings: need(
+                    self.original_max_position_embeddings,
+                    "original_max_position_embeddings",
+                )?,
+            }),
+            Some(_) => Err(unsupported(
+                "rope_type",
+                &self.rope_type,
+                "default, linear or llama3",
+            )),
+        }
+    }
+}
+
+fn unsupported(key: &'static str, found: &impl Serialize, supported: &'static str) -> ConfigError {
+    let found = serde_json::to_string(found).unwrap_or_default();
+    ConfigError::Unsupported {
+        key,
+        found,
+        supported,
+    }
+}
+
+impl TryFrom<Map<String, Value>> for LlamaConfig {
+    type Error = ConfigError;
+
+    fn try_from(source: Map<String, Value>) -> Result<Self, ConfigError> {
+        // The type first: another architecture may lack the other keys.
+        match source.get("model_type") {
+            Some(Value::String(found)) if found != "llama" => {
+                return Err(unsupported("model_type", found, "\"llama\""));
+            }
+            _ => {}
+        }
+        let keys: Keys = serde_json::from_value(Value::Object(source.clone()))?;
+        if keys.hidden_act != "silu" {
+            return Err(unsupported("hidden_act", &keys.hidden_act, "\"silu\""));
+        }
+        if keys.attention_bias {
+            return Err(unsupported("attention_bias", &true, "false"));
+        }
+        if keys.mlp_bias {
+            return Err(unsupported("mlp_bias", &true, "false"));
+        }
+        if keys.quantization_config.is_some() {
+            return Err(unsupported(
+                "quantization_config",
+                &"set",
+                "an unquantized model",
+            ));
+        }
+        debug_assert_eq!(keys.model_type, "llama");
+        let heads = keys.num_attention_heads;
+        let config = Self {
+            vocab_size: keys.vocab_size,
+            hidden_size: keys.hidden_size,
+            intermediate_size: keys.intermediate_size,
+            num_hidden_layers: keys.num_hidden_layers,
+            num_attention_heads: heads,
+            num_key_value_heads: keys.num_key_value_heads.unwrap_or(heads),
+            head_dim: keys
+                .head_dim
+                .unwrap_or(keys.hidden_size.checked_div(heads).unwrap_or(0)),
+            rms_norm_eps: keys.rms_norm_eps,
+            rope_theta: keys
+                .rope_theta
+                .or(keys
+                    .rope_parameters
+                    .as_ref()
+                    .and_then(|rope| rope.rope_theta))
+                .unwrap_or(10_000.0),
+            rope_scaling: match keys.rope_parameters.as_ref().or(keys.rope_scaling.as_ref()) {
+                Some(rope) => rope.scaling()?,
+                None => RopeScaling::None,
+            },
+            tie_word_embeddings: keys.tie_word_embeddings,
+            max_position_embeddings: keys.max_position_embeddings,
+            source,
+        };
+        config.check_sizes(keys.head_dim.is_some())?;
+        Ok(config)
+    }
+}
+
+impl LlamaConfig {
+    fn check_sizes(&self, head_dim_given: bool) -> Result<(), ConfigError> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+            ("head_dim", self.head_dim),
+        ];
+        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(ConfigError::Sizes(format!("`{key}` must be at least 1")));
+        }
+        let (heads, shared) = (self.num_attention_heads, self.num_key_value_heads);
+        if heads % shared != 0 {
+            return Err(ConfigError::Sizes(format!(
+                "`num_attention_heads` ({heads}) must be a multiple of `num_key_value_heads` ({shared})"
+            )));
+        }
+        if !head_dim_given && self.hidden_size % heads != 0 {
+            return Err(ConfigError::Sizes(format!(
+                "`hidden_size` ({}) must be a multiple of `num_attention_heads` ({heads}), or `head_dim` be given",
+                self.hidden_size
+            )));
+        }
+        if self.head_dim % 2 != 0 {
+            return Err(ConfigError::Sizes(format!(
+                "`head_dim` ({}) must be even, since RoPE rotates halves",
+                self.head_dim
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl From<LlamaConfig> for Map<String, Value> {
+    fn from(config: LlamaConfig) -> Self {
+        config.source
+    }
+}

@@ -1,0 +1,136 @@
+//! What can be wrong with a checkpoint.
+
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::lora::LoraError;
+
+/// Why a checkpoint cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A JSON file does not parse.
+    #[error("{path}: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where it stops making sense.
+        source: serde_json::Error,
+    },
+    /// config.json describes no model that this crate implements.
+    #[error("{path}: {source}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for.
+        source: ConfigError,
+    },
+    /// adapter_config.json describes no adapter that this crate implements.
+    #[error("{path}: {source}")]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for.
+        source: LoraError,
+    },
+    /// A file is no safetensors file, or a damaged one.
+    #[error("{path}: not a complete safetensors file ({reason}); download or copy it again")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The directory holds no weights.
+    #[error(
+        "{directory}: neither model.safetensors nor model.safetensors.index.json is there; \
+         convert other formats with transformers' save_pretrained"
+    )]
+    NoWeights {
+        /// The model's directory.
+        directory: PathBuf,
+    },
+    /// The index names a shard that is not there.
+    #[error(
+        "{path}: the shard of tensor `{tensor}` (named in model.safetensors.index.json) is not there"
+    )]
+    MissingShard {
+        /// The shard.
+        path: PathBuf,
+        /// A tensor that it should hold.
+        tensor: String,
+    },
+    /// A tensor of the model is not in its file.
+    #[error("{path}: tensor `{tensor}` of shape {expected:?} is missing")]
+    MissingTensor {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// A tensor has no place in the model.
+    #[error(
+        "{path}: tensor `{tensor}` of shape {found:?} has no place in the model that the configuration describes"
+    )]
+    UnexpectedTensor {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// A tensor's shape is not what the configuration asks for.
+    #[error(
+        "{path}: tensor `{tensor}` has shape {found:?}, but the configuration asks for {expected:?}"
+    )]
+    Shape {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// A tensor's element type is none of f32, bf16, f16.
+    #[error("{path}: tensor `{tensor}` has type {found}, but only F32, BF16 and F16 are supported")]
+    Type {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// Its type, as safetensors names it.
+        found: String,
+    },
+    /// config.json ties the classifier to the embeddings, but the file holds another one.
+    #[error(
+        "{path}: config.json ties the classifier to the embeddings, but `lm_head.weight` differs from \
+         `model.embed_tokens.weight`; set `tie_word_embeddings` to false"
+    )]
+    UntiedHead {
+        /// The file that holds `lm_head.weight`.
+        path: PathBuf,
+    },
+    /// The model has an adapter where it must have none, or none where it must have one.
+    #[error("{0}")]
+    AdapterState(&'static str),
+}
+
+/// Turns an I/O error into one that names its file.
+pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CheckpointError + '_ {
+    move |source| CheckpointError::Io {
+        path: path.into(),
+        source,
+    }
+}

@@ -1,0 +1,255 @@
+//! Low-rank adapters: their settings, and putting them on and merging them into a model.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::initialization::{generator, uniform};
+use crate::linear::{Linear, Lora};
+use crate::llama::{DecoderLayer, Llama};
+
+/// Why an adapter's settings cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum LoraError {
+    /// The rank is zero.
+    #[error("LoRA's r must be at least 1")]
+    Rank,
+    /// Alpha is negative or not finite.
+    #[error("LoRA's alpha must be finite and not negative, not {0}")]
+    Alpha(f64),
+    /// The dropout probability is outside [0, 1).
+    #[error("LoRA's dropout must be at least 0 and less than 1, not {0}")]
+    Dropout(f64),
+    /// No layer gets an adapter.
+    #[error("LoRA needs at least one target module, such as q_proj")]
+    NoTarget,
+    /// The model has an adapter.
+    #[error("the model already has a LoRA adapter: merge it first")]
+    AlreadyThere,
+    /// adapter_config.json asks for something that is not implemented.
+    #[error("`{key}` is {found}, but only {supported} is supported")]
+    Unsupported {
+        /// The key of adapter_config.json.
+        key: String,
+        /// Its value there.
+        found: String,
+        /// What this crate implements.
+        supported: &'static str,
+    },
+}
+
+/// One of the seven linear layers of a decoder layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetModule {
+    /// Queries.
+    QProj,
+    /// Keys.
+    KProj,
+    /// Values.
+    VProj,
+    /// Attention's output.
+    OProj,
+    /// The feed-forward block's gate.
+    GateProj,
+    /// The feed-forward block's other half.
+    UpProj,
+    /// The feed-forward block's output.
+    DownProj,
+}
+
+impl TargetModule {
+    /// All seven, in the order of a forward pass.
+    pub const ALL: [Self; 7] = [
+        Self::QProj,
+        Self::KProj,
+        Self::VProj,
+        Self::OProj,
+        Self::GateProj,
+        Self::UpProj,
+        Self::DownProj,
+    ];
+
+    /// The path from a decoder layer.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::QProj => "self_attn.q_proj",
+            Self::KProj => "self_attn.k_proj",
+            Self::VProj => "self_attn.v_proj",
+            Self::OProj => "self_attn.o_proj",
+            Self::GateProj => "mlp.gate_proj",
+            Self::UpProj => "mlp.up_proj",
+            Self::DownProj => "mlp.down_proj",
+        }
+    }
+}
+
+/// Settings of an adapter, named as in PEFT's `LoraConfig`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraConfig {
+    /// Rank of the update.
+    pub r: usize,
+    /// The update is scaled by `alpha / r`.
+    pub alpha: f64,
+    /// Probability that an input of an adapter is dropped in training.
+    pub dropout: f64,
+    /// Which layers get an adapter.
+    pub target_modules: BTreeSet<TargetModule>,
+}
+
+impl LoraConfig {
+    /// Refuses settings that make no sense.
+    pub fn check(&self) -> Result<(), LoraError> {
+        if self.r == 0 {
+            return Err(LoraError::Rank);
+        }
+        if !(self.alpha.is_finite() && self.alpha >= 0.0) {
+            return Err(LoraError::Alpha(self.alpha));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(LoraError::Dropout(self.dropout));
+        }
+        if self.target_modules.is_empty() {
+            return Err(LoraError::NoTarget);
+        }
+        Ok(())
+    }
+}
+
+impl Llama {
+    /// Freezes the model and puts adapters on it as PEFT does: A uniform in `±1 / sqrt(in)` (Kaiming's with a = sqrt(5)),
+    /// B zero, so that nothing changes before the first step. Only A and B are trained.
+    pub fn with_lora(self, config: &LoraConfig, seed: u64) -> Result<Self, LoraError> {
+        config.check()?;
+        let built = self.attach_lora(config, |name, [rows, columns]| {
+            Ok::<_, std::convert::Infallible>(if name.ends_with("lora_A.weight") {
+                let bound = 1.0 / (columns as f64).sqrt();
+                uniform(&mut generator(seed, name), rows * columns, bound)
+            } else {
+                vec![0.0; rows * columns]
+            })
+        })?;
+        match built {
+            Ok(model) => Ok(model),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Adds `alpha / r * B A` to the weights and drops the adapter. Every parameter can be trained again.
+    pub fn merge_lora(mut self) -> Self {
+        self.model.layers = self
+            .model
+            .layers
+            .into_iter()
+            .map(DecoderLayer::merged)
+            .collect();
+        self.set_require_grad(true)
+    }
+
+    /// The settings of the model's adapter, if it has one.
+    pub fn lora(&self) -> Option<LoraConfig> {
+        let layer = self.model.layers.first()?;
+        let mut config: Option<LoraConfig> = None;
+        for target in TargetModule::ALL {
+            if let Some(lora) = &layer.linear(target).lora {
+                let [r, _] = lora.a.dims();
+                config
+                    .get_or_insert_with(|| LoraConfig {
+                        r,
+                        alpha: lora.scaling * r as f64,
+                        dropout: lora.dropout,
+                        target_modules: BTreeSet::new(),
+                    })
+                    .target_modules
+                    .insert(target);
+            }
+        }
+        config
+    }
+
+    /// Freezes the model and puts adapters on it whose values `provide` gives for each name and shape. The outer error
+    /// is about the settings, the inner one `provide`'s.
+    pub(crate) fn attach_lora<E>(
+        self,
+        config: &LoraConfig,
+        mut provide: impl FnMut(&str, [usize; 2]) -> Result<Vec<f32>, E>,
+    ) -> Result<Result<Self, E>, LoraError> {
+        config.check()?;
+        if self.lora().is_some() {
+            return Err(LoraError::AlreadyThere);
+        }
+        let mut model = self.set_require_grad(false);
+        for (number, layer) in model.model.layers.iter_mut().enumerate() {
+            for &target in &config.target_modules {
+                let name = format!("model.layers.{number}.{}", target.path());
+                let linear = layer.linear_mut(target);
+                match Lora::assemble(config, &name, linear, &mut provide) {
+                    Ok(lora) => linear.lora = Some(lora),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+        }
+        Ok(Ok(model))
+    }
+}
+
+impl Lora {
+    fn assemble<E>(
+        config: &LoraConfig,
+        name: &str,
+        linear: &Linear,
+        provide: &mut impl FnMut(&str, [usize; 2]) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        let [outputs, inputs] = linear.weight.dims();
+        let device: Device = linear.weight.device();
+        let mut factor = |factor: &str, shape: [usize; 2]| {
+            let values = provide(&format!("{name}.{factor}.weight"), shape)?;
+            Ok(Param::from_tensor(Tensor::from_data(
+                TensorData::new(values, shape),
+                &device,
+            )))
+        };
+        Ok(Self {
+            a: factor("lora_A", [config.r, inputs])?,
+            b: factor("lora_B", [outputs, config.r])?,
+            scaling: config.alpha / config.r as f64,
+            dropout: config.dropout,
+        })
+    }
+}
+
+impl DecoderLayer {
+    fn linear(&self, target: TargetModule) -> &Linear {
+        match target {
+            TargetModule::QProj => &self.self_attn.q_proj,
+            TargetModule::KProj => &self.self_attn.k_proj,
+            TargetModule::VProj => &self.self_attn.v_proj,
+            TargetModule::OProj => &self.self_attn.o_proj,
+            TargetModule::GateProj => &self.mlp.gate_proj,
+            TargetModule::UpProj => &self.mlp.up_proj,
+            TargetModule::DownProj => &self.mlp.down_proj,
+        }
+    }
+
+    fn linear_mut(&mut self, target: TargetModule) -> &mut Linear {
+        match target {
+            TargetModule::QProj => &mut self.self_attn.q_proj,
+            TargetModule::KProj => &mut self.self_attn.k_proj,
+            TargetModule::VProj => &mut self.self_attn.v_proj,
+            TargetModule::OProj => &mut self.self_attn.o_proj,
+            TargetModule::GateProj => &mut self.mlp.gate_proj,
+            TargetModule::UpProj => &mut self.mlp.up_proj,
+            TargetModule::DownProj => &mut self.mlp.down_proj,
+        }
+    }
+
+    fn merged(mut self) -> Self {
+        for target in TargetModule::ALL {
+            let linear = self.linear_mut(target);
+            *linear = linear.clone().merged();
+        }
+        self
+    }
+}

@@ -1,0 +1,174 @@
+//! Parameters by name: what an optimizer and a checkpoint stand on.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+
+use crate::llama::Llama;
+
+/// Flat tensors without a graph, by the name of their parameter.
+pub type NamedTensors = BTreeMap<String, Tensor<1>>;
+
+/// A parameter of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterInfo {
+    /// Hugging Face's name; an adapter's factors are `<layer>.lora_A.weight` and `<layer>.lora_B.weight`.
+    pub name: String,
+    /// Its shape, as in a checkpoint.
+    pub shape: Vec<usize>,
+    /// Whether gradients are computed for it; never on a device without autodiff.
+    pub trainable: bool,
+}
+
+impl Llama {
+    /// All parameters, in a fixed order.
+    pub fn parameters(&self) -> Vec<ParameterInfo> {
+        let mut list = List {
+            path: Path::default(),
+            parameters: Vec::new(),
+        };
+        self.visit(&mut list);
+        list.parameters
+    }
+
+    /// The values of all parameters, without a graph.
+    pub fn values(&self) -> NamedTensors {
+        let mut collect = Collect {
+            path: Path::default(),
+            gradients: None,
+            found: BTreeMap::new(),
+        };
+        self.visit(&mut collect);
+        collect.found
+    }
+
+    /// Takes the trainable parameters' gradients out of what `loss.backward()` returned. A parameter that the loss
+    /// does not depend on has none.
+    pub fn take_gradients(&self, gradients: &mut Gradients) -> NamedTensors {
+        let mut collect = Collect {
+            path: Path::default(),
+            gradients: Some(gradients),
+            found: BTreeMap::new(),
+        };
+        self.visit(&mut collect);
+        collect.found
+    }
+
+    /// Replaces each parameter that has a gradient by what `update(name, value, gradient)` returns; values and
+    /// gradients are flat and without a graph, and the new parameter is a leaf again.
+    ///
+    /// A value's memory belongs to `update` alone if no clone of the model lives, so Burn's operations reuse it.
+    pub fn update(
+        self,
+        gradients: NamedTensors,
+        update: impl FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>,
+    ) -> Self {
+        self.map(&mut Update {
+            path: Path::default(),
+            gradients,
+            update,
+        })
+    }
+}
+
+/// The fields from the model's root to a parameter.
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    fn name(&self) -> String {
+        let path = self.0.join(".");
+        match path.strip_suffix(".lora.a") {
+            Some(layer) => format!("{layer}.lora_A.weight"),
+            None => match path.strip_suffix(".lora.b") {
+                Some(layer) => format!("{layer}.lora_B.weight"),
+                None => path,
+            },
+        }
+    }
+}
+
+macro_rules! follow_path {
+    () => {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.0.push(name.into());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.0.pop();
+        }
+    };
+}
+
+struct List {
+    path: Path,
+    parameters: Vec<ParameterInfo>,
+}
+
+impl ModuleVisitor for List {
+    follow_path!();
+
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        self.parameters.push(ParameterInfo {
+            name: self.path.name(),
+            shape: parameter.dims().to_vec(),
+            trainable: parameter.is_require_grad(),
+        });
+    }
+}
+
+/// Collects gradients where there are some, else values.
+struct Collect<'a> {
+    path: Path,
+    gradients: Option<&'a mut Gradients>,
+    found: NamedTensors,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    follow_path!();
+
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let tensor = match &mut self.gradients {
+            Some(gradients) => parameter.val().grad_remove(gradients),
+            None => Some(parameter.val().inner()),
+        };
+        if let Some(tensor) = tensor {
+            self.found.insert(self.path.name(), flat(tensor));
+        }
+    }
+}
+
+struct Update<F> {
+    path: Path,
+    gradients: NamedTensors,
+    update: F,
+}
+
+impl<F: FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F> {
+    follow_path!();
+
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        let Some(gradient) = self.gradients.remove(&name) else {
+            return parameter;
+        };
+        parameter.map(|value| {
+            let shape = value.dims();
+            let strategy = value.gradient_checkpointing_strategy();
+            let updated = (self.update)(&name, flat(value.inner()), gradient).reshape(shape);
+            match strategy {
+                Some(strategy) => updated
+                    .autodiff()
+                    .with_gradient_checkpointing_strategy(strategy)
+                    .require_grad(),
+                None => updated,
+            }
+        })
+    }
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let elements = tensor.shape().num_elements();
+    tensor.reshape([elements])
+}
