@@ -1,0 +1,495 @@
+//! From runs to figures and tests: what a report says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plw_record::{EvaluationSummary, Machine, PredictionRow};
+use serde::Serialize;
+
+use crate::articles::{
+    accuracy_on, article_count, paired_clusters, pooled_clusters, questions, shared_questions,
+};
+use crate::format::weight_label;
+use crate::statistics::{
+    MeanOverSeeds, PairedSeeds, bootstrap_ratio, holm, mean_over_seeds, paired_seeds,
+    sign_flip_p_value,
+};
+use crate::{IncompleteRun, Run, Sweep};
+
+/// How the intervals and tests are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct AnalysisOptions {
+    /// Resamples of a bootstrap, and sign patterns of a permutation test.
+    pub resamples: usize,
+    /// Their seed.
+    pub seed: u64,
+}
+
+impl Default for AnalysisOptions {
+    fn default() -> Self {
+        Self {
+            resamples: 10_000,
+            seed: 0,
+        }
+    }
+}
+
+/// What a sweep came to; `report.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The sweep's name.
+    pub name: String,
+    /// Runs that differ only in weight and seed are compared in one section.
+    pub sections: Vec<Section>,
+    /// The settings that all runs share.
+    pub common_settings: BTreeMap<String, String>,
+    /// The runs that are left out, and why.
+    pub incomplete: Vec<IncompleteRun>,
+    /// What a reader must know before trusting a comparison.
+    pub warnings: Vec<String>,
+    /// The machines that the runs were made on.
+    pub machines: Vec<Machine>,
+    /// How the intervals and tests were computed.
+    pub options: AnalysisOptions,
+}
+
+/// Runs that differ only in weight and seed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Section {
+    /// The settings that differ between sections, with this one's values.
+    pub settings: BTreeMap<String, String>,
+    /// What the runs were evaluated on: `validation` or `test`.
+    pub split: String,
+    /// Questions that a run was asked (of the first run, where they differ).
+    pub questions: usize,
+    /// Articles that they belong to.
+    pub articles: usize,
+    /// Accuracy of guessing: the mean of 1 / options.
+    pub chance: f64,
+    /// The model before the first step; null where no run kept its predictions.
+    pub before: Option<GroupStatistics>,
+    /// The runs of each weight, by weight.
+    pub groups: Vec<GroupStatistics>,
+    /// Each weight against the baseline (1, or the largest), and the best against 0.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// The runs of one weight.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupStatistics {
+    /// The weight as text.
+    pub label: String,
+    /// The prompt loss weight; null before training, or where the configurations have none.
+    pub weight: Option<f64>,
+    /// The runs' names.
+    pub runs: Vec<String>,
+    /// Their seeds.
+    pub seeds: Vec<Option<i64>>,
+    /// Accuracy by choice among the options.
+    pub accuracy: Estimate,
+    /// Accuracy by the whole vocabulary's argmax: the article's.
+    pub argmax_accuracy: Estimate,
+    /// Accuracy by choice, level by level.
+    pub by_level: BTreeMap<String, Estimate>,
+    /// Loss of the completions' tokens in nats.
+    pub completion_loss: Option<MeanOverSeeds>,
+    /// Loss of the prompts' tokens in nats.
+    pub prompt_loss: Option<MeanOverSeeds>,
+    /// Loss of the answers' tokens in nats.
+    pub answer_loss: Option<MeanOverSeeds>,
+}
+
+/// An accuracy with both of its uncertainties.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Estimate {
+    /// How it varies with the training seed, on these questions.
+    #[serde(flatten)]
+    pub over_seeds: MeanOverSeeds,
+    /// How it varies with the articles asked, for these runs: 95 % interval of the cluster bootstrap, pooled over
+    /// seeds; null with one article.
+    pub article_interval: Option<[f64; 2]>,
+}
+
+/// One weight against another, paired by question.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The group compared.
+    pub group: String,
+    /// What it is compared with.
+    pub against: String,
+    /// Whether the group was chosen because it did best, on these same questions.
+    pub chosen_as_best: bool,
+    /// Questions that all runs of both were asked.
+    pub questions: usize,
+    /// Accuracy of the group less that of the other.
+    pub difference: f64,
+    /// Its 95 % interval of the cluster bootstrap; null with one article.
+    pub article_interval: Option<[f64; 2]>,
+    /// Two-sided p-value of the same bootstrap.
+    pub bootstrap_p: Option<f64>,
+    /// Two-sided p-value of the sign-flip permutation test on articles' differences.
+    pub permutation_p: f64,
+    /// That p-value, Holm-corrected over the section's comparisons.
+    pub holm_p: f64,
+    /// The difference paired by seed; null with fewer than two shared seeds.
+    pub over_seeds: Option<PairedSeeds>,
+}
+
+/// Computes a report. The same sweep and options give the same report, bit for bit.
+pub fn analyse(sweep: &Sweep, options: &AnalysisOptions) -> Report {
+    let (common_settings, varying) = split_settings(&sweep.runs);
+    let mut by_settings = BTreeMap::<Vec<Option<&String>>, Vec<&Run>>::new();
+    for run in &sweep.runs {
+        let values = varying.iter().map(|key| run.settings.get(key)).collect();
+        by_settings.entry(values).or_default().push(run);
+    }
+    let mut warnings = Vec::new();
+    let sections = by_settings
+        .iter()
+        .map(|(values, runs)| {
+            let named = varying.iter().zip(values);
+            let settings = named
+                .map(|(key, value)| {
+                    (
+                        key.clone(),
+                        value.map_or("(not set)".to_string(), |v| v.to_string()),
+                    )
+                })
+                .collect();
+            section(settings, runs, options, &mut warnings)
+        })
+        .collect();
+    let mut machines = Vec::new();
+    for run in &sweep.runs {
+        if !machines.contains(&run.summary.machine) {
+            machines.push(run.summary.machine.clone());
+        }
+    }
+    Report {
+        name: sweep.name.clone(),
+        sections,
+        common_settings,
+        incomplete: sweep.incomplete.clone(),
+        warnings,
+        machines,
+        options: *options,
+    }
+}
+
+/// The settings that all runs share, and the names of the others.
+fn split_settings(runs: &[Run]) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let mut common = runs
+        .first()
+        .map(|run| run.settings.clone())
+        .unwrap_or_default();
+    let mut varying = BTreeSet::new();
+    for run in runs {
+        for key in common.keys().chain(run.settings.keys()) {
+            if common.get(key) != run.settings.get(key) {
+                varying.insert(key.clone());
+            }
+        }
+    }
+    common.retain(|key, _| !varying.contains(key));
+    (common, varying)
+}
+
+fn section(
+    settings: BTreeMap<String, String>,
+    runs: &[&Run],
+    options: &AnalysisOptions,
+    warnings: &mut Vec<String>,
+) -> Section {
+    let first = runs[0];
+    warn_of_differences(runs, warnings);
+    let mut by_weight: Vec<(Option<f64>, Vec<&Run>)> = Vec::new();
+    let mut ordered = runs.to_vec();
+    ordered.sort_by(|a, b| {
+        let weight = |run: &Run| run.weight.unwrap_or(-1.0);
+        weight(a)
+            .total_cmp(&weight(b))
+            .then(a.seed.cmp(&b.seed))
+            .then(a.name.cmp(&b.name))
+    });
+    for run in ordered {
+        match by_weight.last_mut() {
+            Some((weight, group)) if *weight == run.weight => group.push(run),
+            _ => by_weight.push((run.weight, vec![run])),
+        }
+    }
+    warn_of_seeds(&by_weight, warnings);
+    let groups: Vec<GroupStatistics> = by_weight
+        .iter()
+        .map(|(weight, group)| {
+            let evaluated: Vec<Evaluated> = group
+                .iter()
+                .map(|run| (&run.predictions[..], Some(&run.reported.summary)))
+                .collect();
+            group_statistics(*weight, weight_label(*weight), group, &evaluated, options)
+        })
+        .collect();
+    let chance_sum: f64 = first
+        .predictions
+        .iter()
+        .map(|p| 1.0 / p.logits.len().max(1) as f64)
+        .sum();
+    Section {
+        settings,
+        split: first.reported.split.clone(),
+        questions: first.predictions.len(),
+        articles: article_count(&first.predictions),
+        chance: chance_sum / first.predictions.len() as f64,
+        before: before_training(runs, options),
+        comparisons: comparisons(&by_weight, &groups, options, warnings),
+        groups,
+    }
+}
+
+/// An evaluation's predictions and its losses.
+type Evaluated<'a> = (&'a [PredictionRow], Option<&'a EvaluationSummary>);
+
+fn group_statistics(
+    weight: Option<f64>,
+    label: String,
+    runs: &[&Run],
+    evaluated: &[Evaluated],
+    options: &AnalysisOptions,
+) -> GroupStatistics {
+    let predictions: Vec<&[PredictionRow]> = evaluated.iter().map(|(rows, _)| *rows).collect();
+    let loss = |of: fn(&EvaluationSummary) -> Option<f64>| {
+        let losses: Option<Vec<f64>> = evaluated
+            .iter()
+            .map(|(_, summary)| summary.and_then(of))
+            .collect();
+        losses.as_deref().and_then(mean_over_seeds)
+    };
+    let of = |counts: &dyn Fn(&PredictionRow) -> bool, is_right: fn(&PredictionRow) -> bool| {
+        estimate(&predictions, counts, is_right, options)
+    };
+    let everything = |_: &PredictionRow| true;
+    let levels: BTreeSet<&String> = predictions
+        .iter()
+        .flat_map(|run| run.iter().map(|p| &p.key.level))
+        .collect();
+    GroupStatistics {
+        label,
+        weight,
+        runs: runs.iter().map(|run| run.name.clone()).collect(),
+        seeds: runs.iter().map(|run| run.seed).collect(),
+        accuracy: of(&everything, PredictionRow::is_correct),
+        argmax_accuracy: of(&everything, |p| p.argmax_is_answer),
+        by_level: levels
+            .into_iter()
+            .map(|level| {
+                let estimate = of(&|p| p.key.level == *level, PredictionRow::is_correct);
+                (level.clone(), estimate)
+            })
+            .collect(),
+        completion_loss: loss(|summary| summary.completion_loss),
+        prompt_loss: loss(|summary| summary.prompt_loss),
+        answer_loss: loss(|summary| summary.answer_loss),
+    }
+}
+
+fn estimate(
+    runs: &[&[PredictionRow]],
+    counts: &dyn Fn(&PredictionRow) -> bool,
+    is_right: fn(&PredictionRow) -> bool,
+    options: &AnalysisOptions,
+) -> Estimate {
+    let per_run: Vec<f64> = runs
+        .iter()
+        .map(|run| {
+            let asked = run.iter().filter(|p| counts(p));
+            let right = asked.clone().filter(|p| is_right(p)).count();
+            right as f64 / asked.count().max(1) as f64
+        })
+        .collect();
+    let clusters = pooled_clusters(runs, counts, is_right);
+    Estimate {
+        over_seeds: mean_over_seeds(&per_run).expect("a group has a run"),
+        article_interval: bootstrap_ratio(&clusters, options.resamples, options.seed)
+            .map(|bootstrap| bootstrap.interval(0.95)),
+    }
+}
+
+/// The runs before their first step, as one group.
+fn before_training(runs: &[&Run], options: &AnalysisOptions) -> Option<GroupStatistics> {
+    let (kept, evaluated): (Vec<&Run>, Vec<Evaluated>) = runs
+        .iter()
+        .filter_map(|run| {
+            let predictions = run
+                .initial_predictions
+                .as_deref()
+                .filter(|rows| !rows.is_empty())?;
+            let initial = run.summary.initial.as_ref();
+            let summary = initial
+                .filter(|row| row.split == run.reported.split)
+                .map(|row| &row.summary);
+            Some((*run, (predictions, summary)))
+        })
+        .unzip();
+    let label = "before training".to_string();
+    (!kept.is_empty()).then(|| group_statistics(None, label, &kept, &evaluated, options))
+}
+
+/// Each weight against the baseline, and the best against 0; none without two weights.
+fn comparisons(
+    by_weight: &[(Option<f64>, Vec<&Run>)],
+    groups: &[GroupStatistics],
+    options: &AnalysisOptions,
+    warnings: &mut Vec<String>,
+) -> Vec<Comparison> {
+    let weighted: Vec<usize> = (0..groups.len())
+        .filter(|&g| groups[g].weight.is_some())
+        .collect();
+    let of_weight = |weight: f64| {
+        weighted
+            .iter()
+            .copied()
+            .find(|&g| groups[g].weight == Some(weight))
+    };
+    // Groups are ordered by weight, so the last has the largest.
+    let Some(baseline) = of_weight(1.0).or(weighted.last().copied()) else {
+        return Vec::new();
+    };
+    let best = best_group(groups).unwrap_or(baseline);
+    let mut pairs: Vec<(usize, usize, bool)> = weighted
+        .iter()
+        .filter(|&&group| group != baseline)
+        .map(|&group| (group, baseline, false))
+        .collect();
+    if let Some(zero) = of_weight(0.0)
+        && zero != baseline
+        && best != zero
+        && best != baseline
+    {
+        pairs.push((best, zero, true));
+    }
+    let mut comparisons = Vec::new();
+    for (group, against, chosen_as_best) in pairs {
+        match compare(&by_weight[group].1, &by_weight[against].1, options) {
+            Some(comparison) => comparisons.push(Comparison {
+                group: groups[group].label.clone(),
+                against: groups[against].label.clone(),
+                chosen_as_best,
+                ..comparison
+            }),
+            None => warnings.push(format!(
+                "weights {} and {} were asked no common question, so they are not compared",
+                groups[group].label, groups[against].label
+            )),
+        }
+    }
+    let p_values: Vec<f64> = comparisons
+        .iter()
+        .map(|comparison| comparison.permutation_p)
+        .collect();
+    for (comparison, adjusted) in comparisons.iter_mut().zip(holm(&p_values)) {
+        comparison.holm_p = adjusted;
+    }
+    comparisons
+}
+
+/// The weight of the highest mean accuracy; the smallest weight among equals.
+pub(crate) fn best_group(groups: &[GroupStatistics]) -> Option<usize> {
+    let weighted = (0..groups.len()).filter(|&g| groups[g].weight.is_some());
+    weighted.reduce(|best, group| {
+        let mean = |g: usize| groups[g].accuracy.over_seeds.mean;
+        if mean(group) > mean(best) {
+            group
+        } else {
+            best
+        }
+    })
+}
+
+fn compare<'a>(
+    first: &[&'a Run],
+    second: &[&'a Run],
+    options: &AnalysisOptions,
+) -> Option<Comparison> {
+    let rows = |runs: &[&'a Run]| -> Vec<&'a [PredictionRow]> {
+        runs.iter().map(|run| run.predictions.as_slice()).collect()
+    };
+    let (first_rows, second_rows) = (rows(first), rows(second));
+    let shared = shared_questions(first_rows.iter().chain(&second_rows).copied());
+    if shared.is_empty() {
+        return None;
+    }
+    let clusters = paired_clusters(&first_rows, &second_rows);
+    let sums: Vec<f64> = clusters.iter().map(|cluster| cluster.sum).collect();
+    let bootstrap = bootstrap_ratio(&clusters, options.resamples, options.seed);
+    let seed_differences: Vec<f64> = first
+        .iter()
+        .filter_map(|run| {
+            let seed = run.seed?;
+            let partner = second.iter().find(|other| other.seed == Some(seed))?;
+            Some(
+                accuracy_on(&run.predictions, &shared) - accuracy_on(&partner.predictions, &shared),
+            )
+        })
+        .collect();
+    Some(Comparison {
+        group: String::new(),
+        against: String::new(),
+        chosen_as_best: false,
+        questions: shared.len(),
+        difference: sums.iter().sum::<f64>() / shared.len() as f64,
+        article_interval: bootstrap.as_ref().map(|bootstrap| bootstrap.interval(0.95)),
+        bootstrap_p: bootstrap.map(|bootstrap| bootstrap.p_value_of_zero()),
+        permutation_p: sign_flip_p_value(&sums, options.resamples, options.seed),
+        holm_p: 1.0,
+        over_seeds: paired_seeds(&seed_differences),
+    })
+}
+
+/// Runs of one section that were not asked the same questions on the same split.
+fn warn_of_differences(runs: &[&Run], warnings: &mut Vec<String>) {
+    let first = runs[0];
+    let asked = questions(&first.predictions);
+    for run in &runs[1..] {
+        if run.reported.split != first.reported.split {
+            warnings.push(format!(
+                "{} was evaluated on {}, {} on {}",
+                run.name, run.reported.split, first.name, first.reported.split
+            ));
+        }
+        let own = questions(&run.predictions);
+        if own != asked {
+            warnings.push(format!(
+                "{} and {} were asked different questions: {} in common, {} only the former, {} only the latter; accuracies are over \
+                 each run's own, comparisons over those in common",
+                run.name,
+                first.name,
+                own.intersection(&asked).count(),
+                own.difference(&asked).count(),
+                asked.difference(&own).count()
+            ));
+        }
+    }
+}
+
+/// Seeds that some weights have and others lack, and seeds that a weight has twice.
+fn warn_of_seeds(by_weight: &[(Option<f64>, Vec<&Run>)], warnings: &mut Vec<String>) {
+    let all: BTreeSet<i64> = by_weight
+        .iter()
+        .flat_map(|(_, runs)| runs.iter().filter_map(|run| run.seed))
+        .collect();
+    for (weight, runs) in by_weight {
+        let seeds: Vec<i64> = runs.iter().filter_map(|run| run.seed).collect();
+        let own: BTreeSet<i64> = seeds.iter().copied().collect();
+        let lacking: Vec<String> = all.difference(&own).map(i64::to_string).collect();
+        let label = weight_label(*weight);
+        if !lacking.is_empty() {
+            warnings.push(format!(
+                "weight {label} lacks seed {}, which another weight has",
+                lacking.join(", ")
+            ));
+        }
+        if own.len() < seeds.len() {
+            warnings.push(format!(
+                "weight {label} has a seed more than once; each run counts"
+            ));
+        }
+    }
+}

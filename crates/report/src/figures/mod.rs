@@ -1,0 +1,81 @@
+//! The figures of a report: what each shows. How a chart looks is [`chart`]'s.
+
+mod axis;
+mod chart;
+mod legend;
+mod marks;
+mod style;
+mod training;
+mod weights;
+
+use crate::{Report, ReportError, Run, Section, Sweep};
+use chart::Chart;
+
+/// A figure of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// A file name without its ending, as `accuracy`.
+    pub name: String,
+    /// Which section of the report it belongs to.
+    pub section: usize,
+    /// What it shows.
+    pub title: String,
+    /// How to read it.
+    pub caption: String,
+    /// The figure on white, as a file.
+    pub svg: String,
+    /// The same without a background, its ink and grid in the page's colours (`currentColor`, `var(--grid)`).
+    pub inline_svg: String,
+}
+
+/// Draws a report's figures; those that would show nothing are left out.
+pub fn figures(sweep: &Sweep, report: &Report) -> Result<Vec<Figure>, ReportError> {
+    let mut figures = Vec::new();
+    for (index, section) in report.sections.iter().enumerate() {
+        let charts = [
+            weights::accuracy(section),
+            weights::levels(section),
+            weights::losses(section),
+            training::accuracy_over_steps(sweep, section),
+            training::loss_over_steps(sweep, section),
+        ];
+        for chart in charts.into_iter().flatten() {
+            let name = match report.sections.len() {
+                1 => chart.name.to_string(),
+                _ => format!("{}-{}", chart.name, index + 1),
+            };
+            figures.push(draw(chart, name, index)?);
+        }
+    }
+    Ok(figures)
+}
+
+fn draw(chart: Chart, name: String, section: usize) -> Result<Figure, ReportError> {
+    let svg = chart::draw(&chart).map_err(|problem| ReportError::Figure {
+        name: name.clone(),
+        problem,
+    })?;
+    Ok(Figure {
+        inline_svg: style::for_page(&svg, chart.title),
+        svg: style::on_white(&svg),
+        name,
+        section,
+        title: chart.title.to_string(),
+        caption: chart.caption,
+    })
+}
+
+/// A group's runs, in its order.
+fn runs_of<'a>(sweep: &'a Sweep, names: &[String]) -> Vec<&'a Run> {
+    let run = |name: &String| sweep.runs.iter().find(|run| run.name == *name);
+    names.iter().filter_map(run).collect()
+}
+
+/// A group's legend entry: its weight, told as such by the first.
+fn group_label(section: &Section, group: usize) -> String {
+    let group = &section.groups[group];
+    match group.weight {
+        Some(_) => format!("weight {}", group.label),
+        None => "all runs".to_string(),
+    }
+}

@@ -1,0 +1,92 @@
+//! Colours, sizes and the two ways a figure leaves: on white as a file, in the page's colours inside it.
+
+use plotters::style::{Color, RGBColor, ShapeStyle, TextStyle};
+
+/// Drawing units in a CSS pixel: the drawing library rounds to whole units, so that one unit must be a fine step.
+pub(crate) const UNITS: i32 = 4;
+/// A figure's width in CSS pixels.
+pub(crate) const WIDTH: i32 = 760;
+
+/// Text; in the page the page's own colour.
+pub(crate) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+/// Axes and reference lines, readable on light and dark.
+pub(crate) const AXIS: RGBColor = RGBColor(0x84, 0x84, 0x84);
+/// Grid lines; in the page `var(--grid)`.
+pub(crate) const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
+
+/// Okabe and Ito's colours (2008), told apart with every kind of colour vision, without black and yellow, which vanish
+/// on a dark or a light page.
+const SERIES: [RGBColor; 7] = [
+    RGBColor(0x00, 0x72, 0xB2),
+    RGBColor(0xD5, 0x5E, 0x00),
+    RGBColor(0x00, 0x9E, 0x73),
+    RGBColor(0xCC, 0x79, 0xA7),
+    RGBColor(0xE6, 0x9F, 0x00),
+    RGBColor(0x56, 0xB4, 0xE9),
+    RGBColor(0x8C, 0x6D, 0x46),
+];
+
+/// The colour of a series; markers tell those apart that share one.
+pub(crate) fn series_colour(index: usize) -> RGBColor {
+    SERIES[index % SERIES.len()]
+}
+
+/// Text of a size in CSS pixels.
+pub(crate) fn text(pixels: f64) -> TextStyle<'static> {
+    // The SVG backend writes size / 1.24.
+    let size = pixels * f64::from(UNITS) * 1.24;
+    TextStyle::from(("sans-serif", size)).color(&INK)
+}
+
+/// A text's width in CSS pixels, by a sans-serif's average advance; the drawing library cannot measure either.
+pub(crate) fn text_width(text: &str, pixels: f64) -> f64 {
+    0.56 * pixels * text.chars().count() as f64
+}
+
+/// A line of a width in CSS pixels.
+pub(crate) fn line(colour: RGBColor, pixels: f64) -> ShapeStyle {
+    shade(colour, 1.0, pixels)
+}
+
+/// A line of a width in CSS pixels that lets through what lies below it.
+pub(crate) fn shade(colour: RGBColor, opacity: f64, pixels: f64) -> ShapeStyle {
+    colour
+        .mix(opacity)
+        .stroke_width((pixels * f64::from(UNITS)).round() as u32)
+}
+
+/// A line behind the others.
+pub(crate) fn faint(colour: RGBColor) -> ShapeStyle {
+    shade(colour, 0.3, 1.0)
+}
+
+/// CSS pixels in drawing units.
+pub(crate) fn units(pixels: f64) -> i32 {
+    (pixels * f64::from(UNITS)).round() as i32
+}
+
+fn hex(RGBColor(red, green, blue): RGBColor) -> String {
+    format!("#{red:02X}{green:02X}{blue:02X}")
+}
+
+/// The end of the `<svg ...>` tag.
+fn head_end(svg: &str) -> usize {
+    svg.find('>').map_or(0, |end| end + 1)
+}
+
+/// As a file: on white, so that it reads on any page.
+pub(crate) fn on_white(svg: &str) -> String {
+    let (head, body) = svg.split_at(head_end(svg));
+    format!("{head}\n<rect width=\"100%\" height=\"100%\" fill=\"#FFFFFF\"/>{body}")
+}
+
+/// Inside the page: in its colours, with a name for those who cannot see it.
+pub(crate) fn for_page(svg: &str, title: &str) -> String {
+    let named = format!(
+        "<svg role=\"img\" aria-label=\"{}\" ",
+        crate::format::escape(title)
+    );
+    svg.replacen("<svg ", &named, 1)
+        .replace(&hex(INK), "currentColor")
+        .replace(&hex(GRID), "var(--grid)")
+}

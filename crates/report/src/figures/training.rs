@@ -1,0 +1,226 @@
+//! Figures over the steps of training, a line a weight.
+
+use std::collections::BTreeMap;
+
+use plw_record::MetricsRow;
+
+use super::axis::Axis;
+use super::chart::{Chart, Panel, Series};
+use super::legend::{Entry, Swatch};
+use super::{group_label, runs_of};
+use crate::format::percent;
+use crate::{Run, Section, Sweep};
+
+const CHANCE_DASH: f64 = 6.0;
+/// More points than this are averaged in bins: no screen shows more.
+const MOST_POINTS: usize = 300;
+/// More points than this on a line get no markers.
+const MOST_MARKERS: usize = 24;
+
+/// Accuracy at each evaluation during training; `None` where no run was evaluated twice.
+pub(crate) fn accuracy_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart> {
+    let mut legend = Vec::new();
+    let mut all = Vec::new();
+    for (index, group) in section.groups.iter().enumerate() {
+        let runs = runs_of(sweep, &group.runs);
+        let lines: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| validation_curve(run)).collect();
+        let mut series = Series::new(index);
+        series.points = mean_curve(&lines);
+        if series.points.len() < 2 {
+            continue;
+        }
+        if runs.len() > 1 {
+            series.faint = lines;
+        }
+        if series.points.len() > MOST_MARKERS {
+            series.marker = None;
+        }
+        legend.push(Entry::new(
+            Swatch::Series(series.colour, series.marker),
+            group_label(section, index),
+        ));
+        all.push(series);
+    }
+    if all.iter().any(|series| !series.faint.is_empty()) {
+        legend.push(Entry::new(Swatch::Faint(all[0].colour), "one seed"));
+    }
+    let chance = format!("guessing ({} %)", percent(section.chance));
+    legend.push(Entry::new(Swatch::Reference(CHANCE_DASH), chance));
+    let last = last_step(&all)?;
+    Some(Chart {
+        name: "accuracy-over-steps",
+        title: "Validation accuracy during training",
+        caption: "Means over the seeds that were evaluated at a step; step 0 is before training."
+            .to_string(),
+        legend,
+        panels: vec![Panel {
+            x: Axis::Steps(last),
+            x_label: "optimizer step",
+            y_label: "accuracy in %",
+            height: 340.0,
+            is_share: true,
+            references: vec![(section.chance, CHANCE_DASH)],
+            series: all,
+        }],
+    })
+}
+
+/// Training loss by step: the completion's, which compares between weights as the objective does not.
+pub(crate) fn loss_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart> {
+    let groups: Vec<Vec<&Run>> = section
+        .groups
+        .iter()
+        .map(|group| runs_of(sweep, &group.runs))
+        .collect();
+    let rows = || groups.iter().flatten().flat_map(|run| &run.metrics);
+    let has_completion_loss = rows().all(|row| row.completion_loss.is_some());
+    let value = |row: &MetricsRow| match has_completion_loss {
+        true => row.completion_loss,
+        false => Some(row.loss),
+    };
+    let mut legend = Vec::new();
+    let mut all = Vec::new();
+    for (index, runs) in groups.iter().enumerate() {
+        let lines: Vec<Vec<(f64, f64)>> = runs
+            .iter()
+            .map(|run| {
+                let rows = run.metrics.iter();
+                rows.filter_map(|row| Some((row.step as f64, value(row)?)))
+                    .collect()
+            })
+            .collect();
+        let mean = mean_curve(&lines);
+        if mean.len() < 2 {
+            continue;
+        }
+        let mut series = Series::new(index);
+        series.marker = None;
+        series.points = thinned(&smoothed(&mean));
+        series.faint = vec![thinned(&mean)];
+        legend.push(Entry::new(
+            Swatch::Series(series.colour, None),
+            group_label(section, index),
+        ));
+        all.push(series);
+    }
+    let last = last_step(&all)?;
+    legend.push(Entry::new(Swatch::Faint(all[0].colour), "not smoothed"));
+    let (y_label, what) = match has_completion_loss {
+        true => (
+            "completion loss in nats",
+            "Mean loss of the completions' tokens of each step",
+        ),
+        false => (
+            "objective",
+            "The weighted objective of each step, which differs between weights",
+        ),
+    };
+    Some(Chart {
+        name: "training-loss",
+        title: "Training loss",
+        caption: format!(
+            "{what}; means over seeds, averaged over a window of a twentieth of the steps."
+        ),
+        legend,
+        panels: vec![Panel {
+            x: Axis::Steps(last),
+            x_label: "optimizer step",
+            y_label,
+            height: 340.0,
+            is_share: false,
+            references: Vec::new(),
+            series: all,
+        }],
+    })
+}
+
+/// A run's evaluations on validation questions, or on what else it was evaluated.
+fn validation_curve(run: &Run) -> Vec<(f64, f64)> {
+    let has_validation = run.evaluations.iter().any(|row| row.split == "validation");
+    let wanted = if has_validation {
+        "validation"
+    } else {
+        &run.reported.split
+    };
+    let rows = run.evaluations.iter().filter(|row| row.split == wanted);
+    rows.map(|row| (row.step as f64, row.summary.accuracy.accuracy))
+        .collect()
+}
+
+/// The mean at each step that every line has. (Steps are whole numbers, so they are exact as keys.)
+fn mean_curve(lines: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let mut by_step = BTreeMap::<u64, Vec<f64>>::new();
+    for &(step, value) in lines.iter().flatten() {
+        by_step.entry(step as u64).or_default().push(value);
+    }
+    by_step
+        .into_iter()
+        .filter(|(_, values)| values.len() == lines.len())
+        .map(|(step, values)| {
+            (
+                step as f64,
+                values.iter().sum::<f64>() / values.len() as f64,
+            )
+        })
+        .collect()
+}
+
+/// Each value's mean with its neighbours, a twentieth of the line wide, narrower towards the ends.
+fn smoothed(line: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let reach = line.len() / 40;
+    let around = |index: usize| {
+        let reach = reach.min(index).min(line.len() - 1 - index);
+        let window = &line[index - reach..=index + reach];
+        window.iter().map(|(_, value)| value).sum::<f64>() / window.len() as f64
+    };
+    line.iter()
+        .enumerate()
+        .map(|(index, (step, _))| (*step, around(index)))
+        .collect()
+}
+
+/// At most as many points as a screen shows, each the mean of a bin.
+fn thinned(line: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let bin = line.len().div_ceil(MOST_POINTS);
+    line.chunks(bin.max(1))
+        .map(|chunk| {
+            let mean =
+                |of: fn(&(f64, f64)) -> f64| chunk.iter().map(of).sum::<f64>() / chunk.len() as f64;
+            (mean(|point| point.0), mean(|point| point.1))
+        })
+        .collect()
+}
+
+fn last_step(all: &[Series]) -> Option<f64> {
+    all.iter()
+        .filter_map(|series| series.points.last())
+        .map(|point| point.0)
+        .reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_keep_their_means() {
+        let line: Vec<(f64, f64)> = (1..=1000)
+            .map(|step| (f64::from(step), f64::from(step % 2)))
+            .collect();
+        let smooth = smoothed(&line);
+        assert!(
+            smooth[100..900]
+                .iter()
+                .all(|(_, value)| (value - 0.5).abs() < 0.02)
+        );
+        assert_eq!((smooth[0], smooth[999]), (line[0], line[999]));
+        let thin = thinned(&line);
+        assert!(
+            thin.len() <= MOST_POINTS
+                && thin.iter().all(|(_, value)| (0.25..=0.75).contains(value))
+        );
+        let few = vec![(1.0, 2.0), (5.0, 4.0)];
+        assert_eq!((thinned(&few), smoothed(&few)), (few.clone(), few.clone()));
+        assert_eq!(mean_curve(&[few, vec![(5.0, 2.0)]]), [(5.0, 3.0)]);
+    }
+}

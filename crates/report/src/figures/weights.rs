@@ -1,0 +1,215 @@
+//! Figures against the prompt loss weight.
+
+use super::axis::Axis;
+use super::chart::{Chart, Panel, Series};
+use super::legend::{Entry, Swatch};
+use crate::format::percent;
+use crate::statistics::MeanOverSeeds;
+use crate::{GroupStatistics, Section};
+
+const X_LABEL: &str = "prompt loss weight (log scale, 0 apart)";
+const CHANCE_DASH: f64 = 6.0;
+const BEFORE_DASH: f64 = 2.0;
+
+/// The groups with a weight; none where there is only one, since one point is no curve.
+fn weighted(section: &Section) -> Option<Vec<(f64, &GroupStatistics)>> {
+    let groups = section.groups.iter();
+    let weighted: Vec<_> = groups
+        .filter_map(|group| Some((group.weight?, group)))
+        .collect();
+    (weighted.len() > 1).then_some(weighted)
+}
+
+/// What a point's interval means; over seeds where any weight has several.
+fn interval_entries(legend: &mut Vec<Entry>, series: &Series) {
+    if !series.bars.is_empty() {
+        legend.push(Entry::new(Swatch::Bar(series.colour), "95 % over seeds"));
+        legend.push(Entry::new(Swatch::Dot(series.colour), "one seed"));
+    }
+    if !series.bands.is_empty() {
+        legend.push(Entry::new(
+            Swatch::Band(series.colour),
+            "95 % over articles",
+        ));
+    }
+}
+
+fn add_seeds(series: &mut Series, weight: f64, over: &MeanOverSeeds) {
+    series.points.push((weight, over.mean));
+    if let Some(bounds) = over.seed_interval {
+        series.bars.push((weight, bounds));
+        series
+            .dots
+            .extend(over.per_run.iter().map(|&value| (weight, value)));
+    }
+}
+
+fn references(section: &Section, legend: &mut Vec<Entry>) -> Vec<(f64, f64)> {
+    let mut lines = vec![(section.chance, CHANCE_DASH)];
+    let chance = format!("guessing ({} %)", percent(section.chance));
+    legend.push(Entry::new(Swatch::Reference(CHANCE_DASH), chance));
+    if let Some(before) = &section.before {
+        lines.push((before.accuracy.over_seeds.mean, BEFORE_DASH));
+        let label = format!(
+            "before training ({} %)",
+            percent(before.accuracy.over_seeds.mean)
+        );
+        legend.push(Entry::new(Swatch::Reference(BEFORE_DASH), label));
+    }
+    lines
+}
+
+/// Accuracy against weight.
+pub(crate) fn accuracy(section: &Section) -> Option<Chart> {
+    let groups = weighted(section)?;
+    let mut series = Series::new(0);
+    for (weight, group) in &groups {
+        add_seeds(&mut series, *weight, &group.accuracy.over_seeds);
+        series.bands.extend(
+            group
+                .accuracy
+                .article_interval
+                .map(|bounds| (*weight, bounds)),
+        );
+    }
+    let seeds = if series.bars.is_empty() {
+        "accuracy (one seed a weight)"
+    } else {
+        "mean accuracy"
+    };
+    let mut legend = vec![Entry::new(
+        Swatch::Series(series.colour, series.marker),
+        seeds,
+    )];
+    interval_entries(&mut legend, &series);
+    let references = references(section, &mut legend);
+    Some(Chart {
+        name: "accuracy",
+        title: "Accuracy against prompt loss weight",
+        caption: format!(
+            "Choice among the options, on {} {} questions of {} articles. The bar is the spread of the mean between training seeds, \
+             the band that of drawing other articles; neither holds the other.",
+            section.questions, section.split, section.articles
+        ),
+        legend,
+        panels: vec![Panel {
+            x: Axis::Weights(groups.iter().map(|(weight, _)| *weight).collect()),
+            x_label: X_LABEL,
+            y_label: "accuracy in %",
+            height: 360.0,
+            is_share: true,
+            references,
+            series: vec![series],
+        }],
+    })
+}
+
+/// Accuracy against weight, level by level; `None` with fewer than two levels.
+pub(crate) fn levels(section: &Section) -> Option<Chart> {
+    let groups = weighted(section)?;
+    let levels: Vec<&String> = groups[0].1.by_level.keys().collect();
+    if levels.len() < 2 {
+        return None;
+    }
+    let mut legend = Vec::new();
+    let mut all = Vec::new();
+    for (index, level) in levels.iter().enumerate() {
+        let mut series = Series::new(index);
+        series.offset = 9.0 * (index as f64 - (levels.len() - 1) as f64 / 2.0);
+        for (weight, group) in &groups {
+            let Some(estimate) = group.by_level.get(*level) else {
+                continue;
+            };
+            series.points.push((*weight, estimate.over_seeds.mean));
+            series
+                .bands
+                .extend(estimate.article_interval.map(|bounds| (*weight, bounds)));
+        }
+        legend.push(Entry::new(
+            Swatch::Series(series.colour, series.marker),
+            level.as_str(),
+        ));
+        all.push(series);
+    }
+    legend.push(Entry::new(
+        Swatch::Band(all[0].colour),
+        "95 % over articles",
+    ));
+    legend.push(Entry::new(
+        Swatch::Reference(CHANCE_DASH),
+        format!("guessing ({} %)", percent(section.chance)),
+    ));
+    Some(Chart {
+        name: "levels",
+        title: "Accuracy by level against prompt loss weight",
+        caption: "Means over seeds; points of one weight stand side by side.".to_string(),
+        legend,
+        panels: vec![Panel {
+            x: Axis::Weights(groups.iter().map(|(weight, _)| *weight).collect()),
+            x_label: X_LABEL,
+            y_label: "accuracy in %",
+            height: 330.0,
+            is_share: true,
+            references: vec![(section.chance, CHANCE_DASH)],
+            series: all,
+        }],
+    })
+}
+
+/// Completion and prompt loss against weight, one above the other since their scales differ.
+pub(crate) fn losses(section: &Section) -> Option<Chart> {
+    let groups = weighted(section)?;
+    let kinds: [(&str, fn(&GroupStatistics) -> Option<&MeanOverSeeds>); 2] = [
+        ("completion loss in nats", |group| {
+            group.completion_loss.as_ref()
+        }),
+        ("prompt loss in nats", |group| group.prompt_loss.as_ref()),
+    ];
+    let mut legend = Vec::new();
+    let mut panels = Vec::new();
+    for (index, (y_label, of)) in kinds.into_iter().enumerate() {
+        let mut series = Series::new(index);
+        for (weight, group) in &groups {
+            if let Some(over) = of(group) {
+                add_seeds(&mut series, *weight, over);
+            }
+        }
+        if series.points.len() < 2 {
+            continue;
+        }
+        let before = section
+            .before
+            .as_ref()
+            .and_then(of)
+            .map(|over| (over.mean, BEFORE_DASH));
+        let name = y_label.trim_end_matches(" in nats");
+        legend.push(Entry::new(
+            Swatch::Series(series.colour, series.marker),
+            name,
+        ));
+        panels.push(Panel {
+            x: Axis::Weights(groups.iter().map(|(weight, _)| *weight).collect()),
+            x_label: X_LABEL,
+            y_label,
+            height: 250.0,
+            is_share: false,
+            references: before.into_iter().collect(),
+            series: vec![series],
+        });
+    }
+    let first = panels.first()?;
+    interval_entries(&mut legend, &first.series[0]);
+    if panels.iter().any(|panel| !panel.references.is_empty()) {
+        legend.push(Entry::new(
+            Swatch::Reference(BEFORE_DASH),
+            "before training",
+        ));
+    }
+    Some(Chart {
+        name: "losses",
+        title: "Loss against prompt loss weight",
+        caption: "Mean loss a token in evaluation, in nats; lower is better.".to_string(),
+        legend,
+        panels,
+    })
+}

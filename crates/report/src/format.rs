@@ -1,0 +1,100 @@
+//! Numbers as a reader wants them.
+
+/// A weight as short as it can be written; `all` for runs without one.
+pub(crate) fn weight_label(weight: Option<f64>) -> String {
+    weight.map_or("all".to_string(), |weight| weight.to_string())
+}
+
+/// A share as a percentage with one decimal: `62.1`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
+
+/// A difference of shares in percentage points, with its sign: `+4.2`.
+pub(crate) fn points(difference: f64) -> String {
+    // Adding 0 turns a negative zero into a positive one.
+    format!("{:+.1}", (1000.0 * difference).round() / 10.0 + 0.0)
+}
+
+/// An interval, `58.2 to 66.0`; a dash where there is none.
+pub(crate) fn interval(bounds: Option<[f64; 2]>, number: impl Fn(f64) -> String) -> String {
+    bounds.map_or("-".to_string(), |[low, high]| {
+        format!("{} to {}", number(low), number(high))
+    })
+}
+
+/// A p-value with two digits that matter; those below 0.001 as a bound.
+pub(crate) fn p_value(p: f64) -> String {
+    match p {
+        p if p < 0.001 => "< 0.001".to_string(),
+        p if p < 0.1 => format!("{p:.3}"),
+        p => format!("{p:.2}"),
+    }
+}
+
+/// A loss in nats with four decimals; a dash where there is none.
+pub(crate) fn loss(loss: Option<f64>) -> String {
+    loss.map_or("-".to_string(), |loss| format!("{loss:.4}"))
+}
+
+/// A count with thousands apart: `12 345`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Seconds as `1 h 02 min`, `3 min 04 s` or `5.6 s`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// Text safe inside HTML and its attributes.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(
+            [0.0, 0.01, 1.0].map(|weight| weight_label(Some(weight))),
+            ["0", "0.01", "1"]
+        );
+        assert_eq!(
+            [0.0421, -0.0001, -0.02].map(points),
+            ["+4.2", "+0.0", "-2.0"]
+        );
+        assert_eq!(
+            [0.00002, 0.0123, 0.5].map(p_value),
+            ["< 0.001", "0.012", "0.50"]
+        );
+        assert_eq!([7, 1234, 1234567].map(count), ["7", "1 234", "1 234 567"]);
+        assert_eq!(
+            [5.62, 184.2, 3725.0].map(duration),
+            ["5.6 s", "3 min 04 s", "1 h 02 min"]
+        );
+        assert_eq!(interval(Some([0.582, 0.66]), percent), "58.2 to 66.0");
+        assert_eq!(
+            escape("<a href=\"x\">&"),
+            "&lt;a href=&quot;x&quot;&gt;&amp;"
+        );
+    }
+}

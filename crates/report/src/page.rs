@@ -1,0 +1,180 @@
+//! The report as one HTML page that needs no other file.
+
+use crate::analysis::best_group;
+use crate::findings::findings;
+use crate::format::escape;
+use crate::tables::{results_table, runs_table, section_tables, section_title};
+use crate::{Figure, Report, Section, Sweep, Table};
+
+/// How the numbers came about, for whoever doubts them.
+const METHODS: &str = "<p><b>Accuracy</b> counts a question as right if the answer's letter has the highest logit among the options' \
+letters at the answer position; <b>argmax accuracy</b> asks for the highest logit of the whole vocabulary.</p>\
+<p><b>95 % over seeds</b> is Student's t over the runs of a weight: it says how much training again with another seed would change the mean, \
+and nothing of other questions.</p>\
+<p><b>95 % over articles</b> resamples articles with all their questions (cluster bootstrap, percentile interval), pooled over seeds: it says \
+how much other articles would change the figure for these runs, and nothing of other seeds. With fewer than some twenty articles it is too narrow.</p>\
+<p><b>Differences</b> are paired by question. <b>p</b> is a sign-flip permutation test on the articles' differences, two-sided; <b>p (Holm)</b> corrects \
+it for all comparisons of the table. <b>p over seeds</b> is the paired t-test over shared seeds.</p>";
+
+/// Renders the page: findings, tables, figures, runs and methods.
+pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
+    let mut body = String::new();
+    let runs = sweep.runs.len();
+    body.push_str(&format!(
+        "<h1>{}</h1>\n<p class=\"subtitle\">{runs} complete run{}, {} left out. Fine-tuning with weighted prompt tokens, evaluated on multiple-choice questions.</p>\n",
+        escape(&report.name),
+        if runs == 1 { "" } else { "s" },
+        report.incomplete.len(),
+    ));
+    body.push_str(&warnings(report));
+    for (index, section) in report.sections.iter().enumerate() {
+        body.push_str(&section_html(
+            section,
+            figures.iter().filter(|figure| figure.section == index),
+        ));
+    }
+    body.push_str("<h2>Runs</h2>\n");
+    body.push_str(&table_html(&runs_table(sweep), |_| ""));
+    body.push_str(&settings(report));
+    body.push_str(&machines(report));
+    body.push_str(&format!(
+        "<h2>How these numbers are computed</h2>\n<div class=\"note\">{METHODS}<p>{} resamples, seed {}.</p></div>\n",
+        report.options.resamples, report.options.seed
+    ));
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{}</style>\n</head>\n\
+         <body>\n{body}</body>\n</html>\n",
+        escape(&report.name),
+        include_str!("page.css"),
+    )
+}
+
+/// What a reader must know first: warnings, and runs that are left out.
+fn warnings(report: &Report) -> String {
+    let incomplete = report
+        .incomplete
+        .iter()
+        .map(|run| format!("{} is left out: {}", run.name, run.reason));
+    let lines: Vec<String> = report.warnings.iter().cloned().chain(incomplete).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let items: String = lines
+        .iter()
+        .map(|line| format!("<li>{}</li>\n", escape(line)))
+        .collect();
+    format!("<div class=\"warnings\"><b>Mind</b><ul>\n{items}</ul></div>\n")
+}
+
+fn section_html<'a>(section: &Section, figures: impl Iterator<Item = &'a Figure>) -> String {
+    let mut html = match section.settings.is_empty() {
+        true => "<h2>Findings</h2>\n".to_string(),
+        false => format!("<h2>{}</h2>\n", escape(&section_title(section))),
+    };
+    let items: String = findings(section)
+        .iter()
+        .map(|finding| format!("<li>{}</li>\n", escape(finding)))
+        .collect();
+    html.push_str(&format!("<ul class=\"findings\">\n{items}</ul>\n"));
+    let mut figures = figures;
+    // The main figure stands beside the main table; the rest follows.
+    let first = figures.next().map(figure_html).unwrap_or_default();
+    let best = match section.groups.len() {
+        0 | 1 => None,
+        _ => best_group(&section.groups),
+    };
+    html.push_str(&table_html(&results_table(section), |row| match row {
+        row if Some(row) == best => " class=\"best\"",
+        row if row >= section.groups.len() => " class=\"reference\"",
+        _ => "",
+    }));
+    html.push_str(&first);
+    for table in section_tables(section).iter().skip(1) {
+        html.push_str(&table_html(table, |_| ""));
+    }
+    html.extend(figures.map(figure_html));
+    html
+}
+
+fn figure_html(figure: &Figure) -> String {
+    let caption = escape(&figure.caption);
+    format!(
+        "<figure id=\"{}\">\n{}<figcaption>{caption}</figcaption>\n</figure>\n",
+        escape(&figure.name),
+        figure.inline_svg
+    )
+}
+
+fn table_html(table: &Table, row_class: impl Fn(usize) -> &'static str) -> String {
+    let cells = |tag: &str, cells: &[String]| -> String {
+        cells
+            .iter()
+            .map(|cell| format!("<{tag}>{}</{tag}>", escape(&typeset(cell))))
+            .collect()
+    };
+    let rows: String = (table.rows.iter().enumerate())
+        .map(|(index, row)| format!("<tr{}>{}</tr>\n", row_class(index), cells("td", row)))
+        .collect();
+    format!(
+        "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
+        escape(&table.title),
+        cells("th", &table.header)
+    )
+}
+
+/// A cell with a true minus sign before a number, and a dash where there is nothing.
+fn typeset(cell: &str) -> String {
+    if cell == "-" {
+        return "\u{2013}".to_string();
+    }
+    let words = cell.split(' ').map(|word| match word.strip_prefix('-') {
+        Some(number) if number.starts_with(|first: char| first.is_ascii_digit()) => {
+            format!("\u{2212}{number}")
+        }
+        _ => word.to_string(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn settings(report: &Report) -> String {
+    if report.common_settings.is_empty() {
+        return String::new();
+    }
+    let rows: String = (report.common_settings.iter())
+        .map(|(key, value)| {
+            format!(
+                "<tr><td><code>{}</code></td><td>{}</td></tr>\n",
+                escape(key),
+                escape(value)
+            )
+        })
+        .collect();
+    format!(
+        "<details><summary>Settings that all runs share</summary>\n<div class=\"scroll\"><table><tbody>\n{rows}</tbody></table></div></details>\n"
+    )
+}
+
+fn machines(report: &Report) -> String {
+    let named = report
+        .machines
+        .iter()
+        .filter(|machine| !machine.processor.is_empty());
+    let items: String = named
+        .map(|machine| {
+            format!(
+                "<li>{}, {} threads, {} ({})</li>\n",
+                escape(&machine.processor),
+                machine.threads,
+                escape(&machine.operating_system),
+                escape(&machine.vector_extensions.join(" "))
+            )
+        })
+        .collect();
+    match items.is_empty() {
+        true => String::new(),
+        false => format!(
+            "<details><summary>Machines</summary><ul class=\"note\">\n{items}</ul></details>\n"
+        ),
+    }
+}

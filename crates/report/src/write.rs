@@ -1,0 +1,30 @@
+//! From a sweep's folder to the report's files.
+
+use std::path::Path;
+
+use plw_record::{write_atomic, write_json_atomic};
+
+use crate::{AnalysisOptions, Report, ReportError, analyse, figures, markdown, page, read_sweep};
+
+/// Reads the runs in `sweep_dir`, computes with the default options, and writes `out_html` (one page that needs no other
+/// file) and, beside it, the same as `.json` and `.md` under the page's name, and `figures/NAME.svg`. Each file is written
+/// atomically, the page last. The same records give the same bytes.
+pub fn write_report(
+    sweep_dir: impl AsRef<Path>,
+    out_html: impl AsRef<Path>,
+) -> Result<Report, ReportError> {
+    let out_html = out_html.as_ref();
+    let sweep = read_sweep(sweep_dir)?;
+    let report = analyse(&sweep, &AnalysisOptions::default());
+    let figures = figures(&sweep, &report)?;
+    for figure in &figures {
+        let path = out_html
+            .with_file_name("figures")
+            .join(format!("{}.svg", figure.name));
+        write_atomic(path, &figure.svg)?;
+    }
+    write_json_atomic(out_html.with_extension("json"), &report)?;
+    write_atomic(out_html.with_extension("md"), markdown(&report))?;
+    write_atomic(out_html, page(&sweep, &report, &figures))?;
+    Ok(report)
+}

@@ -1,0 +1,205 @@
+//! An invented sweep: what `plw sweep` would leave, with accuracies that are known beforehand.
+
+use std::path::Path;
+
+use plw_record::{
+    EvaluationRow, EvaluationSummary, ExampleKey, Machine, MetricsRow, PredictionRow, RecordError,
+    RunConfig, RunDirectory, TrainingSummary, append_evaluation, append_metrics, write_predictions,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What an invented run is like.
+pub(crate) struct DemoRun<'a> {
+    pub(crate) name: String,
+    /// Lines of its `config.toml`.
+    pub(crate) config: String,
+    /// Articles, four questions each.
+    pub(crate) articles: u64,
+    pub(crate) options: usize,
+    /// Chance of a right answer before and after training.
+    pub(crate) accuracy: [f64; 2],
+    pub(crate) completion_loss: f64,
+    pub(crate) prompt_loss: f64,
+    pub(crate) seed: u64,
+    pub(crate) steps: u64,
+    pub(crate) levels: &'a [&'a str],
+}
+
+impl Default for DemoRun<'_> {
+    fn default() -> Self {
+        Self {
+            name: "run".to_string(),
+            config: String::new(),
+            articles: 60,
+            options: 4,
+            accuracy: [0.26, 0.6],
+            completion_loss: 0.4,
+            prompt_loss: 2.4,
+            seed: 1,
+            steps: 200,
+            levels: &["high", "middle"],
+        }
+    }
+}
+
+/// Predictions with an expected accuracy. How hard a question and its article are does not depend on the run.
+pub(crate) fn predictions(run: &DemoRun, accuracy: f64, noise_seed: u64) -> Vec<PredictionRow> {
+    let mut questions = ChaCha8Rng::seed_from_u64(1);
+    let mut noise = ChaCha8Rng::seed_from_u64(noise_seed);
+    let letter = |index: usize| char::from(b'A' + index as u8).to_string();
+    let mut rows = Vec::new();
+    for article in 0..run.articles {
+        let ease: f64 = questions.random_range(-0.2..0.2);
+        for question in 0..4 {
+            let hardness: f64 = questions.random_range(-0.25..0.25);
+            let luck: f64 = noise.random_range(-0.15..0.15);
+            let answer = ((article + question) % run.options as u64) as usize;
+            let is_right = accuracy + ease + hardness + luck > 0.5;
+            let choice = if is_right {
+                answer
+            } else {
+                (answer + 1) % run.options
+            };
+            let level = run.levels[article as usize % run.levels.len()];
+            rows.push(PredictionRow {
+                key: ExampleKey {
+                    file: "validation.parquet".to_string(),
+                    row: 4 * article + question,
+                    example_id: format!("{level}{article}"),
+                    level: level.to_string(),
+                    answer: letter(answer),
+                },
+                choice: letter(choice),
+                logits: (0..run.options)
+                    .map(|option| if option == choice { 2.0 } else { 0.0 })
+                    .collect(),
+                argmax_is_answer: is_right && noise.random_bool(0.95),
+                prompt_loss: Some(run.prompt_loss as f32),
+                completion_loss: Some(run.completion_loss as f32),
+                answer_loss: Some(run.completion_loss as f32),
+            });
+        }
+    }
+    rows
+}
+
+/// Writes a complete run.
+pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, RecordError> {
+    let directory = RunDirectory::new(sweep.join(&run.name));
+    let _lock = directory.create()?;
+    let config = RunConfig {
+        table: run
+            .config
+            .parse()
+            .expect("the invented configuration is TOML"),
+    };
+    config.write(directory.config())?;
+    let mut random = ChaCha8Rng::seed_from_u64(100 + run.seed);
+    for step in 1..=run.steps {
+        let share = step as f64 / run.steps as f64;
+        let loss = run.completion_loss
+            + 1.1 * (-4.0 * share).exp()
+            + 0.12 * random.random_range(-1.0..1.0);
+        let row = MetricsRow {
+            step,
+            loss,
+            prompt_loss: None,
+            completion_loss: Some(loss),
+            answer_loss: Some(loss),
+            grad_norm: 1.0,
+            learning_rate: 1e-3,
+            epoch: share,
+            tokens: 900,
+            tokens_computed: 1000,
+            questions: 12,
+            seconds: 0.4,
+        };
+        append_metrics(directory.metrics(), &row)?;
+    }
+    let mut evaluated = Vec::new();
+    for part in 0..=4 {
+        let share = f64::from(part) / 4.0;
+        let step = run.steps * part as u64 / 4;
+        let accuracy = run.accuracy[0] + (run.accuracy[1] - run.accuracy[0]) * share.sqrt();
+        // All runs start from one model.
+        let noise_seed = if part == 0 {
+            0
+        } else {
+            1000 * run.seed + part as u64
+        };
+        let rows = predictions(run, accuracy, noise_seed);
+        let summary = EvaluationSummary {
+            prompt_loss: Some(run.prompt_loss + 0.3 * (1.0 - share)),
+            completion_loss: Some(
+                run.completion_loss + (1.0 - share) + 0.01 * random.random_range(-1.0..1.0),
+            ),
+            answer_loss: Some(run.completion_loss),
+            ..EvaluationSummary::of(&rows)
+        };
+        let row = EvaluationRow {
+            step,
+            split: "validation".to_string(),
+            summary,
+        };
+        append_evaluation(directory.evaluations(), &row)?;
+        if part == 0 || part == 4 {
+            write_predictions(directory.predictions(step), &rows)?;
+        }
+        evaluated.push(row);
+    }
+    TrainingSummary {
+        name: run.name.clone(),
+        config_hash: config.hash(),
+        steps: run.steps,
+        epochs: 1.0,
+        initial: evaluated.first().cloned(),
+        last: evaluated.last().cloned(),
+        tokens: 900 * run.steps,
+        tokens_computed: 1000 * run.steps,
+        questions: 12 * run.steps,
+        seconds: 0.4 * run.steps as f64,
+        tokens_per_second: 2250.0,
+        questions_per_second: 30.0,
+        peak_memory_bytes: Some(300 << 20),
+        // Not this machine's: reports of equal records are equal.
+        machine: Machine {
+            processor: "an invented processor".to_string(),
+            threads: 2,
+            ..Machine::default()
+        },
+        ..TrainingSummary::default()
+    }
+    .write(directory.summary())?;
+    Ok(directory)
+}
+
+/// A sweep over weights and seeds: the middle weights do best, by 3 points over weight 1.
+pub(crate) fn write_sweep(
+    sweep: &Path,
+    weights: &[f64],
+    seeds: u64,
+    articles: u64,
+) -> Result<(), RecordError> {
+    for &weight in weights {
+        for seed in 1..=seeds {
+            let log_weight = weight.max(1e-4).log10();
+            write_run(
+                sweep,
+                &DemoRun {
+                    name: format!("plw-{weight}-seed-{seed}"),
+                    config: format!(
+                        "model = \"tiny\"\nlearning_rate = 1e-3\nprompt_loss_weight = {weight:?}\nseed = {seed}\n"
+                    ),
+                    articles,
+                    accuracy: [0.27, 0.62 - 0.03 * (log_weight + 1.5).powi(2)],
+                    completion_loss: 0.42 + 0.02 * (log_weight + 1.5).powi(2),
+                    prompt_loss: 2.2 - 0.15 * log_weight,
+                    seed,
+                    ..DemoRun::default()
+                },
+            )?;
+        }
+    }
+    Ok(())
+}
