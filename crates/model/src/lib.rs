@@ -1,7 +1,9 @@
 //! Llama-family models on Burn, LoRA, and Hugging Face and PEFT checkpoints in and out.
 //!
 //! Knows batches and weights; knows no loss, no data set, no question.
+#![doc = include_str!("../README.md")]
 
+mod adapter;
 mod checkpoint;
 mod config;
 mod dropout;
@@ -13,6 +15,7 @@ mod lora;
 mod parameters;
 mod safetensors_files;
 
+pub use adapter::{load_adapter, load_lora_config, save_adapter};
 pub use checkpoint::{load_config, load_llama, save_llama};
 pub use config::{ConfigError, LlamaConfig, RopeScaling};
 pub use dropout::DropoutKey;

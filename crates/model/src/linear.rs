@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::dropout::Dropout;
 
-/// `y = x W^T`, plus the adapter's `scaling * dropout(x) A^T B^T` where there is one.
+/// `y = x W^T`, plus the adapter's `alpha / r * dropout(x) A^T B^T` where there is one.
 ///
 /// W is `[out, in]`, as PyTorch stores it: gemm reads the transpose as fast, and no tensor is turned on its way from or
 /// to a file.
@@ -22,9 +22,9 @@ pub(crate) struct Lora {
     pub(crate) a: Param<Tensor<2>>,
     /// `[out, r]`.
     pub(crate) b: Param<Tensor<2>>,
-    /// alpha / r.
+    /// The update is scaled by alpha / r.
     #[module(skip)]
-    pub(crate) scaling: f64,
+    pub(crate) alpha: f64,
     /// Probability that an input of the adapter is dropped.
     #[module(skip)]
     pub(crate) dropout: f64,
@@ -36,6 +36,13 @@ pub(crate) struct DropoutPlace<'a> {
     pub(crate) dropout: Option<&'a Dropout>,
     pub(crate) layer: usize,
     pub(crate) module: usize,
+}
+
+impl Lora {
+    fn scaling(&self) -> f64 {
+        let [r, _] = self.a.dims();
+        self.alpha / r as f64
+    }
 }
 
 impl Linear {
@@ -57,7 +64,9 @@ impl Linear {
             }
             _ => x,
         };
-        let low_rank = x.matmul(lora.a.val().transpose()).mul_scalar(lora.scaling);
+        let low_rank = x
+            .matmul(lora.a.val().transpose())
+            .mul_scalar(lora.scaling());
         base + low_rank.matmul(lora.b.val().transpose())
     }
 
@@ -69,7 +78,7 @@ impl Linear {
             .val()
             .inner()
             .matmul(lora.a.val().inner())
-            .mul_scalar(lora.scaling);
+            .mul_scalar(lora.scaling());
         Self::new(self.weight.map(|weight| {
             let merged = weight.clone().inner() + update;
             if weight.is_autodiff() {

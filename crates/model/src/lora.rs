@@ -1,6 +1,7 @@
 //! Low-rank adapters: their settings, and putting them on and merging them into a model.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -25,6 +26,11 @@ pub enum LoraError {
     /// No layer gets an adapter.
     #[error("LoRA needs at least one target module, such as q_proj")]
     NoTarget,
+    /// No linear layer has this name.
+    #[error(
+        "`{0}` is no linear layer of a Llama: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj are"
+    )]
+    UnknownTarget(String),
     /// The model has an adapter.
     #[error("the model already has a LoRA adapter: merge it first")]
     AlreadyThere,
@@ -72,6 +78,12 @@ impl TargetModule {
         Self::DownProj,
     ];
 
+    /// Its name, as in PEFT's `target_modules`.
+    pub fn name(self) -> &'static str {
+        let path = self.path();
+        path.rsplit('.').next().unwrap_or(path)
+    }
+
     /// The path from a decoder layer.
     pub(crate) fn path(self) -> &'static str {
         match self {
@@ -83,6 +95,15 @@ impl TargetModule {
             Self::UpProj => "mlp.up_proj",
             Self::DownProj => "mlp.down_proj",
         }
+    }
+}
+
+impl FromStr for TargetModule {
+    type Err = LoraError;
+
+    fn from_str(name: &str) -> Result<Self, LoraError> {
+        let named = Self::ALL.into_iter().find(|target| target.name() == name);
+        named.ok_or_else(|| LoraError::UnknownTarget(name.into()))
     }
 }
 
@@ -148,6 +169,16 @@ impl Llama {
         self.set_require_grad(true)
     }
 
+    /// Takes the adapter off again, the weights below it as they were. Every parameter can be trained again.
+    pub fn without_lora(mut self) -> Self {
+        for layer in &mut self.model.layers {
+            for target in TargetModule::ALL {
+                layer.linear_mut(target).lora = None;
+            }
+        }
+        self.set_require_grad(true)
+    }
+
     /// The settings of the model's adapter, if it has one.
     pub fn lora(&self) -> Option<LoraConfig> {
         let layer = self.model.layers.first()?;
@@ -158,7 +189,7 @@ impl Llama {
                 config
                     .get_or_insert_with(|| LoraConfig {
                         r,
-                        alpha: lora.scaling * r as f64,
+                        alpha: lora.alpha,
                         dropout: lora.dropout,
                         target_modules: BTreeSet::new(),
                     })
@@ -214,7 +245,7 @@ impl Lora {
         Ok(Self {
             a: factor("lora_A", [config.r, inputs])?,
             b: factor("lora_B", [outputs, config.r])?,
-            scaling: config.alpha / config.r as f64,
+            alpha: config.alpha,
             dropout: config.dropout,
         })
     }

@@ -1,0 +1,152 @@
+//! PEFT's adapter directories: adapter_config.json and adapter_model.safetensors.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::checkpoint::write_json;
+use crate::error::{CheckpointError, io};
+use crate::llama::Llama;
+use crate::lora::{LoraConfig, LoraError, TargetModule};
+use crate::safetensors_files::{Stored, TensorFiles, WeightType, write};
+
+/// What PEFT puts before the name of a layer.
+const PREFIX: &str = "base_model.model.";
+
+/// Settings of PEFT's that change what an adapter computes, and the values that leave it as it is here. A key that is
+/// missing, null, or an empty list or map leaves it so as well.
+const NEUTRAL: [(&str, &str); 16] = [
+    ("bias", "\"none\""),
+    ("use_rslora", "false"),
+    ("use_dora", "false"),
+    ("use_qalora", "false"),
+    ("use_bdlora", "false"),
+    ("lora_bias", "false"),
+    ("fan_in_fan_out", "false"),
+    ("rank_pattern", "{}"),
+    ("alpha_pattern", "{}"),
+    ("layers_to_transform", "null"),
+    ("layer_replication", "null"),
+    ("exclude_modules", "null"),
+    ("modules_to_save", "null"),
+    ("target_parameters", "null"),
+    ("trainable_token_indices", "null"),
+    ("alora_invocation_tokens", "null"),
+];
+
+/// Reads the settings of a PEFT adapter's directory.
+pub fn load_lora_config(directory: &Path) -> Result<LoraConfig, CheckpointError> {
+    let path = directory.join("adapter_config.json");
+    let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+    let keys: Map<String, Value> =
+        serde_json::from_str(&text).map_err(|source| CheckpointError::Json {
+            path: path.clone(),
+            source,
+        })?;
+    parse(&keys).map_err(|source| CheckpointError::Adapter { path, source })
+}
+
+fn parse(keys: &Map<String, Value>) -> Result<LoraConfig, LoraError> {
+    let unsupported = |key: &str, supported| LoraError::Unsupported {
+        key: key.into(),
+        found: keys.get(key).unwrap_or(&Value::Null).to_string(),
+        supported,
+    };
+    if keys.get("peft_type") != Some(&json!("LORA")) {
+        return Err(unsupported("peft_type", "\"LORA\""));
+    }
+    for (key, neutral) in NEUTRAL {
+        let empty = match keys.get(key) {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::Object(items)) => items.is_empty(),
+            Some(value) => value.to_string() == neutral,
+        };
+        if !empty {
+            return Err(unsupported(key, neutral));
+        }
+    }
+    let number = |key: &str| keys.get(key).and_then(Value::as_f64);
+    let r = keys.get("r").and_then(Value::as_u64);
+    let config = LoraConfig {
+        r: r.ok_or_else(|| unsupported("r", "a positive integer"))? as usize,
+        alpha: number("lora_alpha").ok_or_else(|| unsupported("lora_alpha", "a number"))?,
+        dropout: number("lora_dropout").unwrap_or(0.0),
+        target_modules: match keys.get("target_modules") {
+            Some(Value::String(all)) if all == "all-linear" => TargetModule::ALL.into(),
+            Some(list) => serde_json::from_value(list.clone()).map_err(|_| {
+                unsupported(
+                    "target_modules",
+                    "a list of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
+                )
+            })?,
+            None => return Err(unsupported("target_modules", "a list of layers")),
+        },
+    };
+    config.check()?;
+    Ok(config)
+}
+
+/// Freezes a model and puts on it the adapter of a PEFT directory, in place of one that it has; to be trained on or
+/// merged.
+pub fn load_adapter(model: Llama, directory: &Path) -> Result<Llama, CheckpointError> {
+    let config = load_lora_config(directory)?;
+    let mut file = TensorFiles::open(&directory.join("adapter_model.safetensors"))?;
+    let model = model
+        .without_lora()
+        .attach_lora(&config, |name, shape| {
+            file.take(&format!("{PREFIX}{name}"), &shape)
+        })
+        .map_err(|source| CheckpointError::Adapter {
+            path: directory.into(),
+            source,
+        })??;
+    file.finish()?;
+    Ok(model)
+}
+
+/// Saves a model's adapter as PEFT does, in f32. The directory is made if it is not there; files appear complete or
+/// not at all.
+pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointError> {
+    let Some(config) = model.lora() else {
+        return Err(CheckpointError::AdapterState(
+            "the model has no LoRA adapter to save",
+        ));
+    };
+    std::fs::create_dir_all(directory).map_err(io(directory))?;
+    let values = model.values();
+    let tensors = model
+        .parameters()
+        .into_iter()
+        .filter(|parameter| parameter.name.contains(".lora_"))
+        .map(|parameter| Stored {
+            values: values[&parameter.name].clone(),
+            name: format!("{PREFIX}{}", parameter.name),
+            shape: parameter.shape,
+        })
+        .collect();
+    write(
+        &directory.join("adapter_model.safetensors"),
+        tensors,
+        WeightType::F32,
+    )?;
+    // PEFT's alpha is an integer wherever it is whole.
+    let alpha = match config.alpha.fract() {
+        0.0 => json!(config.alpha as u64),
+        _ => json!(config.alpha),
+    };
+    let keys = json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": null,
+        "r": config.r,
+        "lora_alpha": alpha,
+        "lora_dropout": config.dropout,
+        "target_modules": config.target_modules,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "init_lora_weights": true,
+        "inference_mode": true,
+    });
+    write_json(&directory.join("adapter_config.json"), &keys)
+}

@@ -1,0 +1,138 @@
+//! Golden cases and what tests compute of them.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use plw_batch::{Batch, Role, Sequence};
+use plw_model::{DropoutKey, Llama, NamedTensors};
+use serde::Deserialize;
+
+/// What transformers computed (xtask/fixtures/golden_llama.py).
+#[derive(Deserialize)]
+pub(crate) struct Golden {
+    pub(crate) sequences: Vec<GoldenSequence>,
+    /// Per sequence `[tokens, vocab]`.
+    pub(crate) logits: Vec<Vec<Vec<f32>>>,
+    pub(crate) weights: Vec<f64>,
+    pub(crate) losses: Vec<f64>,
+    /// Of the loss with weight 0.1.
+    pub(crate) gradients: BTreeMap<String, GoldenGradient>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct GoldenSequence {
+    token_ids: Vec<u32>,
+    completion_start: u32,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct GoldenGradient {
+    pub(crate) norm: f64,
+    pub(crate) first: Vec<f32>,
+}
+
+pub(crate) fn fixture(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(case)
+}
+
+impl Golden {
+    pub(crate) fn read(case: &str) -> Self {
+        let text = std::fs::read_to_string(fixture(case).join("golden.json")).expect("committed");
+        serde_json::from_str(&text).expect("written by the script")
+    }
+
+    pub(crate) fn sequences(&self) -> Vec<Sequence> {
+        (0..)
+            .zip(&self.sequences)
+            .map(|(n, s)| sequence(n, &s.token_ids, s.completion_start))
+            .collect()
+    }
+}
+
+pub(crate) fn sequence(example: u32, token_ids: &[u32], completion_start: u32) -> Sequence {
+    Sequence {
+        example,
+        group: 0,
+        token_ids: token_ids.to_vec(),
+        completion_start,
+        answer: None,
+    }
+}
+
+/// Logits of all positions: `[batch * seq, vocab]`.
+pub(crate) fn logits(model: &Llama, batch: &Batch, dropout: Option<&DropoutKey>) -> Tensor<2> {
+    let rows: Vec<u32> = (0..batch.positions() as u32).collect();
+    model
+        .forward(batch, &rows, dropout)
+        .matmul(model.classifier().transpose())
+}
+
+/// sum(w l) / sum(w) over the targets of a batch, by plain operations.
+pub(crate) fn loss(logits: Tensor<2>, batch: &Batch, prompt_weight: f64) -> Tensor<1> {
+    let device = logits.device();
+    let count = batch.targets.len();
+    let indices = |values: Vec<i64>| -> Tensor<1, Int> {
+        Tensor::from_data(TensorData::new(values, [count]), &device)
+    };
+    let positions = indices(batch.targets.iter().map(|t| t.position.into()).collect());
+    let tokens = indices(batch.targets.iter().map(|t| t.token.into()).collect());
+    let weights: Vec<f32> = batch
+        .targets
+        .iter()
+        .map(|t| {
+            if t.role == Role::Prompt {
+                prompt_weight as f32
+            } else {
+                1.0
+            }
+        })
+        .collect();
+    let sum: f32 = weights.iter().sum();
+    let weights = Tensor::<1>::from_data(TensorData::new(weights, [count]), &device);
+    let log_probability = activation::log_softmax(logits.select(0, positions), 1)
+        .gather(1, tokens.unsqueeze_dim(1))
+        .squeeze_dim::<1>(1);
+    (log_probability * weights).sum().neg().div_scalar(sum)
+}
+
+/// The gradients of [`loss`] by name.
+pub(crate) fn gradients(
+    model: &Llama,
+    batch: &Batch,
+    prompt_weight: f64,
+    dropout: Option<&DropoutKey>,
+) -> NamedTensors {
+    let loss = loss(logits(model, batch, dropout), batch, prompt_weight);
+    model.take_gradients(&mut loss.backward())
+}
+
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor
+        .into_data_as::<f32>()
+        .as_slice()
+        .expect("just read as f32")
+        .to_vec()
+}
+
+pub(crate) fn norm(values: &[f32]) -> f64 {
+    values
+        .iter()
+        .map(|&v| f64::from(v).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// Norm of the difference relative to the norm of the expectation.
+pub(crate) fn relative_difference(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let difference: Vec<f32> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
+    norm(&difference) / norm(expected).max(1e-12)
+}
+
+pub(crate) fn training_device() -> Device {
+    Device::flex().autodiff()
+}
