@@ -1,6 +1,6 @@
 //! What a section says, in sentences that claim no more than its numbers.
 
-use crate::analysis::best_group;
+use crate::comparison::best_group;
 use crate::format::{interval, p_value, percent, points};
 use crate::{Comparison, GroupStatistics, Section};
 

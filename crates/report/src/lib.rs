@@ -6,6 +6,7 @@
 
 mod analysis;
 mod articles;
+mod comparison;
 mod error;
 mod figures;
 mod findings;
@@ -14,11 +15,11 @@ mod page;
 pub mod statistics;
 mod sweep;
 mod tables;
+mod warnings;
 mod write;
 
-pub use analysis::{
-    AnalysisOptions, Comparison, Estimate, GroupStatistics, Report, Section, analyse,
-};
+pub use analysis::{AnalysisOptions, Estimate, GroupStatistics, Report, Section, analyse};
+pub use comparison::Comparison;
 pub use error::ReportError;
 pub use figures::{Figure, figures};
 pub use page::page;

@@ -1,6 +1,6 @@
 //! The report as one HTML page that needs no other file.
 
-use crate::analysis::best_group;
+use crate::comparison::best_group;
 use crate::findings::findings;
 use crate::format::escape;
 use crate::tables::{results_table, runs_table, section_tables, section_title};

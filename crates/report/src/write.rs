@@ -24,7 +24,11 @@ pub fn write_report(
         write_atomic(path, &figure.svg)?;
     }
     write_json_atomic(out_html.with_extension("json"), &report)?;
-    write_atomic(out_html.with_extension("md"), markdown(&report))?;
+    let links = figures
+        .iter()
+        .map(|figure| format!("\n![{}](figures/{}.svg)\n", figure.title, figure.name));
+    let text = links.fold(markdown(&report), |text, link| text + &link);
+    write_atomic(out_html.with_extension("md"), text)?;
     write_atomic(out_html, page(&sweep, &report, &figures))?;
     Ok(report)
 }

@@ -152,7 +152,7 @@ fn draw_panel(canvas: &Canvas, top: i32, bottom: i32, panel: &Panel) -> Drawn {
             .axis_style(style::line(AXIS, 1.0))
             .set_all_tick_mark_size(units(4.0))
             .x_labels(8)
-            .y_labels(6)
+            .y_labels(8)
             .label_style(style::text(13.0))
             .axis_desc_style(style::text(13.0))
             .x_desc(panel.x_label)

@@ -86,7 +86,12 @@ pub(crate) fn for_page(svg: &str, title: &str) -> String {
         "<svg role=\"img\" aria-label=\"{}\" ",
         crate::format::escape(title)
     );
-    svg.replacen("<svg ", &named, 1)
+    let inked = svg
+        .replacen("<svg ", &named, 1)
         .replace(&hex(INK), "currentColor")
-        .replace(&hex(GRID), "var(--grid)")
+        .replace(&hex(GRID), "var(--grid)");
+    // A dark page wants the same hues brighter.
+    (SERIES.iter().enumerate()).fold(inked, |svg, (index, colour)| {
+        svg.replace(&hex(*colour), &format!("var(--series-{})", index + 1))
+    })
 }

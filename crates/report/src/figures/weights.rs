@@ -115,7 +115,7 @@ pub(crate) fn levels(section: &Section) -> Option<Chart> {
     let mut all = Vec::new();
     for (index, level) in levels.iter().enumerate() {
         let mut series = Series::new(index);
-        series.offset = 9.0 * (index as f64 - (levels.len() - 1) as f64 / 2.0);
+        series.offset = 13.0 * (index as f64 - (levels.len() - 1) as f64 / 2.0);
         for (weight, group) in &groups {
             let Some(estimate) = group.by_level.get(*level) else {
                 continue;
@@ -166,6 +166,7 @@ pub(crate) fn losses(section: &Section) -> Option<Chart> {
         ("prompt loss in nats", |group| group.prompt_loss.as_ref()),
     ];
     let mut legend = Vec::new();
+    let mut before = Vec::new();
     let mut panels = Vec::new();
     for (index, (y_label, of)) in kinds.into_iter().enumerate() {
         let mut series = Series::new(index);
@@ -177,12 +178,11 @@ pub(crate) fn losses(section: &Section) -> Option<Chart> {
         if series.points.len() < 2 {
             continue;
         }
-        let before = section
-            .before
-            .as_ref()
-            .and_then(of)
-            .map(|over| (over.mean, BEFORE_DASH));
         let name = y_label.trim_end_matches(" in nats");
+        // Said and not drawn: next to it the weights' own differences would be flat.
+        if let Some(over) = section.before.as_ref().and_then(of) {
+            before.push(format!("{name} {:.4}", over.mean));
+        }
         legend.push(Entry::new(
             Swatch::Series(series.colour, series.marker),
             name,
@@ -193,22 +193,20 @@ pub(crate) fn losses(section: &Section) -> Option<Chart> {
             y_label,
             height: 250.0,
             is_share: false,
-            references: before.into_iter().collect(),
+            references: Vec::new(),
             series: vec![series],
         });
     }
     let first = panels.first()?;
     interval_entries(&mut legend, &first.series[0]);
-    if panels.iter().any(|panel| !panel.references.is_empty()) {
-        legend.push(Entry::new(
-            Swatch::Reference(BEFORE_DASH),
-            "before training",
-        ));
-    }
+    let before = match before.is_empty() {
+        true => String::new(),
+        false => format!(" Before training: {}.", before.join(", ")),
+    };
     Some(Chart {
         name: "losses",
         title: "Loss against prompt loss weight",
-        caption: "Mean loss a token in evaluation, in nats; lower is better.".to_string(),
+        caption: format!("Mean loss a token in evaluation, in nats; lower is better.{before}"),
         legend,
         panels,
     })

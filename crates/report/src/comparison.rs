@@ -1,0 +1,144 @@
+//! Weights against each other: paired differences, their intervals and tests.
+
+use plw_record::PredictionRow;
+use serde::Serialize;
+
+use crate::articles::{accuracy_on, paired_clusters, shared_questions};
+use crate::statistics::{PairedSeeds, bootstrap_ratio, holm, paired_seeds, sign_flip_p_value};
+use crate::{AnalysisOptions, GroupStatistics, Run};
+
+/// One weight against another, paired by question.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The group compared.
+    pub group: String,
+    /// What it is compared with.
+    pub against: String,
+    /// Whether the group was chosen because it did best, on these same questions.
+    pub chosen_as_best: bool,
+    /// Questions that all runs of both were asked.
+    pub questions: usize,
+    /// Accuracy of the group less that of the other.
+    pub difference: f64,
+    /// Its 95 % interval of the cluster bootstrap; null with one article.
+    pub article_interval: Option<[f64; 2]>,
+    /// Two-sided p-value of the same bootstrap.
+    pub bootstrap_p: Option<f64>,
+    /// Two-sided p-value of the sign-flip permutation test on articles' differences.
+    pub permutation_p: f64,
+    /// That p-value, Holm-corrected over the section's comparisons.
+    pub holm_p: f64,
+    /// The difference paired by seed; null with fewer than two shared seeds.
+    pub over_seeds: Option<PairedSeeds>,
+}
+
+/// Each weight against the baseline, and the best against 0; none without two weights.
+pub(crate) fn comparisons(
+    by_weight: &[(Option<f64>, Vec<&Run>)],
+    groups: &[GroupStatistics],
+    options: &AnalysisOptions,
+    warnings: &mut Vec<String>,
+) -> Vec<Comparison> {
+    let weighted: Vec<usize> = (0..groups.len())
+        .filter(|&g| groups[g].weight.is_some())
+        .collect();
+    let of_weight = |weight: f64| {
+        weighted
+            .iter()
+            .copied()
+            .find(|&g| groups[g].weight == Some(weight))
+    };
+    // Groups are ordered by weight, so the last has the largest.
+    let Some(baseline) = of_weight(1.0).or(weighted.last().copied()) else {
+        return Vec::new();
+    };
+    let best = best_group(groups).unwrap_or(baseline);
+    let mut pairs: Vec<(usize, usize, bool)> = weighted
+        .iter()
+        .filter(|&&group| group != baseline)
+        .map(|&group| (group, baseline, false))
+        .collect();
+    if let Some(zero) = of_weight(0.0)
+        && zero != baseline
+        && best != zero
+        && best != baseline
+    {
+        pairs.push((best, zero, true));
+    }
+    let mut comparisons = Vec::new();
+    for (group, against, chosen_as_best) in pairs {
+        match compare(&by_weight[group].1, &by_weight[against].1, options) {
+            Some(comparison) => comparisons.push(Comparison {
+                group: groups[group].label.clone(),
+                against: groups[against].label.clone(),
+                chosen_as_best,
+                ..comparison
+            }),
+            None => warnings.push(format!(
+                "weights {} and {} were asked no common question, so they are not compared",
+                groups[group].label, groups[against].label
+            )),
+        }
+    }
+    let p_values: Vec<f64> = comparisons
+        .iter()
+        .map(|comparison| comparison.permutation_p)
+        .collect();
+    for (comparison, adjusted) in comparisons.iter_mut().zip(holm(&p_values)) {
+        comparison.holm_p = adjusted;
+    }
+    comparisons
+}
+
+/// The weight of the highest mean accuracy; the smallest weight among equals.
+pub(crate) fn best_group(groups: &[GroupStatistics]) -> Option<usize> {
+    let weighted = (0..groups.len()).filter(|&g| groups[g].weight.is_some());
+    weighted.reduce(|best, group| {
+        let mean = |g: usize| groups[g].accuracy.over_seeds.mean;
+        if mean(group) > mean(best) {
+            group
+        } else {
+            best
+        }
+    })
+}
+
+fn compare<'a>(
+    first: &[&'a Run],
+    second: &[&'a Run],
+    options: &AnalysisOptions,
+) -> Option<Comparison> {
+    let rows = |runs: &[&'a Run]| -> Vec<&'a [PredictionRow]> {
+        runs.iter().map(|run| run.predictions.as_slice()).collect()
+    };
+    let (first_rows, second_rows) = (rows(first), rows(second));
+    let shared = shared_questions(first_rows.iter().chain(&second_rows).copied());
+    if shared.is_empty() {
+        return None;
+    }
+    let clusters = paired_clusters(&first_rows, &second_rows);
+    let sums: Vec<f64> = clusters.iter().map(|cluster| cluster.sum).collect();
+    let bootstrap = bootstrap_ratio(&clusters, options.resamples, options.seed);
+    let seed_differences: Vec<f64> = first
+        .iter()
+        .filter_map(|run| {
+            let seed = run.seed?;
+            let partner = second.iter().find(|other| other.seed == Some(seed))?;
+            Some(
+                accuracy_on(&run.predictions, &shared) - accuracy_on(&partner.predictions, &shared),
+            )
+        })
+        .collect();
+    Some(Comparison {
+        group: String::new(),
+        against: String::new(),
+        chosen_as_best: false,
+        questions: shared.len(),
+        difference: sums.iter().sum::<f64>() / shared.len() as f64,
+        article_interval: bootstrap.as_ref().map(|bootstrap| bootstrap.interval(0.95)),
+        bootstrap_p: bootstrap.map(|bootstrap| bootstrap.p_value_of_zero()),
+        permutation_p: sign_flip_p_value(&sums, options.resamples, options.seed),
+        holm_p: 1.0,
+        over_seeds: paired_seeds(&seed_differences),
+    })
+}
