@@ -1,0 +1,214 @@
+//! A server on this machine that speaks the hub's routes.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use plw_data::{Example, Hub, write_examples};
+
+pub(crate) const FIRST: &str = "1111111111111111111111111111111111111111";
+pub(crate) const SECOND: &str = "2222222222222222222222222222222222222222";
+pub(crate) const FILES: [&str; 5] = [
+    "README.md",
+    "all/train-00000-of-00001.parquet",
+    "high/train-00000-of-00001.parquet",
+    "middle/train-00000-of-00001.parquet",
+    "middle/validation-00000-of-00001.parquet",
+];
+
+/// What the server has and has been asked.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Requests as `path` or `path bytes=range`, in order.
+    requests: Mutex<Vec<String>>,
+    /// The commit that `main` stands for; empty if there is no `main`.
+    pub(crate) main: Mutex<&'static str>,
+    /// Whether the next download breaks off halfway.
+    pub(crate) breaks_off: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// A hub with the one data set `ehovy/race`, whose files' bytes depend on the commit. Like the real one it answers 401
+/// for a data set that it does not have, and sends a download on to another place.
+pub(crate) struct Server {
+    pub(crate) state: Arc<State>,
+    address: String,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// `None` where requests would go through a proxy, which knows no server on this machine.
+    pub(crate) fn start() -> Option<Self> {
+        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let proxies = ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];
+        if let Some(proxy) = proxies.iter().find(|name| is_set(name)) {
+            println!("skipped: {proxy} is set");
+            return None;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let state = Arc::new(State {
+            main: Mutex::new(FIRST),
+            ..State::default()
+        });
+        let (shared, host) = (state.clone(), address.clone());
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                // A client that hangs up is none of the server's concern.
+                let _ = stream.and_then(|stream| answer(stream, &shared, &host));
+            }
+        });
+        let thread = Some(thread);
+        Some(Self {
+            state,
+            address,
+            thread,
+        })
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.state.stop.store(true, Ordering::SeqCst);
+        // Wakes the listener.
+        let _ = TcpStream::connect(&self.address);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the server did not panic");
+        }
+    }
+
+    pub(crate) fn hub(&self, cache: &Path) -> Hub {
+        Hub {
+            endpoint: format!("http://{}", self.address),
+            cache: cache.to_owned(),
+            offline: false,
+            token: None,
+        }
+    }
+
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.requests.lock().expect("no panic"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The bytes of a file: one question, whose id tells the commit and the file.
+pub(crate) fn content(commit: &str, file: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file.parquet");
+    let example = Example {
+        file: "".into(),
+        row: 0,
+        example_id: format!("{}-{file}", &commit[..1]),
+        level: String::new(),
+        article: "An article.".into(),
+        question: "What?".into(),
+        options: vec!["this".into(), "that".into()],
+        answer: 1,
+        columns: Default::default(),
+    };
+    write_examples(&path, [example]).expect("a file");
+    std::fs::read(path).expect("a file")
+}
+
+fn answer(mut stream: TcpStream, state: &State, host: &str) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut range = None;
+    for line in lines {
+        let line = line?.to_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        range = line.strip_prefix("range: ").map(str::to_owned).or(range);
+    }
+    let shown = range
+        .as_ref()
+        .map(|range| format!(" {range}"))
+        .unwrap_or_default();
+    state
+        .requests
+        .lock()
+        .expect("no panic")
+        .push(format!("{path}{shown}"));
+
+    let main = *state.main.lock().expect("no panic");
+    let commit = |revision: &str| match revision {
+        "main" | "refs%2Fpr%2F1" => Some(main).filter(|main| !main.is_empty()),
+        FIRST => Some(FIRST),
+        SECOND => Some(SECOND),
+        _ => None,
+    };
+    let mut reply = |status: &str, headers: &str, body: &[u8], sent: usize| {
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(&body[..sent])
+    };
+    if let Some(revision) = path.strip_prefix("/api/datasets/ehovy/race/revision/") {
+        let Some(commit) = commit(revision) else {
+            return reply("404 Not Found", "", b"", 0);
+        };
+        let siblings: Vec<_> = FILES
+            .iter()
+            .map(|file| serde_json::json!({ "rfilename": file }))
+            .collect();
+        let info = serde_json::json!({ "id": "ehovy/race", "sha": commit, "siblings": siblings })
+            .to_string();
+        return reply(
+            "200 OK",
+            "Content-Type: application/json\r\n",
+            info.as_bytes(),
+            info.len(),
+        );
+    }
+    let resolve = path
+        .strip_prefix("/datasets/ehovy/race/resolve/")
+        .and_then(|rest| rest.split_once('/'));
+    if let Some((Some(commit), file)) = resolve.map(|(revision, file)| (commit(revision), file)) {
+        let tag = format!("{}-{}", &commit[..1], file.replace('/', "-"));
+        let headers = format!(
+            "Location: http://{host}/store/{commit}/{file}\r\nX-Repo-Commit: {commit}\r\nX-Linked-Etag: \"{tag}\"\r\nETag: \"x\"\r\n"
+        );
+        return reply("302 Found", &headers, b"", 0);
+    }
+    if let Some((commit, file)) = path
+        .strip_prefix("/store/")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        let bytes = content(commit, file);
+        let range = range.unwrap_or_default();
+        let (first, last) = range
+            .trim_start_matches("bytes=")
+            .split_once('-')
+            .unwrap_or(("0", ""));
+        let first: usize = first.parse().unwrap_or(0);
+        let last = last.parse().unwrap_or(bytes.len() - 1);
+        let part = &bytes[first..=last];
+        let breaks_off = part.len() > 1 && state.breaks_off.swap(false, Ordering::SeqCst);
+        let headers = format!("Content-Range: bytes {first}-{last}/{}\r\n", bytes.len());
+        return reply(
+            "206 Partial Content",
+            &headers,
+            part,
+            if breaks_off {
+                part.len() / 2
+            } else {
+                part.len()
+            },
+        );
+    }
+    reply("401 Unauthorized", "", b"", 0)
+}

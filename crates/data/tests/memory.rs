@@ -1,0 +1,126 @@
+//! Reading and writing hold a batch of rows, not the file. Each is measured in a process of its own, since a peak
+//! cannot be set back: the test runs its own binary again with [`TASK`] set.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use plw_data::{Example, ReadOptions, Source, Split, read_examples, read_text, write_examples};
+
+/// The most memory that the process ever held, in MB; `None` where the system does not say.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes / 1024)
+}
+
+/// 4 KB of text that no two rows share.
+fn article(row: u64) -> String {
+    let mut state = row;
+    let mut word = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        format!("{:x} ", state >> 24)
+    };
+    std::iter::repeat_with(&mut word).take(400).collect()
+}
+
+const TASK: &str = "PLW_MEMORY_TASK";
+
+/// 140 MB of text as one row group, as other programs often write.
+fn write_one_group(path: &Path) {
+    let column = |rows| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows)) };
+    let batch = |first: u64| {
+        let texts = column((first..first + 1000).map(article));
+        RecordBatch::try_from_iter([("text", texts)]).expect("a batch")
+    };
+    let file = std::fs::File::create(path).expect("a file");
+    let mut writer = ArrowWriter::try_new(file, batch(0).schema(), None).expect("a writer");
+    for first in 0..40 {
+        writer.write(&batch(first * 1000)).expect("rows");
+    }
+    assert_eq!(writer.close().expect("a footer").num_row_groups(), 1);
+}
+
+/// Does one task and returns the bytes of text that went through it.
+fn run(task: &str, folder: &Path) -> usize {
+    let questions = folder.join("train.parquet");
+    let texts = folder.join("texts.parquet");
+    let example = |row| Example {
+        file: "".into(),
+        row,
+        example_id: format!("high{row}.txt"),
+        level: String::new(),
+        article: article(row),
+        question: "Which?".into(),
+        options: vec!["this".into(), "that".into()],
+        answer: 1,
+        columns: Default::default(),
+    };
+    let options = ReadOptions::default();
+    match task {
+        "write questions" => {
+            let bytes = std::cell::Cell::new(0);
+            let counted = (0..50_000)
+                .map(example)
+                .inspect(|e| bytes.set(bytes.get() + e.article.len()));
+            write_examples(&questions, counted).expect("a file");
+            bytes.get()
+        }
+        "read questions" => {
+            let reader =
+                read_examples(&Source::Path(questions), Split::Train, &options).expect("a file");
+            reader
+                .map(|row| row.expect("a good row").article.len())
+                .sum()
+        }
+        _ => {
+            let reader =
+                read_text(&Source::Path(texts), Split::Train, "text", &options).expect("a file");
+            reader.map(|row| row.expect("a good row").len()).sum()
+        }
+    }
+}
+
+#[test]
+fn memory_is_bounded_by_the_batch_not_the_file() {
+    if let Some(task) = std::env::var_os(TASK) {
+        let (folder, task) = (
+            std::env::current_dir().expect("a folder"),
+            task.into_string().expect("a task"),
+        );
+        let before = peak().expect("asked by the parent");
+        let megabytes = run(&task, &folder) >> 20;
+        let taken = peak().expect("asked by the parent") - before;
+        println!("{task}: {megabytes} MB of text took {taken} MB");
+        assert!(
+            megabytes > 120 && taken < 48,
+            "{task}: {megabytes} MB of text took {taken} MB"
+        );
+        return;
+    }
+    if peak().is_none() {
+        println!("skipped: no /proc/self/status here");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_one_group(&folder.path().join("texts.parquet"));
+    for task in ["write questions", "read questions", "read texts"] {
+        let mut child = Command::new(std::env::current_exe().expect("this binary"));
+        let child = child
+            .arg("--nocapture")
+            .env(TASK, task)
+            .current_dir(folder.path());
+        let output = child.output().expect("this binary runs");
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            output.status.success(),
+            "{task}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}

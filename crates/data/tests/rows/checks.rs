@@ -1,0 +1,283 @@
+//! Which rows and columns are read and which are refused.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field};
+use plw_data::{Example, Problem, ReadOptions, RowError, Source, Split, read_examples};
+
+use crate::cases::{Columns, Row, columns, folder, good, read, skipping, stored_as, write};
+
+#[test]
+fn every_type_of_text_reads_alike() {
+    let dictionary = |key, text| DataType::Dictionary(Box::new(key), Box::new(text));
+    let texts = [
+        DataType::Utf8,
+        DataType::LargeUtf8,
+        DataType::Utf8View,
+        dictionary(DataType::Int32, DataType::Utf8),
+        dictionary(DataType::UInt8, DataType::LargeUtf8),
+    ];
+    let lists: [fn(Arc<Field>) -> DataType; 4] = [
+        DataType::List,
+        DataType::LargeList,
+        DataType::ListView,
+        |item| DataType::FixedSizeList(item, 3),
+    ];
+    let folder = folder();
+    let mut second = good();
+    second.options = Some(vec![Some("x"), Some("y"), Some("z")]);
+    second.answer = Some("C");
+    for text in &texts {
+        for list in lists {
+            let path = folder.path().join("middle/a.parquet");
+            write(&path, stored_as(&[good(), second.clone()], text, list));
+            let examples = read(&path, &ReadOptions::default()).expect("good rows");
+            let options: Vec<_> = examples
+                .iter()
+                .map(|e| (e.options.join("|"), e.answer_letter(), e.row))
+                .collect();
+            assert_eq!(
+                options,
+                [
+                    ("A dog|A cat|\u{2014}".into(), 'B', 0),
+                    ("x|y|z".into(), 'C', 1)
+                ],
+                "{text}"
+            );
+            let Example {
+                file,
+                example_id,
+                level,
+                article,
+                question,
+                columns,
+                ..
+            } = &examples[0];
+            assert_eq!(**file, *path.display().to_string());
+            let texts = [example_id.as_str(), level, article, question];
+            assert_eq!(
+                texts,
+                [
+                    "middle1.txt",
+                    "middle",
+                    "Ann saw a cat.",
+                    "What did Ann see?"
+                ]
+            );
+            assert!(columns.is_empty());
+        }
+    }
+}
+
+#[test]
+fn bad_rows_are_named_or_counted() {
+    let with = |change: fn(&mut Row)| {
+        let mut row = good();
+        change(&mut row);
+        row
+    };
+    let cases = [
+        (with(|r| r.article = None), "article", Problem::Null, ""),
+        (
+            with(|r| r.article = Some(" \n")),
+            "article",
+            Problem::Empty,
+            "",
+        ),
+        (
+            with(|r| r.question = Some("")),
+            "question",
+            Problem::Empty,
+            "",
+        ),
+        (
+            with(|r| r.example_id = Some("")),
+            "example_id",
+            Problem::Empty,
+            "",
+        ),
+        (with(|r| r.options = None), "options", Problem::Null, ""),
+        (
+            with(|r| r.options = Some(vec![])),
+            "options",
+            Problem::OptionCount,
+            "holds 0",
+        ),
+        (
+            with(|r| r.options = Some(vec![Some("one")])),
+            "options",
+            Problem::OptionCount,
+            "holds 1",
+        ),
+        (
+            with(|r| r.options = Some(vec![Some("x"); 27])),
+            "options",
+            Problem::OptionCount,
+            "holds 27",
+        ),
+        (
+            with(|r| r.options = Some(vec![Some("x"), None])),
+            "options",
+            Problem::EmptyOption,
+            "(B)",
+        ),
+        (
+            with(|r| r.options = Some(vec![Some(" "), Some("x")])),
+            "options",
+            Problem::EmptyOption,
+            "(A)",
+        ),
+        (with(|r| r.answer = None), "answer", Problem::Null, ""),
+        (with(|r| r.answer = Some("")), "answer", Problem::Empty, ""),
+        (
+            with(|r| r.answer = Some("D")),
+            "answer",
+            Problem::NoSuchOption,
+            "letters are A to C",
+        ),
+        (
+            with(|r| r.answer = Some("b")),
+            "answer",
+            Problem::NoSuchOption,
+            "\"b\"",
+        ),
+        (
+            with(|r| r.answer = Some("AB")),
+            "answer",
+            Problem::NoSuchOption,
+            "\"AB\"",
+        ),
+        (
+            with(|r| r.answer = Some("1")),
+            "answer",
+            Problem::NoSuchOption,
+            "\"1\"",
+        ),
+    ];
+    let folder = folder();
+    for (bad, column, problem, shown) in cases {
+        let path = folder.path().join("rows.parquet");
+        write(&path, columns(&[good(), good(), bad, good()]));
+        let error = read(&path, &ReadOptions::default()).expect_err("a bad row");
+        let RowError::BadRow {
+            row: 2,
+            column: named,
+            problem: told,
+            ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!((named.as_str(), *told), (column, problem), "{error}");
+        for part in [
+            &path.display().to_string(),
+            "row 2",
+            column,
+            shown,
+            "on_bad_row = \"skip\"",
+        ] {
+            assert!(error.to_string().contains(part), "{part:?} in {error}");
+        }
+        let mut reader =
+            read_examples(&Source::Path(path), Split::Train, &skipping()).expect("a file");
+        let rows: Vec<_> = reader
+            .by_ref()
+            .map(|row| row.expect("skipped").row)
+            .collect();
+        assert_eq!(rows, [0, 1, 3]);
+        assert_eq!(reader.skipped().rows, 1);
+        assert_eq!(reader.skipped().reasons[&(column.to_owned(), problem)], 1);
+    }
+}
+
+#[test]
+fn an_error_ends_the_reading() {
+    let folder = folder();
+    let path = folder.path().join("rows.parquet");
+    let mut bad = good();
+    bad.answer = None;
+    write(&path, columns(&[bad, good()]));
+    let mut reader =
+        read_examples(&Source::Path(path), Split::Train, &ReadOptions::default()).expect("a file");
+    assert!(reader.next().is_some_and(|row| row.is_err()));
+    assert!(reader.next().is_none());
+}
+
+#[test]
+fn two_to_twenty_six_options_are_read() {
+    let folder = folder();
+    let path = folder.path().join("rows.parquet");
+    let row = |count, answer| Row {
+        options: Some(vec![Some("x"); count]),
+        answer: Some(answer),
+        ..good()
+    };
+    write(&path, columns(&[row(2, "B"), row(26, "Z")]));
+    let examples = read(&path, &ReadOptions::default()).expect("good rows");
+    assert_eq!(
+        examples
+            .iter()
+            .map(|e| (e.options.len(), e.answer))
+            .collect::<Vec<_>>(),
+        [(2, 1), (26, 25)]
+    );
+}
+
+#[test]
+fn wrong_columns_are_named() {
+    let numbers = || -> ArrayRef { Arc::new(Int64Array::from(vec![1])) };
+    let without = |name| {
+        columns(&[good()])
+            .into_iter()
+            .filter(|(n, _)| *n != name)
+            .collect::<Columns>()
+    };
+    let with = |name, column| {
+        let mut columns = without(name);
+        columns.push((name, column));
+        columns
+    };
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["A, B"]));
+    let item = Arc::new(Field::new_list_field(DataType::Int64, true));
+    let list_of_numbers = cast(&numbers(), &DataType::List(item)).expect("a cast");
+    let cases = [
+        (without("question"), ["`question`", "`options` (List"]),
+        (without("options"), ["`options`", "`article` (Utf8)"]),
+        (
+            with("answer", numbers()),
+            ["`answer`", "type Int64, but should be text"],
+        ),
+        (
+            with("example_id", numbers()),
+            ["`example_id`", "type Int64, but should be text"],
+        ),
+        (
+            with("options", text),
+            ["`options`", "type Utf8, but should be a list of text"],
+        ),
+        (
+            with("options", list_of_numbers),
+            ["`options`", "but should be a list of text"],
+        ),
+    ];
+    let folder = folder();
+    for (columns, parts) in cases {
+        let path = folder.path().join("rows.parquet");
+        write(&path, columns);
+        // A wrong column is no bad row: skipping does not hide it.
+        let error = read(&path, &skipping())
+            .expect_err("a wrong column")
+            .to_string();
+        for part in [&path.display().to_string(), parts[0], parts[1]] {
+            assert!(error.contains(part), "{part:?} in {error}");
+        }
+    }
+    let path = folder.path().join("notes.parquet");
+    std::fs::write(&path, "no parquet").expect("a file");
+    let error = read(&path, &skipping())
+        .expect_err("no parquet")
+        .to_string();
+    assert!(error.contains("notes.parquet"), "{error}");
+}

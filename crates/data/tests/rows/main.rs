@@ -1,0 +1,7 @@
+//! Questions read from small parquet files that the tests write.
+
+mod cases;
+mod checks;
+mod fields;
+mod files;
+mod written;
