@@ -1,0 +1,230 @@
+//! Properties of what is generated, most of them read back from the text alone.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::vocabulary::{DAYS, MONTHS, YEARS};
+use super::*;
+use crate::{Example, Source, Split, read_examples};
+
+fn config(difficulty: f64) -> SyntheticConfig {
+    let mut config = SyntheticConfig::default();
+    for level in [&mut config.middle, &mut config.high] {
+        (level.train_passages, level.validation_passages, level.test_passages) = (150, 40, 40);
+        level.difficulty = difficulty;
+    }
+    config
+}
+
+fn examples(config: &SyntheticConfig, split: Split, level: Level) -> Vec<Example> {
+    generate(config, split, level).expect("the settings make sense").collect()
+}
+
+fn all(config: &SyntheticConfig) -> Vec<Example> {
+    let pairs = Level::ALL.into_iter().flat_map(|level| Split::ALL.map(|split| (split, level)));
+    pairs.flat_map(|(split, level)| examples(config, split, level)).collect()
+}
+
+fn stage() -> PretrainingStage {
+    PretrainingStage {
+        seed: 1,
+        rows: 300,
+        exercise_share: 0.2,
+        exercises: 4,
+        naming_share: 0.4,
+        high_share: 0.4,
+        facts: [1, 4],
+        attributes: [1, 4],
+        questions: 4,
+        event_share: 0.3,
+        hard_share: 0.5,
+        difficulty: 0.5,
+        recap_share: 0.3,
+        forms: [1.0; 4],
+    }
+}
+
+/// The words of a text, without punctuation.
+fn words(text: &str) -> Vec<&str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect()
+}
+
+/// What a reader takes for one fact: a sentence, with the one that goes on with it.
+fn told(article: &str) -> Vec<Vec<&str>> {
+    let mut told: Vec<Vec<&str>> = Vec::new();
+    for sentence in article.split_inclusive('.') {
+        let words = words(sentence);
+        match told.last_mut() {
+            Some(last) if words.starts_with(&["There"]) || words.starts_with(&["The", "reason"]) => last.extend(words),
+            _ => told.push(words),
+        }
+    }
+    told
+}
+
+/// Where in the passage an event stands, if it does.
+fn place_of(told: &[Vec<&str>], event: &str) -> Option<usize> {
+    told.iter().position(|fact| words(event).iter().all(|word| fact.contains(word)))
+}
+
+/// The options that the passage bears out, read from the text alone.
+fn borne_out(example: &Example) -> Vec<usize> {
+    let told = told(&example.article);
+    let asked = words(&example.question);
+    let right = |option: &String| match asked.as_slice() {
+        [.., "NOT", "true"] => place_of(&told, option).is_none(),
+        [.., "happened", "first"] => {
+            let when = |place: usize| {
+                let times = [DAYS, MONTHS, YEARS].concat();
+                times.iter().position(|time| told[place].contains(time)).unwrap_or(place)
+            };
+            let earliest = example.options.iter().filter_map(|other| place_of(&told, other)).map(when).min();
+            place_of(&told, option).map(when) == earliest && earliest.is_some()
+        }
+        [.., verb_or_object, last] => {
+            // `Who bought lamps`: its object; otherwise object and verb, in either order: one of them is told.
+            let fact = told.iter().find(|fact| fact.contains(last) || fact.contains(verb_or_object));
+            fact.is_some_and(|fact| fact.contains(&option.as_str()))
+        }
+        _ => false,
+    };
+    (0..example.options.len()).filter(|&option| right(&example.options[option])).collect()
+}
+
+#[test]
+fn the_passage_alone_bears_out_the_right_option_and_no_other() {
+    for difficulty in [0.0, 0.5, 1.0] {
+        for example in all(&config(difficulty)) {
+            assert_eq!(borne_out(&example), [example.answer], "{example:#?}");
+        }
+    }
+}
+
+#[test]
+fn options_are_four_and_different() {
+    for example in all(&config(0.5)) {
+        assert_eq!(example.options.iter().collect::<HashSet<_>>().len(), 4, "{example:#?}");
+    }
+}
+
+#[test]
+fn every_letter_is_right_equally_often() {
+    for level in Level::ALL {
+        let examples = examples(&config(0.5), Split::Train, level);
+        let mut counts = [0usize; 4];
+        examples.iter().for_each(|example| counts[example.answer] += 1);
+        let (most, least) = (counts.iter().max(), counts.iter().min());
+        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{counts:?}");
+    }
+}
+
+#[test]
+fn difficulty_is_the_share_of_wrong_options_that_stand_in_the_passage() {
+    for difficulty in [0.0, 0.3, 1.0] {
+        let (mut standing, mut wrong) = (0, 0);
+        for example in all(&config(difficulty)) {
+            if example.question.contains("NOT true") {
+                continue;
+            }
+            let told = told(&example.article);
+            for (index, option) in example.options.iter().enumerate() {
+                if index != example.answer {
+                    wrong += 1;
+                    standing += usize::from(place_of(&told, option).is_some());
+                }
+            }
+        }
+        let share = f64::from(standing as u32) / f64::from(wrong);
+        let exact = difficulty == 0.0 || difficulty == 1.0;
+        assert!((share - difficulty).abs() <= if exact { 0.0 } else { 0.03 }, "{share} for {difficulty}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_rows_and_another_seed_others() {
+    let config = config(0.5);
+    assert_eq!(all(&config), all(&config));
+    assert_ne!(all(&config), all(&SyntheticConfig { seed: 2, ..config.clone() }));
+    let smaller = SyntheticConfig { middle: LevelConfig { train_passages: 20, ..config.middle.clone() }, ..config.clone() };
+    let [few, many] = [&smaller, &config].map(|config| examples(config, Split::Train, Level::Middle));
+    assert!(few.len() >= 60 && few == many[..few.len()]);
+    let texts = || pretraining_text(&stage()).expect("the stage makes sense").collect::<Vec<_>>();
+    assert_eq!(texts(), texts());
+}
+
+#[test]
+fn no_passage_stands_in_two_splits_or_in_pretraining_text() {
+    let config = config(0.5);
+    let mut split_of: BTreeMap<String, Split> = BTreeMap::new();
+    let pairs = Level::ALL.into_iter().flat_map(|level| Split::ALL.map(|split| (split, level)));
+    for (split, level) in pairs {
+        for seed in [1, 2] {
+            for example in examples(&SyntheticConfig { seed, ..config.clone() }, split, level) {
+                assert_eq!(Share::of(&example.article), Share::Questions(split));
+                assert_eq!(*split_of.entry(example.article).or_insert(split), split);
+            }
+        }
+    }
+    for row in pretraining_text(&stage()).expect("the stage makes sense") {
+        let passage = row.split(" Recap:").next().and_then(|row| row.split(" Quiz:").next()).unwrap_or_default();
+        assert!(!split_of.contains_key(passage));
+        assert!(row.starts_with("Key:") || row.starts_with("Named:") || Share::of(passage) == Share::Pretraining);
+    }
+}
+
+#[test]
+fn high_is_longer_and_passages_have_three_or_four_questions() {
+    let length = |level| {
+        let examples = examples(&config(0.5), Split::Train, level);
+        let mut questions: BTreeMap<&str, usize> = BTreeMap::new();
+        examples.iter().for_each(|example| *questions.entry(&example.example_id).or_default() += 1);
+        assert!(questions.len() == 150 && questions.values().all(|count| (3..=4).contains(count)));
+        examples.iter().map(|example| words(&example.article).len()).sum::<usize>() / examples.len()
+    };
+    assert!(length(Level::High) > length(Level::Middle) * 3 / 2);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let mut config = config(1.5);
+    assert!(config.check().is_err_and(|error| error.to_string().contains("middle.difficulty is 1.5")));
+    config = self::config(0.5);
+    config.high.facts = [3, 6];
+    assert!(config.check().is_err_and(|error| error.to_string().contains("high.facts is 3 to 6")));
+    let stage = PretrainingStage { forms: [0.0; 4], ..stage() };
+    assert!(stage.check().is_err_and(|error| error.to_string().contains("forms")));
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = config(0.5);
+    let written = write_synthetic(folder.path(), &config).expect("the folder can be written");
+    assert_eq!(written.len(), 6);
+    let source = Source::from(folder.path().join("middle").as_path());
+    let read: Vec<Example> = read_examples(&source, Split::Test, &Default::default())
+        .expect("the files are there")
+        .collect::<Result<_, _>>()
+        .expect("every row is right");
+    let made = examples(&config, Split::Test, Level::Middle);
+    assert_eq!(read.len(), made.len());
+    for (read, made) in read.into_iter().zip(made) {
+        assert_eq!(read, Example { file: read.file.clone(), ..made });
+    }
+}
+
+#[test]
+fn a_letter_is_the_same_token_everywhere_and_no_byte_is_unknown() {
+    let texts: Vec<String> = pretraining_text(&stage()).expect("the stage makes sense").collect();
+    let tokenizer = train_tokenizer(&texts, 1024).expect("there is room");
+    let ids = |text: &str| tokenizer.encode(text, true).expect("any text is encoded").get_ids().to_vec();
+    let letter = ids("Answer: A");
+    let letter = letter[letter.len() - 1];
+    for (text, place) in [("(A) Anna", 2), ("A. Anna", 1), ("lamps\nA) Anna", 2), ("=A,", 2)] {
+        assert_eq!(ids(text)[place], letter, "{text}");
+    }
+    // `<s>` and one token a word or mark.
+    assert_eq!(ids("Anna bought lamps in Oslo.").len(), 7);
+    assert_eq!(tokenizer.decode(&ids("snowman ☃ zq"), true).expect("ids exist").trim(), "snowman ☃ zq");
+    assert_eq!(tokenizer.token_to_id("<s>"), Some(ids("")[0]));
+    assert!(train_tokenizer(&texts, 200).is_err());
+}
