@@ -1,0 +1,256 @@
+//! Results that were really obtained and are kept in `results/`, and how another machine's compare with them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use miette::{IntoDiagnostic, Result, WrapErr};
+use plw_record::write_json_atomic;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// `results/PRESET.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CommittedResult {
+    /// The preset's name.
+    pub(crate) preset: String,
+    /// The preset's text.
+    pub(crate) settings: String,
+    /// The commit that was checked out.
+    pub(crate) commit: String,
+    /// What `plw --version` said.
+    pub(crate) version: String,
+    /// What `plw report` computed, the machine included.
+    pub(crate) report: Value,
+}
+
+impl CommittedResult {
+    /// Writes it, atomically.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        write_json_atomic(path, self).into_diagnostic()
+    }
+
+    /// Reads it, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// Where it is something else.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        read_json(path).map(Some)
+    }
+}
+
+/// Reads a report's JSON.
+///
+/// # Errors
+///
+/// Where it is missing or none.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    std::fs::read(path)
+        .into_diagnostic()
+        .and_then(|bytes| serde_json::from_slice(&bytes).into_diagnostic())
+        .wrap_err_with(|| format!("cannot read {}", path.display()))
+}
+
+/// What of a report is compared.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Figures {
+    sections: Vec<Section>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Section {
+    settings: BTreeMap<String, String>,
+    groups: Vec<Group>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Group {
+    label: String,
+    accuracy: Accuracy,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Accuracy {
+    mean: f64,
+    per_run: Vec<f64>,
+    seed_interval: Option<[f64; 2]>,
+    article_interval: Option<[f64; 2]>,
+}
+
+impl Accuracy {
+    /// The interval over seeds; with one run, which has none, that over articles.
+    fn interval(&self) -> Option<[f64; 2]> {
+        self.seed_interval.or(self.article_interval)
+    }
+}
+
+/// One weight here and in the committed result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Compared {
+    /// The weight, and the settings that tell the section from others.
+    pub(crate) label: String,
+    /// Mean accuracy here, and over how many runs.
+    pub(crate) here: (f64, usize),
+    /// The committed mean accuracy, and over how many runs.
+    pub(crate) committed: (f64, usize),
+    /// The committed 95 % interval.
+    pub(crate) interval: Option<[f64; 2]>,
+}
+
+impl Compared {
+    /// Whether the mean here lies within the committed interval.
+    pub(crate) fn is_within(&self) -> Option<bool> {
+        let [low, high] = self.interval?;
+        Some((low..=high).contains(&self.here.0))
+    }
+}
+
+/// The weights that both have.
+///
+/// # Errors
+///
+/// Where one is no report.
+pub(crate) fn compare(here: &Value, committed: &Value) -> Result<Vec<Compared>> {
+    let figures = |report: &Value| Figures::deserialize(report).into_diagnostic();
+    let here = figures(here).wrap_err("the report has another form than expected")?;
+    let committed =
+        figures(committed).wrap_err("the committed result has another form than expected")?;
+    let mut compared = Vec::new();
+    for section in &here.sections {
+        let same = |other: &&Section| other.settings == section.settings;
+        let Some(other) = committed.sections.iter().find(same) else {
+            continue;
+        };
+        let settings: String = section
+            .settings
+            .iter()
+            .map(|(name, value)| format!(", {name} {value}"))
+            .collect();
+        for group in &section.groups {
+            let Some(kept) = other.groups.iter().find(|kept| kept.label == group.label) else {
+                continue;
+            };
+            compared.push(Compared {
+                label: format!("{}{settings}", group.label),
+                here: (group.accuracy.mean, group.accuracy.per_run.len()),
+                committed: (kept.accuracy.mean, kept.accuracy.per_run.len()),
+                interval: kept.accuracy.interval(),
+            });
+        }
+    }
+    Ok(compared)
+}
+
+/// The comparison as a table of text.
+pub(crate) fn table(compared: &[Compared]) -> String {
+    let width = compared
+        .iter()
+        .map(|row| row.label.len())
+        .max()
+        .unwrap_or(0)
+        .max("weight".len());
+    let mut text = format!(
+        "{:width$}  here           committed      95 % interval    within\n",
+        "weight"
+    );
+    for row in compared {
+        let mean = |(mean, runs): (f64, usize)| format!("{:.1} % (n = {runs})", 100.0 * mean);
+        let interval = row.interval.map_or("none".to_string(), |[low, high]| {
+            format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high)
+        });
+        let within = row
+            .is_within()
+            .map_or("-", |within| if within { "yes" } else { "no" });
+        let (here, committed) = (mean(row.here), mean(row.committed));
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{:width$}  {here:13}  {committed:13}  {interval:15}  {within}",
+            row.label
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Label, accuracies, interval over seeds.
+    type Case<'a> = (&'a str, &'a [f64], Option<[f64; 2]>);
+
+    fn report(groups: &[Case]) -> Value {
+        let groups: Vec<Value> = groups
+            .iter()
+            .map(|(label, runs, seed_interval)| {
+                let mean = runs.iter().sum::<f64>() / runs.len() as f64;
+                let accuracy = json!({
+                    "mean": mean, "per_run": runs, "seed_interval": seed_interval, "article_interval": [0.4, 0.6],
+                });
+                json!({"label": label, "accuracy": accuracy, "weight": 0.0})
+            })
+            .collect();
+        json!({"name": "default", "sections": [{"settings": {}, "groups": groups}], "machines": []})
+    }
+
+    #[test]
+    fn weights_are_matched_and_judged_by_the_committed_interval() {
+        let here = report(&[
+            ("0", &[0.5, 0.7], None),
+            ("0.1", &[0.7], None),
+            ("0.5", &[0.1], None),
+        ]);
+        let committed = report(&[
+            ("0.1", &[0.5], None),
+            ("0", &[0.55, 0.65], Some([0.52, 0.68])),
+            ("1", &[0.2], None),
+        ]);
+        let compared = compare(&here, &committed).expect("both are reports");
+        let judged: Vec<_> = compared
+            .iter()
+            .map(|row| (row.label.as_str(), row.is_within()))
+            .collect();
+        assert_eq!(judged, [("0", Some(true)), ("0.1", Some(false))]);
+        assert_eq!((compared[0].here, compared[0].committed.1), ((0.6, 2), 2));
+        let text = table(&compared);
+        assert!(
+            text.contains("70.0 % (n = 1)  50.0 % (n = 1)  40.0 to 60.0 %   no"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused() {
+        let here = report(&[("0", &[0.5], None)]);
+        let message = format!(
+            "{:?}",
+            compare(&here, &json!({"groups": []})).expect_err("refused")
+        );
+        assert!(message.contains("committed result"), "{message}");
+    }
+
+    #[test]
+    fn a_result_reads_back() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("results/smoke.json");
+        assert_eq!(CommittedResult::read(&path).expect("none"), None);
+        let result = CommittedResult {
+            preset: "smoke".to_string(),
+            settings: "max_steps = 3\n".to_string(),
+            commit: "7ab2d82".to_string(),
+            version: "plw 0.1.0".to_string(),
+            report: report(&[("0", &[0.5], None)]),
+        };
+        result.write(&path).expect("written");
+        assert_eq!(CommittedResult::read(&path).expect("read"), Some(result));
+    }
+}

@@ -1,0 +1,193 @@
+//! `cargo xtask pretrain`: the embedded default's model, made in the stages that `experiments/pretrain.toml` lists.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use plw_record::{RunDirectory, latest_checkpoint, write_atomic};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::generated::{self, Generated};
+use crate::pretrain_log::{PretrainLog, StageLog};
+use crate::workspace::Workspace;
+use crate::{binary, process};
+
+/// Where the stages run.
+const RUNS: &str = "runs/pretrain";
+
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// The list of stages.
+    #[arg(long, value_name = "FILE", default_value = "experiments/pretrain.toml")]
+    config: PathBuf,
+    /// Where the model and the log go, relative to the workspace.
+    #[arg(long, value_name = "DIR", default_value = "assets")]
+    out: PathBuf,
+}
+
+/// `experiments/pretrain.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recipe {
+    /// What has to be there before the first stage: text, questions, the tokenizer.
+    #[serde(default)]
+    prepare: Vec<Generated>,
+    /// Settings of every stage.
+    settings: Table,
+    /// The stages, each going on from the one before.
+    stage: Vec<Stage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stage {
+    name: String,
+    /// Settings of this stage, over those of every stage. The first names `init_config`.
+    settings: Table,
+}
+
+pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
+    let recipe = read(&workspace.path(&flags.config))?;
+    let plw = binary::build(workspace)?;
+    for generated in &recipe.prepare {
+        generated::ensure(workspace, &plw, generated)?;
+    }
+    let out = workspace.path(&flags.out);
+    let mut log = PretrainLog::read(&out.join("pretrain.json"))?;
+    let mut before = None;
+    for (index, stage) in recipe.stage.iter().enumerate() {
+        eprintln!(
+            "stage {} of {}: {}",
+            index + 1,
+            recipe.stage.len(),
+            stage.name
+        );
+        let directory = RunDirectory::new(workspace.path(RUNS).join(&stage.name));
+        let settings = stage_settings(&recipe.settings, stage, before.as_deref());
+        train(workspace, &plw, &directory, &settings)?;
+        log.add(StageLog::of(&stage.name, &directory, &workspace.commit())?);
+        let checkpoint = latest_checkpoint(directory.checkpoints()).into_diagnostic()?;
+        before = Some(checkpoint.ok_or_else(|| {
+            miette!(
+                help = format!("remove {} and run it again", directory.path.display()),
+                "the stage `{}` is complete but has no checkpoint",
+                stage.name
+            )
+        })?);
+    }
+    let Some(model) = before else {
+        return Err(miette!("{} lists no stage", flags.config.display()));
+    };
+    install(&model, &out)?;
+    log.keep_only(recipe.stage.iter().map(|stage| stage.name.as_str()));
+    log.write(&out.join("pretrain.json"))?;
+    println!("{}", out.display());
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Recipe> {
+    std::fs::read_to_string(path)
+        .into_diagnostic()
+        .and_then(|text| toml::from_str(&text).into_diagnostic())
+        .wrap_err_with(|| format!("cannot read {}", path.display()))
+}
+
+/// All settings of a stage; from the second on the model is the checkpoint of the one before.
+fn stage_settings(common: &Table, stage: &Stage, before: Option<&Path>) -> Table {
+    let mut settings = common.clone();
+    settings.extend(stage.settings.clone());
+    if let Some(model) = before {
+        settings.remove("init_config");
+        settings.insert(
+            "model".to_string(),
+            Value::String(model.display().to_string()),
+        );
+    }
+    settings
+}
+
+/// Runs a stage, or goes on with it. A complete one is left alone, unless its settings are not those it was made with.
+fn train(
+    workspace: &Workspace,
+    plw: &Path,
+    directory: &RunDirectory,
+    settings: &Table,
+) -> Result<()> {
+    let text = toml::to_string(settings).into_diagnostic()?;
+    let config = directory.path.with_extension("toml");
+    if directory.path.is_dir()
+        && std::fs::read_to_string(&config).is_ok_and(|made_with| made_with != text)
+    {
+        return Err(miette!(
+            help = format!(
+                "remove {}, and the later stages, to run it anew",
+                directory.path.display()
+            ),
+            "the stage `{}` was begun with other settings",
+            directory.name()
+        ));
+    }
+    if directory.is_complete() {
+        return Ok(());
+    }
+    write_atomic(&config, text).into_diagnostic()?;
+    let mut command = workspace.command(plw);
+    command.arg("train").arg("--config").arg(&config);
+    command
+        .arg("--output-dir")
+        .arg(&directory.path)
+        .arg("--resume");
+    let remedy = format!(
+        "its records are in {}; run it again to go on",
+        directory.path.display()
+    );
+    process::run(&mut command, &remedy)
+}
+
+/// Copies a checkpoint's own files (weights, configuration, tokenizer; not the trainer's state) to where plw's default
+/// reads them.
+fn install(checkpoint: &Path, out: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(checkpoint).into_diagnostic()? {
+        let path = entry.into_diagnostic()?.path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).into_diagnostic();
+            let bytes = bytes.wrap_err_with(|| format!("cannot read {}", path.display()))?;
+            write_atomic(out.join(path.file_name().unwrap_or_default()), bytes)
+                .into_diagnostic()?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_goes_on_from_the_one_before() {
+        let recipe: Recipe = toml::from_str(
+            "[settings]\nlearning_rate = 2e-3\ninit_config = 'config.json'\n\
+             [[stage]]\nname = 'words'\nsettings = { text = 'words.parquet' }\n\
+             [[stage]]\nname = 'letters'\nsettings = { text = 'letters.parquet', learning_rate = 1e-3 }\n",
+        )
+        .expect("valid");
+        let first = stage_settings(&recipe.settings, &recipe.stage[0], None);
+        assert_eq!(first["init_config"].as_str(), Some("config.json"));
+        let second = stage_settings(
+            &recipe.settings,
+            &recipe.stage[1],
+            Some(Path::new("words/checkpoints/step-9")),
+        );
+        assert_eq!(second.get("init_config"), None);
+        assert_eq!(second["model"].as_str(), Some("words/checkpoints/step-9"));
+        assert_eq!(second["learning_rate"].as_float(), Some(1e-3));
+    }
+
+    #[test]
+    fn the_committed_recipe_is_read() {
+        let recipe = read(&Workspace::find().path("experiments/pretrain.toml")).expect("valid");
+        let first = stage_settings(&recipe.settings, &recipe.stage[0], None);
+        assert!(first.contains_key("init_config") && first.contains_key("text"));
+    }
+}
