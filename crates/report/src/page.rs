@@ -33,7 +33,7 @@ pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
             figures.iter().filter(|figure| figure.section == index),
         ));
     }
-    body.push_str("<h2>Runs</h2>\n");
+    body.push_str("<h2>Records</h2>\n");
     body.push_str(&table_html(&runs_table(sweep), |_| ""));
     body.push_str(&settings(report));
     body.push_str(&machines(report));

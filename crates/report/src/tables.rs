@@ -235,7 +235,7 @@ pub(crate) fn runs_table(sweep: &Sweep) -> Table {
         ]
     });
     Table::new(
-        "Runs",
+        "Complete runs",
         [
             "run",
             "weight",

@@ -84,6 +84,7 @@ fn a_sweep_becomes_a_page() -> TestResult {
 
     let html = fs::read_to_string(&page)?;
     assert_eq!(html.matches("<svg").count(), 5);
+    assert!(html.contains("stroke=\"var(--series-1)\"") && !html.contains("#0072B2"));
     for outside in ["http://", "https://", "<script", "<link", "<img"] {
         let found = html.replace("http://www.w3.org/2000/svg", "");
         assert!(!found.contains(outside), "the page refers to {outside}");

@@ -11,6 +11,9 @@ const X_LABEL: &str = "prompt loss weight (log scale, 0 apart)";
 const CHANCE_DASH: f64 = 6.0;
 const BEFORE_DASH: f64 = 2.0;
 
+/// Which of a group's losses.
+type LossOf = fn(&GroupStatistics) -> Option<&MeanOverSeeds>;
+
 /// The groups with a weight; none where there is only one, since one point is no curve.
 fn weighted(section: &Section) -> Option<Vec<(f64, &GroupStatistics)>> {
     let groups = section.groups.iter();
@@ -159,7 +162,7 @@ pub(crate) fn levels(section: &Section) -> Option<Chart> {
 /// Completion and prompt loss against weight, one above the other since their scales differ.
 pub(crate) fn losses(section: &Section) -> Option<Chart> {
     let groups = weighted(section)?;
-    let kinds: [(&str, fn(&GroupStatistics) -> Option<&MeanOverSeeds>); 2] = [
+    let kinds: [(&str, LossOf); 2] = [
         ("completion loss in nats", |group| {
             group.completion_loss.as_ref()
         }),
