@@ -83,7 +83,7 @@ pub enum RecordError {
 
 impl RecordError {
     /// For `map_err`: what was tried on which path.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {
             action,
