@@ -1,2 +1,34 @@
-//! The plw binary.
-fn main() {}
+//! The plw binary: arguments, configuration, logging, and calls into the crates.
+
+mod commands;
+mod examples;
+mod flags;
+mod logging;
+mod progress;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use flags::{Cli, Command};
+
+/// Ends with 0 when done, 1 on an error, 2 on wrong arguments (clap), 130 when stopped at a checkpoint.
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log_format, cli.quiet);
+    let result = match cli.command {
+        Command::Train(flags) => commands::train::run(&flags),
+        Command::Eval(flags) => commands::eval::run(&flags),
+        Command::Inspect(flags) => commands::inspect::run(&flags),
+        Command::Sweep(flags) => commands::sweep::run(&flags),
+        Command::Data(flags) => commands::data::run(&flags),
+        Command::Report(flags) => commands::report::run(&flags),
+    };
+    match result {
+        Ok(code) => code,
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,10 @@
-//! Multiple-choice scoring of a causal language model.
+//! Multiple-choice scoring: which option a causal language model chooses, and what it loses on the way.
+//!
+//! Knows models, batches and predictions; knows no file format, no tokenizer, no optimizer.
+#![doc = include_str!("../README.md")]
+
+mod evaluate;
+mod examples;
+
+pub use evaluate::{Evaluation, EvaluationOptions, evaluate};
+pub use examples::Examples;

@@ -87,15 +87,33 @@ pub fn adamw<const D: usize>(
     (decayed - update, moments)
 }
 
-/// The sum of squares of a gradient, as a number: the square of its norm, summed in f32 within the tensor.
+/// The sum of squares of a gradient, as a number: the square of its norm.
+///
+/// Summed in f32 over pieces of 1024 elements and in f64 over the pieces: a plain f32 sum over an embedding table of 28 M
+/// elements was found to be 1 % off.
 pub fn squared_norm<const D: usize>(gradient: &Tensor<D>) -> f64 {
-    f64::from(
-        gradient
+    const PIECE: usize = 1024;
+    let count = gradient.shape().num_elements();
+    let squares = gradient.clone().mul(gradient.clone()).reshape([count]);
+    let whole = count - count % PIECE;
+    let mut sums = Vec::new();
+    if whole > 0 {
+        let pieces = squares
             .clone()
-            .mul(gradient.clone())
-            .sum()
-            .into_scalar::<f32>(),
-    )
+            .slice([0..whole])
+            .reshape([whole / PIECE, PIECE]);
+        sums.extend(pieces.sum_dim(1).into_data_as::<f32>().iter::<f64>());
+    }
+    if whole < count {
+        sums.extend(
+            squares
+                .slice([whole..count])
+                .sum()
+                .into_data_as::<f32>()
+                .iter::<f64>(),
+        );
+    }
+    sums.iter().sum()
 }
 
 /// What gradients are multiplied by so that their global norm is at most `max_norm`: `torch.nn.utils.clip_grad_norm_`'s
@@ -135,6 +153,19 @@ mod tests {
             &tensor([0.844_110_37, -1.642_994]).to_data(),
             Tolerance::<f32>::absolute(1e-6),
         );
+    }
+
+    #[test]
+    fn a_long_gradient_is_summed_exactly_enough() {
+        for count in [1usize, 1000, 1024, 5_000_001] {
+            let gradient = Tensor::<1>::full([count], 0.1, &Device::flex());
+            let expected = count as f64 * f64::from(0.1f32 * 0.1f32);
+            let found = squared_norm(&gradient);
+            assert!(
+                (found - expected).abs() <= 1e-5 * expected,
+                "{count}: {found} {expected}"
+            );
+        }
     }
 
     #[test]

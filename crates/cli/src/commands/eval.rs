@@ -1,0 +1,70 @@
+//! `plw eval`.
+
+use std::process::ExitCode;
+
+use burn::tensor::Device;
+use miette::{IntoDiagnostic, Result, miette};
+use plw_eval::evaluate;
+use plw_model::{load_adapter, load_llama};
+use plw_record::write_predictions;
+
+use crate::examples::questions;
+use crate::flags::EvalFlags;
+use crate::progress::bar;
+use crate::settings::Settings;
+
+pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
+    let settings = Settings::load(flags.config.as_deref(), flags)?;
+    let source = &settings.source;
+    let (Some(model), Some(data)) = (&source.model, &source.eval_data) else {
+        return Err(miette!(
+            help = "give --model DIR and --data PATH",
+            "a model and questions are needed"
+        ));
+    };
+    let split = flags.split.parse().into_diagnostic()?;
+    let examples = questions(&settings, data, split, source.limit.or(source.eval_limit))?.examples;
+    let mut llama = load_llama(model, &Device::flex()).into_diagnostic()?;
+    if let Some(adapter) = &source.init_adapter {
+        llama = load_adapter(llama, adapter).into_diagnostic()?.merge_lora();
+    }
+    let progress = bar(
+        examples.len() as u64,
+        "evaluation {pos}/{len} {wide_bar} {per_sec}, {eta} left",
+    );
+    let evaluation = evaluate(&llama, &examples, &settings.evaluation, &mut |done| {
+        progress.set_position(done as u64)
+    })
+    .into_diagnostic()?;
+    progress.finish_and_clear();
+    let summary = evaluation.summary();
+    write_predictions(
+        flags.output_dir.join("predictions.parquet"),
+        &evaluation.predictions,
+    )
+    .into_diagnostic()?;
+    summary
+        .write(flags.output_dir.join("summary.json"))
+        .into_diagnostic()?;
+    let mut lines = vec![("all".to_string(), &summary.accuracy)];
+    lines.extend(
+        summary
+            .by_level
+            .iter()
+            .map(|(level, accuracy)| (level.clone(), accuracy)),
+    );
+    for (level, accuracy) in lines {
+        let [low, high] = accuracy.accuracy_interval;
+        println!(
+            "{level}: {} of {} right, {:.1} % (95 % interval {:.1} to {:.1}); full-vocabulary argmax {:.1} %",
+            accuracy.correct,
+            accuracy.questions,
+            100.0 * accuracy.accuracy,
+            100.0 * low,
+            100.0 * high,
+            100.0 * accuracy.argmax_accuracy
+        );
+    }
+    println!("{}", flags.output_dir.join("summary.json").display());
+    Ok(ExitCode::SUCCESS)
+}

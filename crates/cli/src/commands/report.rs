@@ -1,0 +1,18 @@
+//! `plw report`: a folder of runs becomes a table here and one HTML page.
+
+use std::process::ExitCode;
+
+use miette::{IntoDiagnostic, Result};
+
+use crate::flags::ReportFlags;
+
+pub(crate) fn run(flags: &ReportFlags) -> Result<ExitCode> {
+    let page = flags
+        .out
+        .clone()
+        .unwrap_or_else(|| flags.runs.join("report.html"));
+    let report = plw_report::write_report(&flags.runs, &page).into_diagnostic()?;
+    println!("{}", plw_report::text(&report));
+    println!("{}", page.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,215 @@
+//! `plw sweep`: a grid of settings, each run in a process of its own; complete runs are skipped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use plw_record::{RunDirectory, write_atomic};
+use toml::{Table, Value};
+
+use crate::flags::SweepFlags;
+
+/// A run of the grid.
+struct Planned {
+    directory: PathBuf,
+    config: PathBuf,
+    settings: Table,
+}
+
+pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
+    let runs = grid(flags)?;
+    let program = std::env::current_exe().into_diagnostic()?;
+    if flags.list {
+        for run in &runs {
+            write_settings(run)?;
+            let arguments = arguments(run).join(" ");
+            println!("{} {arguments}", program.display());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Ctrl-C reaches the run as well; it stops at a checkpoint, and this process waits for it.
+    ctrlc::set_handler(|| {}).into_diagnostic()?;
+    for (index, run) in runs.iter().enumerate() {
+        let directory = RunDirectory::new(&run.directory);
+        let place = format!("run {} of {}: {}", index + 1, runs.len(), directory.name());
+        if directory.is_complete() {
+            tracing::info!("{place} is complete");
+            continue;
+        }
+        tracing::info!("{place}");
+        write_settings(run)?;
+        let status = Command::new(&program)
+            .args(arguments(run))
+            .status()
+            .into_diagnostic()?;
+        match status.code() {
+            Some(0) => {}
+            Some(130) => return Ok(ExitCode::from(130)),
+            _ => {
+                return Err(miette!(
+                    help =
+                        "mend the cause above and run the sweep again: what is complete is skipped",
+                    "{} failed ({status})",
+                    directory.name()
+                ));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn arguments(run: &Planned) -> Vec<String> {
+    let path = |path: &Path| path.display().to_string();
+    [
+        "train",
+        "--config",
+        &path(&run.config),
+        "--output-dir",
+        &path(&run.directory),
+        "--resume",
+    ]
+    .map(str::to_string)
+    .to_vec()
+}
+
+fn write_settings(run: &Planned) -> Result<()> {
+    let text = toml::to_string(&run.settings).into_diagnostic()?;
+    write_atomic(&run.config, text).into_diagnostic()
+}
+
+/// Every combination of the preset's lists, the last list varying fastest.
+fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
+    let text = std::fs::read_to_string(&flags.preset)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot read the preset {}", flags.preset.display()))?;
+    let mut preset: Table = toml::from_str(&text)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} is not valid TOML", flags.preset.display()))?;
+    let mut lists = match preset.remove("sweep") {
+        Some(Value::Table(lists)) => lists,
+        None => Table::new(),
+        Some(other) => {
+            return Err(miette!(
+                "`sweep` in {} is {other}: it must be a table of lists",
+                flags.preset.display()
+            ));
+        }
+    };
+    if let Some(weights) = &flags.plw {
+        lists.insert("prompt_loss_weight".to_string(), weights.clone().into());
+    }
+    if let Some(seeds) = flags.seeds.or_else(|| take_count(&mut lists)) {
+        lists.insert(
+            "seed".to_string(),
+            (1..=seeds as i64).collect::<Vec<_>>().into(),
+        );
+    }
+    lists.remove("seeds");
+    let mut combinations = vec![Vec::<(String, Value)>::new()];
+    for (name, values) in ordered(lists) {
+        let Value::Array(values) = values else {
+            return Err(miette!(
+                "`sweep.{name}` in {} must be a list",
+                flags.preset.display()
+            ));
+        };
+        combinations = combinations
+            .iter()
+            .flat_map(|before| {
+                values
+                    .iter()
+                    .map(|value| [before.as_slice(), &[(name.clone(), value.clone())]].concat())
+            })
+            .collect();
+    }
+    Ok(combinations
+        .into_iter()
+        .map(|combination| planned(&flags.out, &preset, combination))
+        .collect())
+}
+
+/// Seeds vary fastest, so that the first runs already show every weight once a seed.
+fn ordered(lists: Table) -> Vec<(String, Value)> {
+    let (seeds, mut others): (Vec<_>, Vec<_>) =
+        lists.into_iter().partition(|(name, _)| name == "seed");
+    let mut all = seeds;
+    all.append(&mut others);
+    all
+}
+
+fn take_count(lists: &mut Table) -> Option<u64> {
+    lists
+        .remove("seeds")
+        .and_then(|seeds| seeds.as_integer())
+        .and_then(|seeds| u64::try_from(seeds).ok())
+}
+
+fn planned(out: &Path, preset: &Table, combination: Vec<(String, Value)>) -> Planned {
+    let mut settings = preset.clone();
+    let mut name = Vec::new();
+    for (key, value) in combination {
+        let short = if key == "prompt_loss_weight" {
+            "plw"
+        } else {
+            key.as_str()
+        };
+        let shown = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_string);
+        // 1.0 and 1 are one weight, and one run.
+        let shown = shown
+            .strip_suffix(".0")
+            .map(str::to_string)
+            .unwrap_or(shown);
+        name.push(format!("{short}-{}", shown.replace(['/', ' '], "_")));
+        settings.insert(key, value);
+    }
+    let name = if name.is_empty() {
+        "run".to_string()
+    } else {
+        name.join("_")
+    };
+    Planned {
+        directory: out.join(&name),
+        config: out.join("presets").join(format!("{name}.toml")),
+        settings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_has_every_combination_and_flags_win() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let preset = directory.path().join("preset.toml");
+        std::fs::write(
+            &preset,
+            "max_steps = 3\n[sweep]\nprompt_loss_weight = [0, 0.1, 1.0]\nseeds = 2\n",
+        )
+        .expect("written");
+        let mut flags = SweepFlags {
+            preset,
+            out: directory.path().join("out"),
+            plw: None,
+            seeds: None,
+            list: false,
+        };
+        let names = |flags: &SweepFlags| -> Vec<String> {
+            let runs = grid(flags).expect("valid");
+            runs.iter()
+                .map(|run| RunDirectory::new(&run.directory).name())
+                .collect()
+        };
+        assert_eq!(names(&flags)[..2], ["seed-1_plw-0", "seed-1_plw-0.1"]);
+        assert_eq!(names(&flags).len(), 6);
+        flags.plw = Some(vec![1.0]);
+        flags.seeds = Some(1);
+        assert_eq!(names(&flags), ["seed-1_plw-1"]);
+        assert_eq!(
+            grid(&flags).expect("valid")[0].settings["max_steps"].as_integer(),
+            Some(3)
+        );
+    }
+}

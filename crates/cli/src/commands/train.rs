@@ -1,0 +1,117 @@
+//! `plw train`.
+
+use std::process::ExitCode;
+
+use burn::tensor::Device;
+use miette::{IntoDiagnostic, Result, miette};
+use plw_data::Split;
+use plw_model::{Llama, LlamaConfig, LoraConfig, load_adapter, load_llama};
+use plw_record::RunDirectory;
+use plw_train::{Outcome, Run, train};
+
+use crate::examples::{Loaded, companions, questions, texts, tokenizer_directory};
+use crate::flags::TrainFlags;
+use crate::progress::Progress;
+use crate::settings::Settings;
+
+pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
+    let settings = Settings::load(flags.config.as_deref(), flags)?;
+    // What is wrong with the settings is said before anything is read.
+    settings.training.check().into_diagnostic()?;
+    settings.loss.weights().into_diagnostic()?;
+    let directory = RunDirectory::new(&flags.output_dir);
+    let config = settings.resolved()?;
+    let data = training_examples(&settings)?;
+    let source = &settings.source;
+    let evaluation = |data: &Option<String>, split| {
+        data.as_deref()
+            .map(|data| questions(&settings, data, split, source.eval_limit))
+            .transpose()
+    };
+    let validation = evaluation(&source.eval_data, Split::Validation)?;
+    let test = evaluation(&source.test_data, Split::Test)?;
+    let device = Device::flex().autodiff();
+    let model = starting_model(&settings, &device)?;
+    let run = Run {
+        directory: &directory,
+        config: &config,
+        training: &settings.training,
+        loss: &settings.loss,
+        batching: &settings.batching,
+        evaluation: settings.evaluation,
+        train: &data.examples,
+        validation: validation.as_ref().map(|loaded| &loaded.examples),
+        test: test.as_ref().map(|loaded| &loaded.examples),
+        companions: &companions(&tokenizer_directory(&settings)?),
+        dropped_examples: data.dropped,
+        skipped_rows: data.skipped,
+        resume: flags.resume,
+    };
+    let mut progress = Progress::new(directory.name());
+    match train(&run, model, &device, &mut progress).into_diagnostic()? {
+        Outcome::Complete(summary) => {
+            tracing::info!(
+                "{} is complete: {} steps, {}",
+                directory.name(),
+                summary.steps,
+                directory.summary().display()
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Stopped { step } => {
+            tracing::warn!("stopped after step {step}; go on with --resume");
+            Ok(ExitCode::from(130))
+        }
+    }
+}
+
+fn training_examples(settings: &Settings) -> Result<Loaded> {
+    match (&settings.source.train_data, &settings.source.text) {
+        (Some(data), None) => questions(settings, data, Split::Train, settings.source.limit),
+        (None, Some(text)) => texts(settings, text),
+        _ => Err(miette!(
+            help = "give --train-data PATH (questions) or --text PATH (plain text), not both",
+            "it is not clear what to train on"
+        )),
+    }
+}
+
+/// The weights a run starts from.
+fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
+    let source = &settings.source;
+    let model = match (&source.model, &source.init_config) {
+        (Some(model), None) => load_llama(model, device).into_diagnostic()?,
+        (None, Some(config)) => {
+            let text = std::fs::read_to_string(config)
+                .map_err(|error| miette!("cannot read {}: {error}", config.display()))?;
+            let config = LlamaConfig::from_json(&text)
+                .map_err(|error| miette!("{}: {error}", config.display()))?;
+            Llama::init(&config, settings.training.seed, device)
+        }
+        _ => {
+            return Err(miette!(
+                help = "give --model DIR (weights to start from) or --init-config FILE (random weights), not both",
+                "it is not clear what to start from"
+            ));
+        }
+    };
+    let lora = &settings.lora;
+    match (&source.init_adapter, lora.lora_r) {
+        (Some(adapter), None) => load_adapter(model, adapter).into_diagnostic(),
+        (Some(_), Some(_)) => Err(miette!(
+            "init_adapter brings its own rank: give --init-adapter or --lora-r, not both"
+        )),
+        (None, Some(r)) => {
+            let config = LoraConfig {
+                r,
+                alpha: lora.lora_alpha,
+                dropout: lora.lora_dropout,
+                target_modules: lora.lora_target_modules.clone(),
+            };
+            model
+                .with_lora(&config, settings.training.seed)
+                .into_diagnostic()
+        }
+        (None, None) => Ok(model),
+    }
+}

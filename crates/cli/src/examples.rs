@@ -1,0 +1,160 @@
+//! From settings to examples: the reader, the prompt, the tokenizer.
+
+use std::path::{Path, PathBuf};
+
+use miette::{IntoDiagnostic, Result, miette};
+use plw_data::{
+    Dataset, Example, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions, Source, Split,
+    read_examples, read_text,
+};
+use plw_eval::Examples;
+use plw_record::ExampleKey;
+
+use crate::settings::Settings;
+
+/// Examples, and what was left out of them.
+pub(crate) struct Loaded {
+    pub(crate) examples: Examples,
+    pub(crate) dropped: u64,
+    pub(crate) skipped: u64,
+}
+
+/// Where the tokenizer and the chat template lie: `tokenizer`, else the model, else beside `init_config`.
+pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
+    let source = &settings.source;
+    let beside = source
+        .init_config
+        .as_ref()
+        .and_then(|config| config.parent().map(Path::to_path_buf));
+    source
+        .tokenizer
+        .clone()
+        .or_else(|| source.model.clone())
+        .or(beside)
+        .ok_or_else(|| {
+            miette!(
+                help = "give --model DIR (a directory in the Hugging Face layout)",
+                "no model is given"
+            )
+        })
+}
+
+/// The files of that directory that belong beside saved weights.
+pub(crate) fn companions(directory: &Path) -> Vec<PathBuf> {
+    let names = [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+        "generation_config.json",
+    ];
+    names
+        .iter()
+        .map(|name| directory.join(name))
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// The encoder of questions.
+pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
+    let directory = tokenizer_directory(settings)?;
+    PromptEncoder::from_directory(&directory, settings.prompt.clone()).into_diagnostic()
+}
+
+/// Reads and encodes the questions of a source.
+pub(crate) fn questions(
+    settings: &Settings,
+    source: &str,
+    split: Split,
+    limit: Option<u64>,
+) -> Result<Loaded> {
+    let encoder = encoder(settings)?;
+    let mut reader = reader(settings, source, split, limit)?;
+    let dataset = Dataset::from_examples(reader.by_ref(), &encoder, settings.batching.max_length)
+        .into_diagnostic()?;
+    let skipped = reader.skipped();
+    if skipped.rows > 0 {
+        tracing::warn!("{source}: {skipped}");
+    }
+    let rows = skipped.rows;
+    loaded(dataset, source, settings.batching.max_length, rows)
+}
+
+/// The rows of a source.
+pub(crate) fn reader(
+    settings: &Settings,
+    source: &str,
+    split: Split,
+    limit: Option<u64>,
+) -> Result<ExampleReader> {
+    let source: Source = source.parse().into_diagnostic()?;
+    let options = ReadOptions {
+        on_bad_row: settings.source.on_bad_row,
+        limit,
+        ..ReadOptions::default()
+    };
+    read_examples(&source, split, &options).into_diagnostic()
+}
+
+/// Reads and tokenises plain texts, column `text`.
+pub(crate) fn texts(settings: &Settings, source: &str) -> Result<Loaded> {
+    let tokenizer =
+        ModelTokenizer::from_directory(&tokenizer_directory(settings)?).into_diagnostic()?;
+    let place: Source = source.parse().into_diagnostic()?;
+    let options = ReadOptions {
+        on_bad_row: settings.source.on_bad_row,
+        limit: settings.source.limit,
+        ..ReadOptions::default()
+    };
+    let mut reader = read_text(&place, Split::Train, "text", &options).into_diagnostic()?;
+    let dataset = Dataset::from_texts(
+        source,
+        reader.by_ref(),
+        &tokenizer,
+        settings.batching.max_length,
+    )
+    .into_diagnostic()?;
+    let skipped = reader.skipped().rows;
+    loaded(dataset, source, settings.batching.max_length, skipped)
+}
+
+fn loaded(dataset: Dataset, source: &str, max_length: usize, skipped: u64) -> Result<Loaded> {
+    let dropped = dataset.dropped.len() as u64;
+    if dropped > 0 {
+        let longest = dataset
+            .dropped
+            .iter()
+            .map(|dropped| dropped.tokens)
+            .max()
+            .unwrap_or(0);
+        tracing::warn!(
+            "{source}: {dropped} examples are longer than max_length {max_length} and dropped (the longest has {longest} tokens)"
+        );
+    }
+    if dataset.sequences.is_empty() {
+        return Err(miette!(
+            help = "check the source, --limit and --max-length",
+            "{source} holds no example that can be used ({dropped} longer than max_length {max_length}, {skipped} bad rows)"
+        ));
+    }
+    let keys = dataset.keys.into_iter().map(|key| ExampleKey {
+        file: key.file.to_string(),
+        row: key.row,
+        example_id: key.example_id,
+        level: key.level.to_string(),
+        answer: key
+            .answer
+            .map(|answer| Example::letter(answer).to_string())
+            .unwrap_or_default(),
+    });
+    let examples = Examples {
+        keys: keys.collect(),
+        sequences: dataset.sequences,
+    };
+    tracing::info!("{source}: {} examples", examples.len());
+    Ok(Loaded {
+        examples,
+        dropped,
+        skipped,
+    })
+}

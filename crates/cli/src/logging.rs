@@ -1,0 +1,34 @@
+//! Logs on standard error: for people or, as JSON lines, for programs.
+
+use clap::ValueEnum;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Starts logging; `PLW_LOG` takes a filter such as `debug` or `plw_train=trace`.
+pub(crate) fn start(format: LogFormat, quiet: bool) {
+    let default = if quiet { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_env("PLW_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Human => {
+            let layer = fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_target(false)
+                .without_time()
+                .compact();
+            registry.with(layer).init();
+        }
+        LogFormat::Json => registry
+            .with(fmt::layer().json().with_writer(std::io::stderr))
+            .init(),
+    }
+}

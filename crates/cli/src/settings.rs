@@ -1,0 +1,234 @@
+//! The settings of a run, in four layers: defaults, a TOML file, environment variables PLW_NAME, flags.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use plw_data::{OnBadRow, PromptSettings};
+use plw_eval::EvaluationOptions;
+use plw_model::TargetModule;
+use plw_record::RunConfig;
+use plw_train::{BatchingArguments, LossArguments, TrainingArguments};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Which model and which rows.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SourceSettings {
+    pub(crate) model: Option<PathBuf>,
+    pub(crate) init_config: Option<PathBuf>,
+    pub(crate) init_adapter: Option<PathBuf>,
+    pub(crate) tokenizer: Option<PathBuf>,
+    pub(crate) train_data: Option<String>,
+    pub(crate) text: Option<String>,
+    pub(crate) eval_data: Option<String>,
+    pub(crate) test_data: Option<String>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) eval_limit: Option<u64>,
+    pub(crate) on_bad_row: OnBadRow,
+}
+
+/// Low-rank adapters; off without a rank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LoraSettings {
+    pub(crate) lora_r: Option<usize>,
+    pub(crate) lora_alpha: f64,
+    pub(crate) lora_dropout: f64,
+    pub(crate) lora_target_modules: BTreeSet<TargetModule>,
+}
+
+impl Default for LoraSettings {
+    fn default() -> Self {
+        Self {
+            lora_r: None,
+            lora_alpha: 16.0,
+            lora_dropout: 0.0,
+            lora_target_modules: TargetModule::ALL.into(),
+        }
+    }
+}
+
+/// Every setting, by concept; flat in TOML.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Settings {
+    pub(crate) source: SourceSettings,
+    pub(crate) prompt: PromptSettings,
+    pub(crate) loss: LossArguments,
+    pub(crate) lora: LoraSettings,
+    pub(crate) batching: BatchingArguments,
+    pub(crate) training: TrainingArguments,
+    pub(crate) evaluation: EvaluationOptions,
+}
+
+impl Settings {
+    /// Puts the layers together.
+    pub(crate) fn load(file: Option<&Path>, flags: &impl Serialize) -> Result<Self> {
+        let known = Self::default().to_map()?;
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        let mut figment = Figment::new();
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(miette!(
+                    help = "give the path of a TOML file",
+                    "there is no file {}",
+                    file.display()
+                ));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let merged: Map<String, Value> = figment
+            .merge(Env::prefixed("PLW_").only(&names))
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .into_diagnostic()
+            .wrap_err("the settings cannot be read")?;
+        Self::from_map(merged, file)
+    }
+
+    fn from_map(mut merged: Map<String, Value>, file: Option<&Path>) -> Result<Self> {
+        // A preset's grid is the sweep's business.
+        merged.remove("sweep");
+        let settings = Self {
+            source: take(&mut merged)?,
+            prompt: take(&mut merged)?,
+            loss: take(&mut merged)?,
+            lora: take(&mut merged)?,
+            batching: take(&mut merged)?,
+            training: take(&mut merged)?,
+            evaluation: take(&mut merged)?,
+        };
+        let Some(unknown) = merged.keys().next() else {
+            return Ok(settings);
+        };
+        let known = Self::default().to_map()?;
+        let nearest = known.keys().min_by_key(|name| distance(name, unknown));
+        Err(miette!(
+            help = format!("did you mean `{}`?", nearest.map_or("", String::as_str)),
+            "`{unknown}` in {} is no setting",
+            file.map_or("the environment".to_string(), |file| file
+                .display()
+                .to_string())
+        ))
+    }
+
+    /// All of them, as one flat table that decides the run's result.
+    pub(crate) fn resolved(&self) -> Result<RunConfig> {
+        RunConfig::of(&Value::Object(
+            self.to_map()?
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
+        ))
+        .into_diagnostic()
+    }
+
+    fn to_map(&self) -> Result<Map<String, Value>> {
+        let mut map = Map::new();
+        for part in [
+            serde_json::to_value(&self.source),
+            serde_json::to_value(&self.prompt),
+            serde_json::to_value(&self.loss),
+            serde_json::to_value(&self.lora),
+            serde_json::to_value(&self.batching),
+            serde_json::to_value(&self.training),
+            serde_json::to_value(self.evaluation),
+        ] {
+            if let Value::Object(part) = part.into_diagnostic()? {
+                map.extend(part);
+            }
+        }
+        Ok(map)
+    }
+}
+
+/// Takes the settings of one concept out of all.
+fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Value>) -> Result<T> {
+    let Value::Object(defaults) = serde_json::to_value(T::default()).into_diagnostic()? else {
+        return Err(miette!("a group of settings must be a table"));
+    };
+    let mut own = Map::new();
+    for name in defaults.keys() {
+        let Some(value) = merged.remove(name) else {
+            continue;
+        };
+        let mut alone = defaults.clone();
+        alone.insert(name.clone(), value.clone());
+        serde_json::from_value::<T>(Value::Object(alone))
+            .map_err(|error| miette!("the setting `{name}` is {value}: {error}"))?;
+        own.insert(name.clone(), value);
+    }
+    serde_json::from_value(Value::Object(own)).into_diagnostic()
+}
+
+/// Levenshtein distance, to guess what a misspelt name meant.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &to) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn load(value: Value) -> Result<Settings> {
+        let Value::Object(map) = value else {
+            unreachable!("cases are objects")
+        };
+        Settings::from_map(map, Some(Path::new("preset.toml")))
+    }
+
+    #[test]
+    fn settings_are_flat_and_checked_by_name() {
+        let settings = load(json!({"learning_rate": 1, "prompt_loss_weight": 0.1, "packing": "shortest-pack-first"}))
+            .expect("valid settings");
+        assert_eq!(
+            (
+                settings.training.learning_rate,
+                settings.loss.prompt_loss_weight
+            ),
+            (1.0, 0.1)
+        );
+        for (case, says) in [
+            (
+                json!({"learning_rte": 1}),
+                "`learning_rte` in preset.toml is no setting",
+            ),
+            (
+                json!({"learning_rate": "fast"}),
+                "the setting `learning_rate` is \"fast\"",
+            ),
+            (
+                json!({"packing": "tight"}),
+                "the setting `packing` is \"tight\"",
+            ),
+        ] {
+            let error = load(case).expect_err("refused").to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn resolved_settings_read_back() {
+        let settings =
+            load(json!({"max_steps": 7, "model": "m", "seed": 5})).expect("valid settings");
+        let table = settings.resolved().expect("resolved").table;
+        let value = serde_json::to_value(table).expect("json");
+        assert_eq!(load(value).expect("valid settings"), settings);
+    }
+}

@@ -1,0 +1,218 @@
+//! One pass over a data set: the options' logits at each answer position, and the losses.
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Int, Tensor, TensorData};
+use plw_batch::{Answer, Batch, Sequence, pad};
+use plw_loss::{
+    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, TokenWeights, WeightError,
+    WeightedTargets, linear_cross_entropy,
+};
+use plw_model::Llama;
+use plw_record::{EvaluationSummary, PredictionRow, peak_memory_bytes};
+use serde::{Deserialize, Serialize};
+
+use crate::Examples;
+
+/// How to evaluate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EvaluationOptions {
+    /// Sequences a forward pass.
+    pub per_device_eval_batch_size: usize,
+    /// Whether to compute the prompts' loss, which costs the classifier on every prompt token.
+    pub prompt_loss: bool,
+}
+
+impl Default for EvaluationOptions {
+    fn default() -> Self {
+        Self {
+            per_device_eval_batch_size: 8,
+            prompt_loss: false,
+        }
+    }
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// One row a question, in the order of the examples.
+    pub predictions: Vec<PredictionRow>,
+    /// Means over all examples.
+    pub losses: MeanLosses,
+    /// Tokens of all examples.
+    pub tokens: usize,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Evaluates a model that carries no graph (`model.valid()`). `progress` is told how many examples are done.
+///
+/// Examples go through the model by length, so that little is padded; what comes out is in the examples' order.
+///
+/// # Errors
+///
+/// Where an example has a single token, so that nothing of it is predicted.
+pub fn evaluate(
+    model: &Llama,
+    examples: &Examples,
+    options: &EvaluationOptions,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Evaluation, WeightError> {
+    let began = Instant::now();
+    let mut by_length: Vec<&Sequence> = examples.sequences.iter().collect();
+    by_length.sort_by_key(|sequence| sequence.len());
+    let mut totals = LossTotals::default();
+    let mut predictions = Vec::new();
+    let mut done = 0;
+    for part in by_length.chunks(options.per_device_eval_batch_size.max(1)) {
+        let part: Vec<Sequence> = part.iter().map(|&sequence| sequence.clone()).collect();
+        let scored = score(model, &pad(&part), options.prompt_loss)?;
+        for (sequence, score) in part.iter().zip(scored) {
+            totals.merge(score.losses);
+            if let (Some(answer), Some(logits)) = (&sequence.answer, score.logits) {
+                predictions.push((
+                    sequence.example,
+                    predict(examples, sequence.example, answer, &logits, score.losses),
+                ));
+            }
+        }
+        done += part.len();
+        progress(done);
+    }
+    predictions.sort_by_key(|(example, _)| *example);
+    Ok(Evaluation {
+        predictions: predictions.into_iter().map(|(_, row)| row).collect(),
+        losses: totals.means(),
+        tokens: examples.sequences.iter().map(Sequence::len).sum(),
+        elapsed: began.elapsed(),
+    })
+}
+
+/// What a forward pass says of one sequence.
+struct Score {
+    losses: LossTotals,
+    /// `[vocab]` at the answer position, if it is a question.
+    logits: Option<Vec<f32>>,
+}
+
+fn score(model: &Llama, batch: &Batch, prompt_loss: bool) -> Result<Vec<Score>, WeightError> {
+    let weights = if prompt_loss {
+        TokenWeights::UNIFORM
+    } else {
+        TokenWeights::COMPLETION_ONLY
+    };
+    let normalizer = Normalizer::of_step(&batch.sequences, weights, Normalization::NonzeroCount)?;
+    let targets = WeightedTargets::new(batch, &normalizer);
+    let hidden = model.forward(batch, &targets.rows, None);
+    let classifier = model.classifier();
+    let losses = linear_cross_entropy(hidden.clone(), classifier.clone(), &targets, DEFAULT_CHUNK);
+    let losses = floats(losses.target_losses);
+    let answer_rows: Vec<Option<usize>> = batch
+        .sequences
+        .iter()
+        // An answer is a completion token, and those always weigh something here.
+        .map(|s| {
+            s.answer
+                .as_ref()
+                .and_then(|answer| targets.rows.binary_search(&answer.position).ok())
+        })
+        .collect();
+    let mut logits = answer_logits(hidden, classifier, &answer_rows).into_iter();
+    let per_sequence = LossTotals::of_sequences(batch, &targets, &losses);
+    Ok(per_sequence
+        .into_iter()
+        .zip(answer_rows)
+        .map(|(losses, row)| Score {
+            losses,
+            logits: row.and_then(|_| logits.next()),
+        })
+        .collect())
+}
+
+/// `[vocab]` for every sequence that has a row.
+fn answer_logits(
+    hidden: Tensor<2>,
+    classifier: Tensor<2>,
+    rows: &[Option<usize>],
+) -> Vec<Vec<f32>> {
+    let rows: Vec<i64> = rows.iter().flatten().map(|&row| row as i64).collect();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let count = rows.len();
+    let index = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &hidden.device());
+    let logits = hidden.select(0, index).matmul(classifier.transpose());
+    let vocab = logits.dims()[1];
+    floats(logits).chunks(vocab).map(<[f32]>::to_vec).collect()
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor
+        .into_data_as::<f32>()
+        .try_into_vec::<f32>()
+        .expect("the data was converted to f32 just now")
+}
+
+fn predict(
+    examples: &Examples,
+    example: u32,
+    answer: &Answer,
+    logits: &[f32],
+    losses: LossTotals,
+) -> PredictionRow {
+    let of_options: Vec<f32> = answer
+        .option_tokens
+        .iter()
+        .map(|&token| logits[token as usize])
+        .collect();
+    let means = losses.means();
+    PredictionRow {
+        key: examples.key(example).clone(),
+        choice: char::from(b'A' + first_maximum(&of_options) as u8).to_string(),
+        argmax_is_answer: first_maximum(logits) == answer.token() as usize,
+        logits: of_options,
+        prompt_loss: means.prompt.map(|loss| loss as f32),
+        completion_loss: means.completion.map(|loss| loss as f32),
+        answer_loss: means.answer.map(|loss| loss as f32),
+    }
+}
+
+/// Index of the largest value; of equals the first, as Python's `max` and torch's `argmax` choose.
+fn first_maximum(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+impl Evaluation {
+    /// Accuracy over all and by level, losses and speed.
+    pub fn summary(&self) -> EvaluationSummary {
+        let seconds = self.elapsed.as_secs_f64();
+        EvaluationSummary {
+            prompt_loss: self.losses.prompt,
+            completion_loss: self.losses.completion,
+            answer_loss: self.losses.answer,
+            tokens_per_second: self.tokens as f64 / seconds,
+            questions_per_second: self.predictions.len() as f64 / seconds,
+            peak_memory_bytes: peak_memory_bytes(),
+            seconds,
+            ..EvaluationSummary::of(&self.predictions)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_equals_is_chosen() {
+        assert_eq!(first_maximum(&[0.0, 2.0, 2.0, 1.0]), 1);
+        assert_eq!(first_maximum(&[-1.0]), 0);
+    }
+}

@@ -1,0 +1,95 @@
+//! What can stop a run.
+
+use std::path::PathBuf;
+
+use plw_loss::WeightError;
+use plw_record::RecordError;
+
+/// What can stop a run.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A setting makes no sense.
+    #[error("{name} is {value}: it must be {expected}")]
+    Setting {
+        /// Its name, in TOML and as a flag.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// There is nothing to train on.
+    #[error(
+        "no training example is left ({dropped} longer than max_length {max_length}): raise max_length or check the data"
+    )]
+    NoExamples {
+        /// Examples dropped for their length.
+        dropped: u64,
+        /// The limit.
+        max_length: usize,
+    },
+    /// The run's directory holds another run.
+    #[error(
+        "{path} holds a run already: add --resume to go on with it, or choose another --output-dir"
+    )]
+    RunExists {
+        /// The run's directory.
+        path: PathBuf,
+    },
+    /// The run's directory holds a run with other settings.
+    #[error(
+        "{path} holds a run with other settings ({difference}): resume with the same settings, or choose another --output-dir"
+    )]
+    OtherRun {
+        /// The run's directory.
+        path: PathBuf,
+        /// The first setting that differs.
+        difference: String,
+    },
+    /// The loss is infinite or not a number.
+    #[error(
+        "the {what} is {value} at step {step}: the weights are as the last checkpoint left them; lower the learning rate, or look at these \
+         examples: {examples}"
+    )]
+    NotFinite {
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// What it is.
+        value: f64,
+        /// The optimizer step.
+        step: u64,
+        /// The batch's examples.
+        examples: String,
+    },
+    /// A checkpoint's trainer state cannot be used.
+    #[error("{path}: {problem}; remove the checkpoint to resume from the one before it")]
+    TrainerState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The weights cannot be used.
+    #[error(transparent)]
+    Weight(#[from] WeightError),
+    /// A record cannot be written or read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A model cannot be written or read.
+    #[error(transparent)]
+    Model(#[from] plw_model::CheckpointError),
+}
+
+impl TrainError {
+    pub(crate) fn setting(
+        name: &'static str,
+        value: impl ToString,
+        expected: &'static str,
+    ) -> Self {
+        Self::Setting {
+            name,
+            value: value.to_string(),
+            expected,
+        }
+    }
+}

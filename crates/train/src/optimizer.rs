@@ -1,0 +1,79 @@
+//! AdamW over all parameters of a model, and the gradients' global norm.
+
+use std::collections::BTreeMap;
+
+use plw_kernels::{AdamW, Moments, adamw, squared_norm};
+use plw_model::{Llama, NamedTensors};
+
+use crate::TrainingArguments;
+
+/// AdamW's state: the moments of each parameter that was ever updated, by its name, and the number of steps taken.
+#[derive(Debug, Clone, Default)]
+pub struct Optimizer {
+    /// Settings.
+    pub settings: AdamW,
+    /// Steps taken.
+    pub steps: u64,
+    /// Moments by parameter, flat.
+    pub moments: BTreeMap<String, Moments<1>>,
+}
+
+impl Optimizer {
+    /// A fresh one.
+    pub fn new(arguments: &TrainingArguments) -> Self {
+        let settings = AdamW {
+            beta_1: arguments.adam_beta1,
+            beta_2: arguments.adam_beta2,
+            epsilon: arguments.adam_epsilon,
+            weight_decay: arguments.weight_decay,
+        };
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    /// One AdamW step of every parameter that has a gradient; the gradients are multiplied by `gradient_factor` first.
+    pub fn step(
+        &mut self,
+        model: Llama,
+        gradients: NamedTensors,
+        gradient_factor: f64,
+        learning_rate: f64,
+    ) -> Llama {
+        self.steps += 1;
+        model.update(gradients, |name, value, gradient| {
+            let gradient = match gradient_factor {
+                1.0 => gradient,
+                factor => gradient.mul_scalar(factor),
+            };
+            let before = self.moments.remove(name);
+            let (value, moments) = adamw(
+                value,
+                gradient,
+                before,
+                self.steps,
+                learning_rate,
+                &self.settings,
+            );
+            self.moments.insert(name.to_string(), moments);
+            value
+        })
+    }
+}
+
+/// Adds a micro-batch's gradients to those of the micro-batches before it.
+pub(crate) fn accumulate(sum: &mut NamedTensors, part: NamedTensors) {
+    for (name, gradient) in part {
+        let total = match sum.remove(&name) {
+            Some(before) => before + gradient,
+            None => gradient,
+        };
+        sum.insert(name, total);
+    }
+}
+
+/// The norm of all gradients together.
+pub fn global_norm(gradients: &NamedTensors) -> f64 {
+    gradients.values().map(squared_norm).sum::<f64>().sqrt()
+}

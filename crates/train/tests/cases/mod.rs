@@ -1,0 +1,61 @@
+//! Tiny models and examples for the tests.
+
+use burn::tensor::Device;
+use plw_batch::{Answer, Sequence};
+use plw_eval::Examples;
+use plw_model::{Llama, LlamaConfig};
+use plw_record::ExampleKey;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub const VOCAB: u32 = 23;
+
+pub fn tiny_llama(seed: u64, device: &Device) -> Llama {
+    let config = LlamaConfig::from_json(
+        r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": true, "rms_norm_eps": 1e-5}"#,
+    )
+    .expect("a valid config.json");
+    Llama::init(&config, seed, device)
+}
+
+/// Random questions; a group has up to three of them.
+pub fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count as u32)
+        .map(|example| {
+            let length = rng.random_range(3..14);
+            let completion_start = rng.random_range(1..length as u32 - 1);
+            let mut token_ids: Vec<u32> = (0..length).map(|_| rng.random_range(0..VOCAB)).collect();
+            let correct = rng.random_range(0..4);
+            token_ids[completion_start as usize] = correct + 1;
+            let answer = Answer {
+                position: completion_start - 1,
+                option_tokens: vec![1, 2, 3, 4],
+                correct,
+            };
+            Sequence {
+                example,
+                group: example / 3,
+                token_ids,
+                completion_start,
+                answer: Some(answer),
+            }
+        })
+        .collect()
+}
+
+pub fn random_examples(count: usize, seed: u64) -> Examples {
+    let sequences = random_sequences(count, seed);
+    let keys = sequences
+        .iter()
+        .map(|sequence| ExampleKey {
+            file: "questions.parquet".to_string(),
+            row: u64::from(sequence.example),
+            example_id: format!("middle{}.txt", sequence.group),
+            level: "middle".to_string(),
+            answer: "A".to_string(),
+        })
+        .collect();
+    Examples { sequences, keys }
+}

@@ -1,0 +1,165 @@
+//! A run that is stopped and resumed ends with the same bits as one that is not.
+
+mod cases;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use cases::{random_examples, tiny_llama};
+use plw_eval::{EvaluationOptions, Examples};
+use plw_record::{MetricsRow, RunConfig, RunDirectory};
+use plw_train::{
+    BatchingArguments, LossArguments, Observer, Outcome, Run, TrainError, TrainingArguments, train,
+};
+
+struct StopAfter(u64, u64);
+
+impl Observer for StopAfter {
+    fn stepped(&mut self, row: &MetricsRow) {
+        self.1 = row.step;
+    }
+    fn should_stop(&self) -> bool {
+        self.1 >= self.0
+    }
+}
+
+struct Case {
+    training: TrainingArguments,
+    examples: Examples,
+}
+
+impl Case {
+    fn new(learning_rate: f64) -> Self {
+        let training = TrainingArguments {
+            learning_rate,
+            per_device_train_batch_size: 2,
+            gradient_accumulation_steps: 2,
+            max_steps: Some(8),
+            eval_steps: Some(3),
+            save_steps: Some(2),
+            warmup_steps: 2,
+            seed: 11,
+            ..TrainingArguments::default()
+        };
+        Self {
+            training,
+            examples: random_examples(13, 1),
+        }
+    }
+
+    fn train(
+        &self,
+        directory: &Path,
+        resume: bool,
+        stop_after: u64,
+    ) -> Result<Outcome, TrainError> {
+        let device = Device::flex().autodiff();
+        let config = RunConfig::of(&self.training).expect("settings are a table");
+        let run = Run {
+            directory: &RunDirectory::new(directory),
+            config: &config,
+            training: &self.training,
+            loss: &LossArguments {
+                prompt_loss_weight: 0.1,
+                ..LossArguments::default()
+            },
+            batching: &BatchingArguments::default(),
+            evaluation: EvaluationOptions::default(),
+            train: &self.examples,
+            validation: Some(&self.examples),
+            test: None,
+            companions: &[],
+            dropped_examples: 0,
+            skipped_rows: 0,
+            resume,
+        };
+        train(
+            &run,
+            tiny_llama(3, &device),
+            &device,
+            &mut StopAfter(stop_after, 0),
+        )
+    }
+}
+
+/// What a run leaves that must not depend on interruptions: metrics without the clock, predictions and the last weights and moments.
+fn remains(directory: &Path) -> (Vec<MetricsRow>, Vec<Vec<u8>>) {
+    let run = RunDirectory::new(directory);
+    let metrics = run
+        .read_metrics()
+        .expect("metrics")
+        .into_iter()
+        .map(|row| MetricsRow {
+            seconds: 0.0,
+            ..row
+        });
+    let files = ["model.safetensors", "trainer_state/optimizer.safetensors"]
+        .map(|file| run.checkpoints().join("step-8").join(file));
+    let predictions = [0, 3, 6, 8].map(|step| run.predictions(step));
+    let bytes = files
+        .into_iter()
+        .chain(predictions)
+        .map(|path| std::fs::read(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")));
+    (metrics.collect(), bytes.collect())
+}
+
+#[test]
+fn resuming_continues_bit_for_bit() {
+    let case = Case::new(1e-2);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let whole = folder.path().join("whole");
+    assert!(matches!(
+        case.train(&whole, false, u64::MAX),
+        Ok(Outcome::Complete(_))
+    ));
+    let expected = remains(&whole);
+    assert!(
+        expected.0.first().map(|row| row.loss) > expected.0.last().map(|row| row.loss),
+        "it learns"
+    );
+    for stop_after in [1, 3, 4, 7] {
+        let parts = folder.path().join(format!("stopped-{stop_after}"));
+        assert_eq!(
+            case.train(&parts, false, stop_after).expect("stopped"),
+            Outcome::Stopped { step: stop_after }
+        );
+        let refused = case.train(&parts, false, u64::MAX);
+        assert!(
+            matches!(refused, Err(TrainError::RunExists { .. })),
+            "{refused:?}"
+        );
+        assert!(matches!(
+            case.train(&parts, true, u64::MAX),
+            Ok(Outcome::Complete(_))
+        ));
+        assert_eq!(remains(&parts), expected, "stopped after {stop_after}");
+    }
+    // A complete run is not run again, and another run is refused.
+    assert!(matches!(
+        case.train(&whole, true, u64::MAX),
+        Ok(Outcome::Complete(_))
+    ));
+    let refused = Case::new(1e-3)
+        .train(&whole, true, u64::MAX)
+        .expect_err("other settings")
+        .to_string();
+    assert!(
+        refused.contains("learning_rate was 0.01, is 0.001"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_loss_that_is_not_finite_names_step_and_examples() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut case = Case::new(1e38);
+    case.training.warmup_steps = 0;
+    let error = case
+        .train(&folder.path().join("run"), false, u64::MAX)
+        .expect_err("it diverges")
+        .to_string();
+    assert!(
+        error.contains("step 2") && error.contains("questions.parquet row"),
+        "{error}"
+    );
+}
