@@ -5,8 +5,8 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use plw_data::{
-    Level, PretrainingStage, Split, SyntheticConfig, generate, pretraining_text, train_tokenizer, write_text,
-    write_tokenizer,
+    Level, PretrainingStage, Split, SyntheticConfig, generate, pretraining_text, train_tokenizer,
+    write_text, write_tokenizer,
 };
 
 /// Room for every word of synthetic text; fewer tokens come out.
@@ -18,7 +18,9 @@ const PROMPT: &str = "Read the passage. Passage: Question: Answer: A. B. C. D.";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let directory = arguments.next().ok_or("give a folder to write to, then the stages' JSON files")?;
+    let directory = arguments
+        .next()
+        .ok_or("give a folder to write to, then the stages' JSON files")?;
     let mut texts = vec![PROMPT.to_owned()];
     for path in arguments {
         let stage: PretrainingStage = serde_json::from_slice(&std::fs::read(&path)?)?;
@@ -30,10 +32,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for level in Level::ALL {
         let examples = generate(&SyntheticConfig::default(), Split::Train, level)?.take(COUNTED);
-        texts.extend(examples.map(|example| [example.article, example.question, example.options.join(" ")].join(" ")));
+        texts.extend(examples.map(|example| {
+            [example.article, example.question, example.options.join(" ")].join(" ")
+        }));
     }
     let tokenizer = train_tokenizer(texts, VOCABULARY)?;
     write_tokenizer(&directory, &tokenizer)?;
-    println!("{} tokens: {}", tokenizer.get_vocab_size(true), directory.join("tokenizer.json").display());
+    println!(
+        "{} tokens: {}",
+        tokenizer.get_vocab_size(true),
+        directory.join("tokenizer.json").display()
+    );
     Ok(())
 }

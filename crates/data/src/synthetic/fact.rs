@@ -104,6 +104,12 @@ impl Facts {
         }
     }
 
+    /// When a fact happened: `on Monday`, `in May`.
+    pub(super) fn when(&self, fact: &Fact) -> String {
+        let preposition = if self.times == DAYS { "on" } else { "in" };
+        format!("{preposition} {}", fact.time)
+    }
+
     /// Whether the passage tells an attribute.
     pub(super) fn tell(&self, attribute: Attribute) -> bool {
         self.attributes.contains(&attribute)

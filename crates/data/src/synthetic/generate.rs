@@ -80,7 +80,10 @@ fn kinds(rng: &mut ChaCha8Rng, facts: &Facts, count: usize) -> Vec<Kind> {
 ///
 /// # Errors
 /// [`SyntheticError`].
-pub fn write_synthetic(directory: &Path, config: &SyntheticConfig) -> Result<Vec<(PathBuf, u64)>, SyntheticError> {
+pub fn write_synthetic(
+    directory: &Path,
+    config: &SyntheticConfig,
+) -> Result<Vec<(PathBuf, u64)>, SyntheticError> {
     let mut written = Vec::new();
     for level in Level::ALL {
         for split in Split::ALL {

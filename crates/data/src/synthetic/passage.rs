@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::Level;
 use super::fact::{Attribute, Fact, Facts};
-use super::vocabulary::{DAYS, REMARKS, WOMEN};
+use super::vocabulary::{REMARKS, WOMEN};
 use crate::Split;
 
 /// What a passage is for, told by its text alone: of 16 passages 8 are for pretraining, 6 to train on, 1 to validate
@@ -95,8 +95,7 @@ fn sentence(rng: &mut ChaCha8Rng, facts: &Facts, fact: &Fact, level: Level) -> S
             String::new()
         }
     };
-    let preposition = if facts.times == DAYS { "on" } else { "in" };
-    let time = told(Attribute::Time, format!("{preposition} {}", fact.time));
+    let time = told(Attribute::Time, facts.when(fact));
     let place = told(Attribute::Place, format!("in {}", fact.place));
     let cause = told(Attribute::Cause, format!("because of {}", fact.cause));
     let amount = if facts.tell(Attribute::Amount) {

@@ -14,7 +14,9 @@ use super::quiz::{Form, exercise, quiz, recap};
 ///
 /// # Errors
 /// [`SyntheticError::Setting`].
-pub fn pretraining_text(stage: &PretrainingStage) -> Result<impl Iterator<Item = String> + use<>, SyntheticError> {
+pub fn pretraining_text(
+    stage: &PretrainingStage,
+) -> Result<impl Iterator<Item = String> + use<>, SyntheticError> {
     stage.check()?;
     let stage = stage.clone();
     let mut rng = ChaCha8Rng::seed_from_u64(stage.seed);
@@ -23,14 +25,31 @@ pub fn pretraining_text(stage: &PretrainingStage) -> Result<impl Iterator<Item =
 
 fn row(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
     if rng.random_bool(stage.exercise_share) {
-        let exercises: Vec<String> = (0..stage.exercises).map(|_| exercise(rng, stage.naming_share)).collect();
+        let exercises: Vec<String> = (0..stage.exercises)
+            .map(|_| exercise(rng, stage.naming_share))
+            .collect();
         return exercises.join(" ");
     }
-    let level = if rng.random_bool(stage.high_share) { Level::High } else { Level::Middle };
+    let level = if rng.random_bool(stage.high_share) {
+        Level::High
+    } else {
+        Level::Middle
+    };
     let (facts, passage) = passage_of(rng, Share::Pretraining, level, |rng| {
-        let [least, greatest] = if level == Level::High { [5, 6] } else { stage.facts };
-        let [fewest, most] = if level == Level::High { [4, 4] } else { stage.attributes };
-        let (count, attributes) = (rng.random_range(least..=greatest), rng.random_range(fewest..=most));
+        let [least, greatest] = if level == Level::High {
+            [5, 6]
+        } else {
+            stage.facts
+        };
+        let [fewest, most] = if level == Level::High {
+            [4, 4]
+        } else {
+            stage.attributes
+        };
+        let (count, attributes) = (
+            rng.random_range(least..=greatest),
+            rng.random_range(fewest..=most),
+        );
         let attributes = Attribute::draw(rng, attributes);
         Facts::draw(rng, count, attributes)
     });
@@ -39,7 +58,11 @@ fn row(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
         parts.push(recap(rng, &facts));
     }
     for _ in 0..stage.questions {
-        let difficulty = if rng.random_bool(stage.hard_share) { stage.difficulty } else { 0.0 };
+        let difficulty = if rng.random_bool(stage.hard_share) {
+            stage.difficulty
+        } else {
+            0.0
+        };
         let kind = kind(rng, &facts, stage.event_share);
         let question = ask(rng, &facts, kind, difficulty);
         let form = form(rng, &stage.forms);
@@ -51,7 +74,11 @@ fn row(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
 fn kind(rng: &mut ChaCha8Rng, facts: &Facts, event_share: f64) -> Kind {
     // Fewer than three facts make no three true statements.
     if facts.facts.len() >= 3 && rng.random_bool(event_share) {
-        return if rng.random_bool(0.5) { Kind::First } else { Kind::NotTrue };
+        return if rng.random_bool(0.5) {
+            Kind::First
+        } else {
+            Kind::NotTrue
+        };
     }
     match rng.random_range(0..=facts.attributes.len()) {
         0 => Kind::Who,

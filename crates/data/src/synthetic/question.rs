@@ -54,8 +54,20 @@ pub(super) fn ask(rng: &mut ChaCha8Rng, facts: &Facts, kind: Kind, difficulty: f
         }
         Kind::Attribute(attribute) => {
             let asked = rng.random_range(0..facts.facts.len());
-            let words: Vec<_> = facts.facts.iter().map(|fact| fact.word(attribute)).collect();
-            one_word(rng, kind, facts, asked, &words, facts.words(attribute), standing)
+            let words: Vec<_> = facts
+                .facts
+                .iter()
+                .map(|fact| fact.word(attribute))
+                .collect();
+            one_word(
+                rng,
+                kind,
+                facts,
+                asked,
+                &words,
+                facts.words(attribute),
+                standing,
+            )
         }
         Kind::First => first(rng, facts, standing),
         Kind::NotTrue => not_true(rng, facts, difficulty),
@@ -73,8 +85,16 @@ fn one_word(
     standing: usize,
 ) -> Question {
     let right = words[asked];
-    let others: Vec<_> = words.iter().copied().filter(|&word| word != right).collect();
-    let outside: Vec<_> = all.iter().copied().filter(|word| !words.contains(word)).collect();
+    let others: Vec<_> = words
+        .iter()
+        .copied()
+        .filter(|&word| word != right)
+        .collect();
+    let outside: Vec<_> = all
+        .iter()
+        .copied()
+        .filter(|word| !words.contains(word))
+        .collect();
     let standing = standing.min(others.len());
     let mut wrong = draw(rng, &others, standing);
     wrong.extend(draw(rng, &outside, WRONG - standing));
@@ -94,7 +114,11 @@ fn first(rng: &mut ChaCha8Rng, facts: &Facts, standing: usize) -> Question {
     wrong.extend(outside_events(rng, facts, WRONG - standing));
     wrong.shuffle(rng);
     let text = wordings(Kind::First)[rng.random_range(0..2)];
-    Question { question: text.to_owned(), right: earliest.event(), wrong }
+    Question {
+        question: text.to_owned(),
+        right: earliest.event(),
+        wrong,
+    }
 }
 
 fn not_true(rng: &mut ChaCha8Rng, facts: &Facts, difficulty: f64) -> Question {
@@ -106,33 +130,57 @@ fn not_true(rng: &mut ChaCha8Rng, facts: &Facts, difficulty: f64) -> Question {
         outside_events(rng, facts, 1).remove(0)
     };
     let text = wordings(Kind::NotTrue)[rng.random_range(0..2)];
-    Question { question: text.to_owned(), right, wrong }
+    Question {
+        question: text.to_owned(),
+        right,
+        wrong,
+    }
 }
 
 /// Events of people and things that the passage does not name.
 fn outside_events(rng: &mut ChaCha8Rng, facts: &Facts, count: usize) -> Vec<String> {
-    let named = |word: &str| facts.facts.iter().any(|f| f.person == word || f.object == word);
-    let others: Vec<_> = people().into_iter().filter(|person| !named(person)).collect();
-    let things: Vec<_> = OBJECTS.iter().copied().filter(|object| !named(object)).collect();
+    let named = |word: &str| {
+        facts
+            .facts
+            .iter()
+            .any(|f| f.person == word || f.object == word)
+    };
+    let others: Vec<_> = people()
+        .into_iter()
+        .filter(|person| !named(person))
+        .collect();
+    let things: Vec<_> = OBJECTS
+        .iter()
+        .copied()
+        .filter(|object| !named(object))
+        .collect();
     let (persons, objects) = (draw(rng, &others, count), draw(rng, &things, count));
     let pairs = persons.into_iter().zip(objects);
-    pairs.map(|(person, object)| event(person, VERBS[rng.random_range(0..VERBS.len())], object)).collect()
+    pairs
+        .map(|(person, object)| event(person, VERBS[rng.random_range(0..VERBS.len())], object))
+        .collect()
 }
 
 /// The two wordings of a kind; PERSON, PAST, BASE and OBJECT are those of the fact that is asked for.
 fn wordings(kind: Kind) -> [&'static str; 2] {
     match kind {
         Kind::Who => ["Who PAST OBJECT?", "Which person PAST OBJECT?"],
-        Kind::Attribute(Attribute::Place) => {
-            ["Where did PERSON BASE OBJECT?", "In which town did PERSON BASE OBJECT?"]
-        }
-        Kind::Attribute(Attribute::Time) => ["When did PERSON BASE OBJECT?", "At what time did PERSON BASE OBJECT?"],
-        Kind::Attribute(Attribute::Amount) => {
-            ["How many OBJECT did PERSON BASE?", "What number of OBJECT did PERSON BASE?"]
-        }
-        Kind::Attribute(Attribute::Cause) => {
-            ["Why did PERSON BASE OBJECT?", "For what reason did PERSON BASE OBJECT?"]
-        }
+        Kind::Attribute(Attribute::Place) => [
+            "Where did PERSON BASE OBJECT?",
+            "In which town did PERSON BASE OBJECT?",
+        ],
+        Kind::Attribute(Attribute::Time) => [
+            "When did PERSON BASE OBJECT?",
+            "At what time did PERSON BASE OBJECT?",
+        ],
+        Kind::Attribute(Attribute::Amount) => [
+            "How many OBJECT did PERSON BASE?",
+            "What number of OBJECT did PERSON BASE?",
+        ],
+        Kind::Attribute(Attribute::Cause) => [
+            "Why did PERSON BASE OBJECT?",
+            "For what reason did PERSON BASE OBJECT?",
+        ],
         Kind::First => ["Which happened first?", "What happened first?"],
         Kind::NotTrue => ["Which is NOT true?", "Which sentence is NOT true?"],
     }

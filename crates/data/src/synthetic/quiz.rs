@@ -26,7 +26,12 @@ pub(super) enum Form {
 
 impl Form {
     /// In the order of [`super::PretrainingStage::forms`].
-    pub(super) const ALL: [Self; 4] = [Self::Words, Self::WordsOfOptions, Self::WordsThenLetter, Self::Letter];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Words,
+        Self::WordsOfOptions,
+        Self::WordsThenLetter,
+        Self::Letter,
+    ];
 }
 
 /// A question with its answer.
@@ -37,7 +42,9 @@ pub(super) fn quiz(rng: &mut ChaCha8Rng, question: &Question, form: Form) -> Str
     match form {
         Form::Words => format!("Quiz: {asked} Reply: {right}."),
         Form::WordsOfOptions => format!("Quiz: {asked} {options} In words: {right}."),
-        Form::WordsThenLetter => format!("Quiz: {asked} {options} In words and letter: {right}, {letter}."),
+        Form::WordsThenLetter => {
+            format!("Quiz: {asked} {options} In words and letter: {right}, {letter}.")
+        }
         Form::Letter => format!("Quiz: {asked} {options} Letter: {letter}."),
     }
 }
@@ -48,11 +55,19 @@ pub(super) fn recap(rng: &mut ChaCha8Rng, facts: &Facts) -> String {
         .facts
         .sample(rng, facts.facts.len())
         .map(|fact| {
-            let amount = if facts.tell(Attribute::Amount) { fact.amount } else { "" };
+            let amount = if facts.tell(Attribute::Amount) {
+                fact.amount
+            } else {
+                ""
+            };
             let core = join(&[fact.person, fact.verb.past, amount, fact.object]);
-            match facts.attributes.choose(rng).filter(|_| rng.random_bool(0.75)) {
+            match facts
+                .attributes
+                .choose(rng)
+                .filter(|_| rng.random_bool(0.75))
+            {
                 Some(Attribute::Place) => format!("{core} in {}", fact.place),
-                Some(Attribute::Time) => format!("{core} in {}", fact.time),
+                Some(Attribute::Time) => format!("{core} {}", facts.when(fact)),
                 Some(Attribute::Cause) => format!("{core} because of {}", fact.cause),
                 Some(Attribute::Amount) | None => core,
             }
@@ -63,7 +78,15 @@ pub(super) fn recap(rng: &mut ChaCha8Rng, facts: &Facts) -> String {
 
 /// An exercise without a passage: options are named by their letters, or the one that stands in a short list is found.
 pub(super) fn exercise(rng: &mut ChaCha8Rng, naming_share: f64) -> String {
-    let kinds = [&people()[..], TOWNS, OBJECTS, CAUSES, AMOUNTS, MONTHS, YEARS];
+    let kinds = [
+        &people()[..],
+        TOWNS,
+        OBJECTS,
+        CAUSES,
+        AMOUNTS,
+        MONTHS,
+        YEARS,
+    ];
     let kind = kinds[rng.random_range(0..kinds.len())];
     let words = draw(rng, kind, LETTERS.len());
     let options = list(rng, &words);

@@ -9,19 +9,29 @@ use crate::{Example, Source, Split, read_examples};
 fn config(difficulty: f64) -> SyntheticConfig {
     let mut config = SyntheticConfig::default();
     for level in [&mut config.middle, &mut config.high] {
-        (level.train_passages, level.validation_passages, level.test_passages) = (150, 40, 40);
+        (
+            level.train_passages,
+            level.validation_passages,
+            level.test_passages,
+        ) = (150, 40, 40);
         level.difficulty = difficulty;
     }
     config
 }
 
 fn examples(config: &SyntheticConfig, split: Split, level: Level) -> Vec<Example> {
-    generate(config, split, level).expect("the settings make sense").collect()
+    generate(config, split, level)
+        .expect("the settings make sense")
+        .collect()
 }
 
 fn all(config: &SyntheticConfig) -> Vec<Example> {
-    let pairs = Level::ALL.into_iter().flat_map(|level| Split::ALL.map(|split| (split, level)));
-    pairs.flat_map(|(split, level)| examples(config, split, level)).collect()
+    let pairs = Level::ALL
+        .into_iter()
+        .flat_map(|level| Split::ALL.map(|split| (split, level)));
+    pairs
+        .flat_map(|(split, level)| examples(config, split, level))
+        .collect()
 }
 
 fn stage() -> PretrainingStage {
@@ -45,7 +55,9 @@ fn stage() -> PretrainingStage {
 
 /// The words of a text, without punctuation.
 fn words(text: &str) -> Vec<&str> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect()
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect()
 }
 
 /// What a reader takes for one fact: a sentence, with the one that goes on with it.
@@ -54,7 +66,11 @@ fn told(article: &str) -> Vec<Vec<&str>> {
     for sentence in article.split_inclusive('.') {
         let words = words(sentence);
         match told.last_mut() {
-            Some(last) if words.starts_with(&["There"]) || words.starts_with(&["The", "reason"]) => last.extend(words),
+            Some(last)
+                if words.starts_with(&["There"]) || words.starts_with(&["The", "reason"]) =>
+            {
+                last.extend(words)
+            }
             _ => told.push(words),
         }
     }
@@ -63,7 +79,8 @@ fn told(article: &str) -> Vec<Vec<&str>> {
 
 /// Where in the passage an event stands, if it does.
 fn place_of(told: &[Vec<&str>], event: &str) -> Option<usize> {
-    told.iter().position(|fact| words(event).iter().all(|word| fact.contains(word)))
+    told.iter()
+        .position(|fact| words(event).iter().all(|word| fact.contains(word)))
 }
 
 /// The options that the passage bears out, read from the text alone.
@@ -75,19 +92,31 @@ fn borne_out(example: &Example) -> Vec<usize> {
         [.., "happened", "first"] => {
             let when = |place: usize| {
                 let times = [DAYS, MONTHS, YEARS].concat();
-                times.iter().position(|time| told[place].contains(time)).unwrap_or(place)
+                times
+                    .iter()
+                    .position(|time| told[place].contains(time))
+                    .unwrap_or(place)
             };
-            let earliest = example.options.iter().filter_map(|other| place_of(&told, other)).map(when).min();
+            let earliest = example
+                .options
+                .iter()
+                .filter_map(|other| place_of(&told, other))
+                .map(when)
+                .min();
             place_of(&told, option).map(when) == earliest && earliest.is_some()
         }
         [.., verb_or_object, last] => {
             // `Who bought lamps`: its object; otherwise object and verb, in either order: one of them is told.
-            let fact = told.iter().find(|fact| fact.contains(last) || fact.contains(verb_or_object));
+            let fact = told
+                .iter()
+                .find(|fact| fact.contains(last) || fact.contains(verb_or_object));
             fact.is_some_and(|fact| fact.contains(&option.as_str()))
         }
         _ => false,
     };
-    (0..example.options.len()).filter(|&option| right(&example.options[option])).collect()
+    (0..example.options.len())
+        .filter(|&option| right(&example.options[option]))
+        .collect()
 }
 
 #[test]
@@ -102,7 +131,11 @@ fn the_passage_alone_bears_out_the_right_option_and_no_other() {
 #[test]
 fn options_are_four_and_different() {
     for example in all(&config(0.5)) {
-        assert_eq!(example.options.iter().collect::<HashSet<_>>().len(), 4, "{example:#?}");
+        assert_eq!(
+            example.options.iter().collect::<HashSet<_>>().len(),
+            4,
+            "{example:#?}"
+        );
     }
 }
 
@@ -111,9 +144,15 @@ fn every_letter_is_right_equally_often() {
     for level in Level::ALL {
         let examples = examples(&config(0.5), Split::Train, level);
         let mut counts = [0usize; 4];
-        examples.iter().for_each(|example| counts[example.answer] += 1);
+        examples
+            .iter()
+            .for_each(|example| counts[example.answer] += 1);
         let (most, least) = (counts.iter().max(), counts.iter().min());
-        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{counts:?}");
+        assert!(
+            most.zip(least)
+                .is_some_and(|(most, least)| most - least <= 1),
+            "{counts:?}"
+        );
     }
 }
 
@@ -135,7 +174,10 @@ fn difficulty_is_the_share_of_wrong_options_that_stand_in_the_passage() {
         }
         let share = f64::from(standing as u32) / f64::from(wrong);
         let exact = difficulty == 0.0 || difficulty == 1.0;
-        assert!((share - difficulty).abs() <= if exact { 0.0 } else { 0.03 }, "{share} for {difficulty}");
+        assert!(
+            (share - difficulty).abs() <= if exact { 0.0 } else { 0.03 },
+            "{share} for {difficulty}"
+        );
     }
 }
 
@@ -143,11 +185,28 @@ fn difficulty_is_the_share_of_wrong_options_that_stand_in_the_passage() {
 fn the_same_seed_gives_the_same_rows_and_another_seed_others() {
     let config = config(0.5);
     assert_eq!(all(&config), all(&config));
-    assert_ne!(all(&config), all(&SyntheticConfig { seed: 2, ..config.clone() }));
-    let smaller = SyntheticConfig { middle: LevelConfig { train_passages: 20, ..config.middle.clone() }, ..config.clone() };
-    let [few, many] = [&smaller, &config].map(|config| examples(config, Split::Train, Level::Middle));
+    assert_ne!(
+        all(&config),
+        all(&SyntheticConfig {
+            seed: 2,
+            ..config.clone()
+        })
+    );
+    let smaller = SyntheticConfig {
+        middle: LevelConfig {
+            train_passages: 20,
+            ..config.middle.clone()
+        },
+        ..config.clone()
+    };
+    let [few, many] =
+        [&smaller, &config].map(|config| examples(config, Split::Train, Level::Middle));
     assert!(few.len() >= 60 && few == many[..few.len()]);
-    let texts = || pretraining_text(&stage()).expect("the stage makes sense").collect::<Vec<_>>();
+    let texts = || {
+        pretraining_text(&stage())
+            .expect("the stage makes sense")
+            .collect::<Vec<_>>()
+    };
     assert_eq!(texts(), texts());
 }
 
@@ -155,19 +214,36 @@ fn the_same_seed_gives_the_same_rows_and_another_seed_others() {
 fn no_passage_stands_in_two_splits_or_in_pretraining_text() {
     let config = config(0.5);
     let mut split_of: BTreeMap<String, Split> = BTreeMap::new();
-    let pairs = Level::ALL.into_iter().flat_map(|level| Split::ALL.map(|split| (split, level)));
+    let pairs = Level::ALL
+        .into_iter()
+        .flat_map(|level| Split::ALL.map(|split| (split, level)));
     for (split, level) in pairs {
         for seed in [1, 2] {
-            for example in examples(&SyntheticConfig { seed, ..config.clone() }, split, level) {
+            for example in examples(
+                &SyntheticConfig {
+                    seed,
+                    ..config.clone()
+                },
+                split,
+                level,
+            ) {
                 assert_eq!(Share::of(&example.article), Share::Questions(split));
                 assert_eq!(*split_of.entry(example.article).or_insert(split), split);
             }
         }
     }
     for row in pretraining_text(&stage()).expect("the stage makes sense") {
-        let passage = row.split(" Recap:").next().and_then(|row| row.split(" Quiz:").next()).unwrap_or_default();
+        let passage = row
+            .split(" Recap:")
+            .next()
+            .and_then(|row| row.split(" Quiz:").next())
+            .unwrap_or_default();
         assert!(!split_of.contains_key(passage));
-        assert!(row.starts_with("Key:") || row.starts_with("Named:") || Share::of(passage) == Share::Pretraining);
+        assert!(
+            row.starts_with("Key:")
+                || row.starts_with("Named:")
+                || Share::of(passage) == Share::Pretraining
+        );
     }
 }
 
@@ -176,9 +252,15 @@ fn high_is_longer_and_passages_have_three_or_four_questions() {
     let length = |level| {
         let examples = examples(&config(0.5), Split::Train, level);
         let mut questions: BTreeMap<&str, usize> = BTreeMap::new();
-        examples.iter().for_each(|example| *questions.entry(&example.example_id).or_default() += 1);
+        examples
+            .iter()
+            .for_each(|example| *questions.entry(&example.example_id).or_default() += 1);
         assert!(questions.len() == 150 && questions.values().all(|count| (3..=4).contains(count)));
-        examples.iter().map(|example| words(&example.article).len()).sum::<usize>() / examples.len()
+        examples
+            .iter()
+            .map(|example| words(&example.article).len())
+            .sum::<usize>()
+            / examples.len()
     };
     assert!(length(Level::High) > length(Level::Middle) * 3 / 2);
 }
@@ -186,12 +268,27 @@ fn high_is_longer_and_passages_have_three_or_four_questions() {
 #[test]
 fn settings_that_make_no_sense_are_refused() {
     let mut config = config(1.5);
-    assert!(config.check().is_err_and(|error| error.to_string().contains("middle.difficulty is 1.5")));
+    assert!(
+        config
+            .check()
+            .is_err_and(|error| error.to_string().contains("middle.difficulty is 1.5"))
+    );
     config = self::config(0.5);
     config.high.facts = [3, 6];
-    assert!(config.check().is_err_and(|error| error.to_string().contains("high.facts is 3 to 6")));
-    let stage = PretrainingStage { forms: [0.0; 4], ..stage() };
-    assert!(stage.check().is_err_and(|error| error.to_string().contains("forms")));
+    assert!(
+        config
+            .check()
+            .is_err_and(|error| error.to_string().contains("high.facts is 3 to 6"))
+    );
+    let stage = PretrainingStage {
+        forms: [0.0; 4],
+        ..stage()
+    };
+    assert!(
+        stage
+            .check()
+            .is_err_and(|error| error.to_string().contains("forms"))
+    );
 }
 
 #[test]
@@ -208,23 +305,48 @@ fn what_is_written_is_read_back() {
     let made = examples(&config, Split::Test, Level::Middle);
     assert_eq!(read.len(), made.len());
     for (read, made) in read.into_iter().zip(made) {
-        assert_eq!(read, Example { file: read.file.clone(), ..made });
+        assert_eq!(
+            read,
+            Example {
+                file: read.file.clone(),
+                ..made
+            }
+        );
     }
 }
 
 #[test]
 fn a_letter_is_the_same_token_everywhere_and_no_byte_is_unknown() {
-    let texts: Vec<String> = pretraining_text(&stage()).expect("the stage makes sense").collect();
+    let texts: Vec<String> = pretraining_text(&stage())
+        .expect("the stage makes sense")
+        .collect();
     let tokenizer = train_tokenizer(&texts, 1024).expect("there is room");
-    let ids = |text: &str| tokenizer.encode(text, true).expect("any text is encoded").get_ids().to_vec();
+    let ids = |text: &str| {
+        tokenizer
+            .encode(text, true)
+            .expect("any text is encoded")
+            .get_ids()
+            .to_vec()
+    };
     let letter = ids("Answer: A");
     let letter = letter[letter.len() - 1];
-    for (text, place) in [("(A) Anna", 2), ("A. Anna", 1), ("lamps\nA) Anna", 2), ("=A,", 2)] {
+    for (text, place) in [
+        ("(A) Anna", 2),
+        ("A. Anna", 1),
+        ("lamps\nA) Anna", 2),
+        ("=A,", 2),
+    ] {
         assert_eq!(ids(text)[place], letter, "{text}");
     }
     // `<s>` and one token a word or mark.
     assert_eq!(ids("Anna bought lamps in Oslo.").len(), 7);
-    assert_eq!(tokenizer.decode(&ids("snowman ☃ zq"), true).expect("ids exist").trim(), "snowman ☃ zq");
+    assert_eq!(
+        tokenizer
+            .decode(&ids("snowman ☃ zq"), true)
+            .expect("ids exist")
+            .trim(),
+        "snowman ☃ zq"
+    );
     assert_eq!(tokenizer.token_to_id("<s>"), Some(ids("")[0]));
     assert!(train_tokenizer(&texts, 200).is_err());
 }

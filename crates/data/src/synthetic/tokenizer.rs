@@ -12,7 +12,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
+    AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    SplitDelimiterBehavior, Tokenizer,
 };
 
 const BEGIN: &str = "<s>";
@@ -22,7 +23,9 @@ const END: &str = "</s>";
 #[derive(Debug, thiserror::Error)]
 pub enum TrainTokenizerError {
     /// The vocabulary has no room for the bytes and the special tokens.
-    #[error("a vocabulary of {0} tokens has no room for 256 bytes and two special tokens; ask for more")]
+    #[error(
+        "a vocabulary of {0} tokens has no room for 256 bytes and two special tokens; ask for more"
+    )]
     TooSmall(usize),
     /// The library refused.
     #[error("the tokenizer cannot be made: {0}")]
@@ -69,12 +72,21 @@ where
     }
     let mut words: Vec<(String, u64)> = counts.into_iter().collect();
     words.sort_unstable_by(|(a, many), (b, few)| few.cmp(many).then_with(|| a.cmp(b)));
-    let mut bytes: Vec<String> = ByteLevel::alphabet().into_iter().map(String::from).collect();
+    let mut bytes: Vec<String> = ByteLevel::alphabet()
+        .into_iter()
+        .map(String::from)
+        .collect();
     bytes.sort_unstable();
     let special = [BEGIN, END].map(str::to_owned);
     let fixed: Vec<String> = special.into_iter().chain(bytes).collect();
-    let room = vocab_size.checked_sub(fixed.len()).ok_or(TrainTokenizerError::TooSmall(vocab_size))?;
-    let words = words.into_iter().map(|(word, _)| word).filter(|word| !fixed.contains(word)).take(room);
+    let room = vocab_size
+        .checked_sub(fixed.len())
+        .ok_or(TrainTokenizerError::TooSmall(vocab_size))?;
+    let words = words
+        .into_iter()
+        .map(|(word, _)| word)
+        .filter(|word| !fixed.contains(word))
+        .take(room);
     let words: Vec<String> = words.collect();
     let vocabulary: Vocab = fixed.iter().chain(&words).cloned().zip(0..).collect();
 
@@ -90,7 +102,10 @@ where
         .special_tokens(vec![(BEGIN, 0)])
         .build()
         .map_err(|error| TrainTokenizerError::Library(error.to_string()))?;
-    tokenizer.with_pre_tokenizer(Some(splitter)).with_decoder(Some(byte_level())).with_post_processor(Some(begin));
+    tokenizer
+        .with_pre_tokenizer(Some(splitter))
+        .with_decoder(Some(byte_level()))
+        .with_post_processor(Some(begin));
     Ok(tokenizer)
 }
 
@@ -107,10 +122,14 @@ pub fn write_tokenizer(directory: &Path, tokenizer: &Tokenizer) -> Result<(), Tr
     });
     let write = |name: &str, text: String| {
         let path = directory.join(name);
-        std::fs::write(&path, text + "\n").map_err(|source| TrainTokenizerError::Write { path, source })
+        std::fs::write(&path, text + "\n")
+            .map_err(|source| TrainTokenizerError::Write { path, source })
     };
     let made = std::fs::create_dir_all(directory);
-    made.map_err(|source| TrainTokenizerError::Write { path: directory.to_owned(), source })?;
+    made.map_err(|source| TrainTokenizerError::Write {
+        path: directory.to_owned(),
+        source,
+    })?;
     write("tokenizer.json", tokenizer.to_string(true)?)?;
     write("tokenizer_config.json", format!("{config:#}"))
 }
