@@ -65,3 +65,48 @@ pub fn rotate(x: Tensor<4>, rotations: &Rotations) -> Tensor<4> {
     let turned = x.clone().matmul(rotations.quarter_turn.clone());
     x * rotations.cosine.clone() + turned * rotations.sine.clone()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Tolerance;
+
+    #[test]
+    fn halves_rotate_by_position_times_frequency() {
+        let device = Device::flex();
+        let frequencies = [1.0, 0.25];
+        let rotations = Rotations::new([1, 2], &[0, 3], &frequencies, &device);
+        let x =
+            Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 3.0, 4.0]]]], &device);
+        let turn = |a: f32, b: f32, angle: f32| {
+            [
+                a * angle.cos() - b * angle.sin(),
+                b * angle.cos() + a * angle.sin(),
+            ]
+        };
+        let ([a, c], [b, d]) = (turn(1.0, 3.0, 3.0), turn(2.0, 4.0, 0.75));
+        let expected =
+            Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0, 4.0]], [[a, b, c, d]]]], &device);
+        rotate(x, &rotations)
+            .into_data()
+            .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-5));
+    }
+
+    #[test]
+    fn products_depend_on_the_distance_alone() {
+        let device = Device::flex();
+        let frequencies = [1.0, 0.1, 0.01];
+        let query = Tensor::<4>::from_floats([[[[0.3, -1.2, 0.7, 2.1, -0.4, 0.9]]]], &device);
+        let key = Tensor::<4>::from_floats([[[[-1.1, 0.2, 1.6, -0.8, 0.5, 1.3]]]], &device);
+        let product = |i: u32, j: u32| {
+            let at = |x: &Tensor<4>, position| {
+                rotate(
+                    x.clone(),
+                    &Rotations::new([1, 1], &[position], &frequencies, &device),
+                )
+            };
+            (at(&query, i) * at(&key, j)).sum_dim(3).into_data()
+        };
+        product(9, 4).assert_approx_eq::<f32>(&product(25, 20), Tolerance::absolute(1e-5));
+    }
+}

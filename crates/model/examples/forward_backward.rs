@@ -64,20 +64,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut gradients = loss.backward();
         let gradients = model.take_gradients(&mut gradients);
         let whole = began.elapsed().as_secs_f64();
-        let norm: f64 = gradients
-            .values()
-            .map(|g| {
-                g.clone()
-                    .square()
-                    .sum()
-                    .into_data()
-                    .as_slice::<f32>()
-                    .map_or(0.0, |v| f64::from(v[0]))
-            })
-            .sum();
+        // In f64: a sum of many squares in f32 is off by more than the gradients are.
+        let mut squares = 0.0;
+        for gradient in gradients.into_values() {
+            let data = gradient.into_data();
+            squares += data
+                .as_slice::<f32>()?
+                .iter()
+                .map(|&v| f64::from(v).powi(2))
+                .sum::<f64>();
+        }
         println!(
             "logits {first:?} loss {value:.6} gradient norm {:.4}; body {body:.2} s, forward {forward:.2} s, with backward {whole:.2} s: {:.1} tokens/s",
-            norm.sqrt(),
+            squares.sqrt(),
             batch.tokens() as f64 / whole
         );
     }

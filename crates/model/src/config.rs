@@ -110,6 +110,13 @@ impl LlamaConfig {
         self.tie_word_embeddings
     }
 
+    /// The token whose embedding gets no gradient from being looked up, as transformers' `nn.Embedding(padding_idx)` has
+    /// it: `pad_token_id`, which may well be a token that is really used (SmolLM2's ends every turn).
+    pub(crate) fn padding_token(&self) -> Option<u32> {
+        let id = self.source.get("pad_token_id")?.as_u64()?;
+        u32::try_from(id).ok()
+    }
+
     /// The keys of `config.json` with the type of the stored weights, as transformers writes it, set.
     pub(crate) fn with_weight_type(&self, name: &str) -> Map<String, Value> {
         let mut keys = self.source.clone();
@@ -366,5 +373,110 @@ impl LlamaConfig {
 impl From<LlamaConfig> for Map<String, Value> {
     fn from(config: LlamaConfig) -> Self {
         config.source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(changes: &str) -> Result<LlamaConfig, ConfigError> {
+        LlamaConfig::from_json(&format!(
+            r#"{{"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24,
+                "num_hidden_layers": 2, "num_attention_heads": 2 {changes}}}"#
+        ))
+    }
+
+    #[test]
+    fn rope_is_read_as_old_and_new_transformers_write_it() {
+        let llama3 = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 8192.0,
+        };
+        let keys = r#""factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192"#;
+        let table = [
+            (String::new(), 10_000.0, RopeScaling::None),
+            (
+                r#", "rope_theta": 5e5, "rope_scaling": null"#.into(),
+                5e5,
+                RopeScaling::None,
+            ),
+            (
+                r#", "rope_scaling": {"type": "linear", "factor": 2}"#.into(),
+                10_000.0,
+                RopeScaling::Linear { factor: 2.0 },
+            ),
+            (
+                format!(
+                    r#", "rope_theta": 5e5, "rope_scaling": {{"rope_type": "llama3", {keys}}}"#
+                ),
+                5e5,
+                llama3,
+            ),
+            (
+                format!(
+                    r#", "rope_parameters": {{"rope_type": "llama3", "rope_theta": 5e5, {keys}}}"#
+                ),
+                5e5,
+                llama3,
+            ),
+            (
+                r#", "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0}"#.into(),
+                1e5,
+                RopeScaling::None,
+            ),
+        ];
+        for (changes, theta, scaling) in table {
+            let config = config(&changes).expect("valid");
+            assert_eq!(
+                (config.rope_theta, config.rope_scaling),
+                (theta, scaling),
+                "{changes}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_implemented_is_refused() {
+        let table = [
+            (r#", "mlp_bias": true"#, "mlp_bias"),
+            (
+                r#", "quantization_config": {"bits": 4}"#,
+                "quantization_config",
+            ),
+            (
+                r#", "rope_scaling": {"rope_type": "dynamic", "factor": 2}"#,
+                "rope_type",
+            ),
+            (r#", "rope_scaling": {"rope_type": "linear"}"#, "factor"),
+            (
+                r#", "rope_parameters": {"partial_rotary_factor": 0.5}"#,
+                "partial_rotary_factor",
+            ),
+            (r#", "head_dim": 5"#, "head_dim"),
+            (r#", "num_key_value_heads": 0"#, "num_key_value_heads"),
+            (r#", "num_attention_heads": 3"#, "num_attention_heads"),
+            (r#", "vocab_size": "many""#, "string"),
+        ];
+        for (changes, named) in table {
+            let error = config(changes).expect_err(changes).to_string();
+            assert!(error.contains(named), "{changes}: {error}");
+        }
+        let error = LlamaConfig::from_json(r#"{"model_type": "gpt2"}"#).expect_err("no Llama");
+        assert_eq!(
+            error.to_string(),
+            "`model_type` is \"gpt2\", but only \"llama\" is supported"
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_written_back() {
+        let config = config(r#", "pretraining_tp": 1, "torch_dtype": "float16""#).expect("valid");
+        let keys = config.with_weight_type("float32");
+        assert_eq!(keys["pretraining_tp"], 1);
+        assert_eq!(keys["torch_dtype"], "float32");
+        assert!(!keys.contains_key("dtype"));
     }
 }

@@ -79,3 +79,59 @@ fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plw_batch::{Sequence, pad};
+
+    fn mask(key: DropoutKey, layer: usize, module: usize) -> Vec<f32> {
+        let sequence = |example| Sequence {
+            example,
+            group: 0,
+            token_ids: vec![1; 40],
+            completion_start: 1,
+            answer: None,
+        };
+        let dropout = Dropout::new(&key, &pad(&[sequence(3), sequence(8)]));
+        let mask = dropout.mask(layer, module, 0.25, 101, &Device::flex());
+        assert_eq!(mask.dims(), [80, 101]);
+        mask.into_data_as::<f32>()
+            .as_slice()
+            .expect("just read as f32")
+            .to_vec()
+    }
+
+    #[test]
+    fn the_asked_share_is_dropped_and_the_rest_scaled() {
+        let mask = mask(DropoutKey { seed: 1, step: 1 }, 0, 0);
+        let dropped = mask.iter().filter(|&&value| value == 0.0).count() as f64;
+        // Four standard deviations of 8080 draws.
+        assert!((dropped / 8080.0 - 0.25).abs() < 4.0 * (0.25f64 * 0.75 / 8080.0).sqrt());
+        assert!(mask.iter().all(|&value| value == 0.0 || value == 4.0 / 3.0));
+    }
+
+    #[test]
+    fn every_part_of_the_key_changes_the_mask() {
+        let key = DropoutKey { seed: 1, step: 1 };
+        let base = mask(key, 0, 0);
+        assert_eq!(base, mask(key, 0, 0));
+        let others = [
+            mask(DropoutKey { seed: 2, ..key }, 0, 0),
+            mask(DropoutKey { step: 2, ..key }, 0, 0),
+            mask(key, 1, 0),
+            mask(key, 0, 1),
+        ];
+        let (half, rest) = base.split_at(base.len() / 2);
+        let mut pairs: Vec<(&[f32], &[f32])> =
+            others.iter().map(|other| (&*base, &**other)).collect();
+        // Another example, and the next depth.
+        pairs.push((half, rest));
+        pairs.push((&base[..101], &base[101..202]));
+        for (a, b) in pairs {
+            let equal = a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len() as f64;
+            // Independent masks agree in 0.75^2 + 0.25^2 = 0.625 of their elements.
+            assert!((equal - 0.625).abs() < 0.2, "{equal}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The model, top to bottom: embeddings, decoder layers, final norm.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use plw_batch::Batch;
 use plw_kernels::{AttentionMask, Rotations, attention, rms_norm, rotate, swiglu};
 
@@ -88,17 +88,35 @@ impl Llama {
             mask: AttentionMask::new(batch.shape, &batch.visible_until, &device),
             dropout: dropout.map(|key| Dropout::new(key, batch)),
         };
-        let mut hidden = self
-            .model
-            .embed_tokens
-            .weight
-            .val()
-            .select(0, indices(&batch.token_ids, &device));
+        let mut hidden = self.embed(&batch.token_ids, &device);
         for (number, layer) in self.model.layers.iter().enumerate() {
             hidden = layer.forward(hidden, number, &pass);
         }
         let hidden = hidden.select(0, indices(rows, &device));
         self.model.norm.forward(hidden, &self.config)
+    }
+
+    /// The tokens' embeddings, `[tokens, hidden]`.
+    fn embed(&self, token_ids: &[u32], device: &Device) -> Tensor<2> {
+        let embedded = self
+            .model
+            .embed_tokens
+            .weight
+            .val()
+            .select(0, indices(token_ids, device));
+        let padding = self.config.padding_token();
+        if !embedded.is_tracked() || !token_ids.iter().any(|&token| Some(token) == padding) {
+            return embedded;
+        }
+        let is_padding: Vec<bool> = token_ids
+            .iter()
+            .map(|&token| Some(token) == padding)
+            .collect();
+        let [tokens, hidden] = embedded.dims();
+        let is_padding =
+            Tensor::<2, Bool>::from_data(TensorData::new(is_padding, [tokens, 1]), &embedded.device());
+        let constant = embedded.clone().detach();
+        embedded.mask_where(is_padding.expand([tokens, hidden]), constant)
     }
 
     /// The classifier `[vocab, hidden]`: the embedding table where the head is tied, so that gradients add up.
