@@ -138,9 +138,11 @@ fn shards(name: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
+    type Names = &'static [&'static str];
+
     #[test]
     fn a_split_is_told_by_file_names() {
-        let cases: [(&[&str], Result<&[&str], &str>); 12] = [
+        let cases: [(Names, Result<Names, &str>); 12] = [
             (
                 &["train-00000-of-00001.parquet", "test.parquet"],
                 Ok(&["train-00000-of-00001.parquet"]),

@@ -258,9 +258,11 @@ fn a_cache_that_another_program_filled_is_read() {
     assert!(read("hub:ehovy/race/high", Split::Train, &hub).is_err());
 }
 
+type Variables = &'static [(&'static str, &'static str)];
+
 #[test]
 fn the_environment_is_read_as_huggingface_hub_reads_it() {
-    let cases: [(&[(&str, &str)], &str, &str, bool); 6] = [
+    let cases: [(Variables, &str, &str, bool); 6] = [
         (&[("HOME", "/h")], "https://huggingface.co", "", false),
         (
             &[("HF_HOME", "/f")],
