@@ -5,24 +5,61 @@
 #![doc = include_str!("../README.md")]
 
 mod bad_row;
+mod chat;
+mod chat_choice;
+mod chat_environment;
 mod columns;
+mod dataset;
+mod encode;
 mod example;
+#[cfg(test)]
+mod example_cases;
+mod generation_ratio;
 mod hub;
 mod hub_dataset;
+mod inspect;
+mod model_files;
+mod model_tokenizer;
+mod option_tokens;
+mod prompt_settings;
+mod python_repr;
 mod read;
 mod rows;
 mod source;
+mod special_tokens;
 mod split;
+mod statistics;
+mod synthetic;
+mod template;
 mod text;
 mod write;
 
 pub use bad_row::{OnBadRow, Problem, SkippedRows};
+pub use chat::{ChatTemplate, ChatTemplateError};
+pub use chat_choice::{ChatTemplateChoice, UnknownChatTemplate};
+pub use dataset::{Dataset, DatasetError, DroppedExample, ExampleKey};
+pub use encode::{EncodeError, Encoded, PromptEncoder, PromptError, PromptSettingsError};
 pub use example::Example;
+pub use generation_ratio::GenerationRatio;
 pub use hub::{Hub, HubError};
 pub use hub_dataset::HubDataset;
+pub use inspect::TokenSpan;
+pub use model_files::ModelFileError;
+pub use model_tokenizer::{ModelTokenizer, TokenizeError};
+pub use option_tokens::OptionTokenError;
+pub use prompt_settings::{OptionsStyle, PromptSettings};
+pub use python_repr::python_list;
 pub use read::{ReadOptions, RowError};
 pub use rows::{ExampleReader, read_example_files, read_examples};
 pub use source::{DataFile, Source, SourceError};
+pub use special_tokens::SpecialTokens;
 pub use split::Split;
+pub use statistics::{DatasetStatistics, LevelStatistics};
+pub use synthetic::{
+    Level, LevelConfig, PretrainingStage, Share, SyntheticConfig, SyntheticError,
+    TrainTokenizerError, generate, pretraining_text, train_tokenizer, write_synthetic,
+    write_tokenizer,
+};
+pub use template::{Fields, PromptTemplate, TemplateError};
 pub use text::{TextReader, read_text};
 pub use write::{WriteError, write_examples, write_text};

@@ -1,0 +1,290 @@
+//! A question becomes tokens: both turns rendered, tokenised once, and the completion and the answer found in place.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use plw_batch::{Answer, Sequence};
+
+use crate::Example;
+use crate::chat::{ChatTemplate, ChatTemplateError};
+use crate::model_files::ModelFileError;
+use crate::model_tokenizer::{ModelTokenizer, TokenizeError};
+use crate::option_tokens::{OptionTokenCache, OptionTokenError, OptionTokens, Renderings};
+use crate::prompt_settings::PromptSettings;
+use crate::template::{TemplateError, difference};
+
+/// Turns questions into tokens, by a model's tokenizer and a chat template. Encodes from several threads at once.
+#[derive(Debug)]
+pub struct PromptEncoder {
+    settings: PromptSettings,
+    tokenizer: ModelTokenizer,
+    chat: ChatTemplate,
+    option_tokens: OptionTokenCache,
+}
+
+/// A question as tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// What was tokenised, prompt and completion.
+    pub text: String,
+    /// Prompt and completion.
+    pub token_ids: Vec<u32>,
+    /// Each token's bytes in `text`; empty where the tokenizer added a token of its own.
+    pub offsets: Vec<(usize, usize)>,
+    /// Index of the first completion token: the first that ends after the completion's first byte.
+    pub completion_start: usize,
+    /// Where the answer's letter is predicted; `None` if the completion does not hold {answer}.
+    pub answer: Option<Answer>,
+}
+
+/// A question that cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}, row {row}: {cause}")]
+pub struct PromptError {
+    /// The question's file.
+    pub file: Arc<str>,
+    /// Its row there, from 0.
+    pub row: u64,
+    /// Why.
+    pub cause: EncodeError,
+}
+
+/// Why a question cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// A template names what the row does not have.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The chat template fails.
+    #[error(transparent)]
+    Chat(#[from] ChatTemplateError),
+    /// The tokenizer fails.
+    #[error(transparent)]
+    Tokenize(#[from] TokenizeError),
+    /// The chat template writes the user's turn differently once an answer follows.
+    #[error(
+        "the prompt's rendering is no prefix of the whole conversation's: they part at byte {at}, {prompt:?} against \
+         {conversation:?}; use a chat template that only appends (llama-2, chatml, none, or your own .jinja file)"
+    )]
+    NotAPrefix {
+        /// Where they part, in bytes.
+        at: usize,
+        /// The prompt from there on, the first characters.
+        prompt: String,
+        /// The conversation from there on, the first characters.
+        conversation: String,
+    },
+    /// Nothing follows the prompt.
+    #[error("the completion has no token: check completion_template and the chat template")]
+    EmptyCompletion,
+    /// The options are not told apart by one token.
+    #[error(transparent)]
+    OptionTokens(#[from] OptionTokenError),
+}
+
+/// Why an encoder cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptSettingsError {
+    /// The prompt would give the answer away.
+    #[error(
+        "prompt_template holds {{answer}}, which would give the answer away: it belongs into completion_template"
+    )]
+    AnswerInPrompt,
+    /// `none` has nothing else that ends a completion.
+    #[error(
+        "append_eos needs the model's end-of-sequence token, and neither tokenizer_config.json, special_tokens_map.json \
+         nor config.json names one: add it there, or set append_eos = false"
+    )]
+    NoEndOfSequence,
+    /// A file of the model directory.
+    #[error(transparent)]
+    File(#[from] ModelFileError),
+    /// The chat template.
+    #[error(transparent)]
+    Chat(#[from] ChatTemplateError),
+}
+
+impl PromptEncoder {
+    /// With the tokenizer and, if `settings` say so, the chat template of a model directory.
+    ///
+    /// # Errors
+    /// [`PromptSettingsError`].
+    pub fn from_directory(
+        directory: &Path,
+        settings: PromptSettings,
+    ) -> Result<Self, PromptSettingsError> {
+        let tokenizer = ModelTokenizer::from_directory(directory)?;
+        let date = settings.chat_template_date.as_deref();
+        let chat = ChatTemplate::load(
+            &settings.chat_template,
+            directory,
+            tokenizer.special_tokens(),
+            date,
+        )?;
+        Self::new(settings, tokenizer, chat)
+    }
+
+    /// From its parts; `settings.chat_template` is not looked at.
+    ///
+    /// # Errors
+    /// [`PromptSettingsError::AnswerInPrompt`], [`PromptSettingsError::NoEndOfSequence`].
+    pub fn new(
+        settings: PromptSettings,
+        tokenizer: ModelTokenizer,
+        chat: ChatTemplate,
+    ) -> Result<Self, PromptSettingsError> {
+        if settings
+            .prompt_template
+            .names()
+            .any(|name| name == "answer")
+        {
+            return Err(PromptSettingsError::AnswerInPrompt);
+        }
+        if settings.append_eos && !chat.is_jinja() && tokenizer.eos().is_none() {
+            return Err(PromptSettingsError::NoEndOfSequence);
+        }
+        let option_tokens = OptionTokenCache::new(tokenizer.tokenizer());
+        Ok(Self {
+            settings,
+            tokenizer,
+            chat,
+            option_tokens,
+        })
+    }
+
+    /// The settings it was made with.
+    pub fn settings(&self) -> &PromptSettings {
+        &self.settings
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &ModelTokenizer {
+        &self.tokenizer
+    }
+
+    /// Renders and tokenises a question, and finds where its completion begins and where its answer is predicted.
+    ///
+    /// # Errors
+    /// [`PromptError`], which names the question.
+    pub fn encode(&self, example: &Example) -> Result<Encoded, PromptError> {
+        self.encode_example(example).map_err(|cause| PromptError {
+            file: example.file.clone(),
+            row: example.row,
+            cause,
+        })
+    }
+
+    fn encode_example(&self, example: &Example) -> Result<Encoded, EncodeError> {
+        let prompt = self.settings.prompt(example)?;
+        let rendered_prompt = self.chat.render_prompt(&prompt)?;
+        let renderings = self.renderings(example, &prompt)?;
+        let text = &renderings.texts[renderings.correct];
+        if !text.starts_with(&rendered_prompt) {
+            return Err(not_a_prefix(&rendered_prompt, text));
+        }
+        // A chat template writes every special token itself; without one the tokenizer adds its own.
+        let add_special_tokens = !self.chat.is_jinja();
+        let encoding = self
+            .tokenizer
+            .tokenizer()
+            .encode(text.as_str(), add_special_tokens)
+            .map_err(|cause| TokenizeError(cause.to_string()))?;
+        let mut token_ids = encoding.get_ids().to_vec();
+        let mut offsets = encoding.get_offsets().to_vec();
+        let completion_start = offsets
+            .iter()
+            .position(|&(_, end)| end > rendered_prompt.len())
+            .ok_or(EncodeError::EmptyCompletion)?;
+        let asks = self
+            .settings
+            .completion_template
+            .names()
+            .any(|name| name == "answer");
+        let options = asks
+            .then(|| {
+                self.option_tokens
+                    .find(&renderings, &token_ids, &offsets, |text| {
+                        self.tokenizer.token_ids(text, add_special_tokens)
+                    })
+            })
+            .transpose()?;
+        let mut text = text.clone();
+        self.append_eos(&mut text, &mut token_ids, &mut offsets);
+        let answer = options.map(|OptionTokens { index, tokens }| Answer {
+            position: index as u32 - 1,
+            option_tokens: tokens,
+            correct: example.answer as u32,
+        });
+        Ok(Encoded {
+            text,
+            token_ids,
+            offsets,
+            completion_start,
+            answer,
+        })
+    }
+
+    /// The conversation with each option's letter as the answer.
+    fn renderings(&self, example: &Example, prompt: &str) -> Result<Renderings, EncodeError> {
+        let completions = self.settings.completions(example)?;
+        let texts: Result<Vec<String>, ChatTemplateError> = completions
+            .iter()
+            .map(|completion| self.chat.render_conversation(prompt, completion))
+            .collect();
+        Ok(Renderings {
+            texts: texts?,
+            correct: example.answer,
+        })
+    }
+
+    /// Ends the completion where no chat template does.
+    fn append_eos(
+        &self,
+        text: &mut String,
+        token_ids: &mut Vec<u32>,
+        offsets: &mut Vec<(usize, usize)>,
+    ) {
+        let wanted = self.settings.append_eos && !self.chat.is_jinja();
+        let Some(eos) = self
+            .tokenizer
+            .eos()
+            .filter(|eos| wanted && token_ids.last() != Some(eos))
+        else {
+            return;
+        };
+        let start = text.len();
+        text.push_str(
+            &self
+                .tokenizer
+                .tokenizer()
+                .id_to_token(eos)
+                .unwrap_or_default(),
+        );
+        token_ids.push(eos);
+        offsets.push((start, text.len()));
+    }
+}
+
+impl Encoded {
+    /// What training needs of it.
+    pub fn into_sequence(self, example: u32, group: u32) -> Sequence {
+        let completion_start = self.completion_start as u32;
+        Sequence {
+            example,
+            group,
+            token_ids: self.token_ids,
+            completion_start,
+            answer: self.answer,
+        }
+    }
+}
+
+fn not_a_prefix(prompt: &str, conversation: &str) -> EncodeError {
+    let at = difference(prompt, conversation).map_or(0, |(range, _)| range.start);
+    let beginning = |text: &str| text[at..].chars().take(24).collect();
+    EncodeError::NotAPrefix {
+        at,
+        prompt: beginning(prompt),
+        conversation: beginning(conversation),
+    }
+}
