@@ -13,14 +13,16 @@ mod linear;
 mod llama;
 mod lora;
 mod parameters;
+mod rope_scaling;
 mod safetensors_files;
 
 pub use adapter::{load_adapter, load_lora_config, save_adapter};
 pub use checkpoint::{load_config, load_llama, save_llama};
-pub use config::{ConfigError, LlamaConfig, RopeScaling};
+pub use config::{ConfigError, LlamaConfig};
 pub use dropout::DropoutKey;
 pub use error::CheckpointError;
 pub use llama::Llama;
 pub use lora::{LoraConfig, LoraError, TargetModule};
 pub use parameters::{NamedTensors, ParameterInfo};
+pub use rope_scaling::RopeScaling;
 pub use safetensors_files::WeightType;

@@ -113,8 +113,10 @@ impl Llama {
             .map(|&token| Some(token) == padding)
             .collect();
         let [tokens, hidden] = embedded.dims();
-        let is_padding =
-            Tensor::<2, Bool>::from_data(TensorData::new(is_padding, [tokens, 1]), &embedded.device());
+        let is_padding = Tensor::<2, Bool>::from_data(
+            TensorData::new(is_padding, [tokens, 1]),
+            &embedded.device(),
+        );
         let constant = embedded.clone().detach();
         embedded.mask_where(is_padding.expand([tokens, hidden]), constant)
     }

@@ -1,0 +1,267 @@
+//! What is wrong with a checkpoint is said, with the file and the tensor or key.
+
+mod cases;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use burn::tensor::Device;
+use cases::fixture;
+use plw_model::{load_adapter, load_llama};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+/// A tensor file as a map, changed and written back.
+fn change(path: &Path, change: impl FnOnce(&mut HashMap<String, (Dtype, Vec<usize>, Vec<u8>)>)) {
+    let bytes = std::fs::read(path).expect("there");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let mut tensors: HashMap<_, _> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            (
+                name,
+                (view.dtype(), view.shape().to_vec(), view.data().to_vec()),
+            )
+        })
+        .collect();
+    change(&mut tensors);
+    let views: Vec<_> = tensors
+        .iter()
+        .map(|(name, (dtype, shape, data))| {
+            (
+                name,
+                TensorView::new(*dtype, shape.clone(), data).expect("consistent"),
+            )
+        })
+        .collect();
+    safetensors::serialize_to_file(views, None, path).expect("written");
+}
+
+fn edit_config(directory: &Path, key: &str, value: serde_json::Value) {
+    let path = directory.join("config.json");
+    let mut keys: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&std::fs::read_to_string(&path).expect("there")).expect("JSON");
+    keys.insert(key.into(), value);
+    std::fs::write(&path, serde_json::to_string(&keys).expect("JSON")).expect("written");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    type Damage = fn(&Path);
+    let q = "model.layers.1.self_attn.q_proj.weight";
+    let table: [(&str, Damage, &[&str]); 18] = [
+        (
+            "grouped_tied",
+            |d| std::fs::remove_file(d.join("config.json")).expect("there"),
+            &["config.json"],
+        ),
+        (
+            "grouped_tied",
+            |d| std::fs::write(d.join("config.json"), "{").expect("written"),
+            &["config.json", "EOF"],
+        ),
+        (
+            "grouped_tied",
+            |d| edit_config(d, "model_type", "mistral".into()),
+            &["config.json", "model_type", "mistral", "llama"],
+        ),
+        (
+            "grouped_tied",
+            |d| edit_config(d, "hidden_act", "gelu".into()),
+            &["hidden_act", "gelu", "silu"],
+        ),
+        (
+            "grouped_tied",
+            |d| edit_config(d, "attention_bias", true.into()),
+            &["attention_bias"],
+        ),
+        (
+            "grouped_tied",
+            |d| edit_config(d, "num_key_value_heads", 3.into()),
+            &["num_key_value_heads", "multiple"],
+        ),
+        (
+            "grouped_tied",
+            |d| {
+                edit_config(
+                    d,
+                    "rope_scaling",
+                    serde_json::json!({"rope_type": "yarn", "factor": 2.0}),
+                )
+            },
+            &["rope_type", "yarn"],
+        ),
+        (
+            "grouped_tied",
+            |d| std::fs::remove_file(d.join("model.safetensors")).expect("there"),
+            &["model.safetensors"],
+        ),
+        (
+            "grouped_tied",
+            |d| {
+                let path = d.join("model.safetensors");
+                let bytes = std::fs::read(&path).expect("there");
+                std::fs::write(&path, &bytes[..bytes.len() - 5]).expect("written");
+            },
+            &["model.safetensors", "not a complete"],
+        ),
+        (
+            "grouped_tied",
+            |d| {
+                change(&d.join("model.safetensors"), |t| {
+                    drop(t.remove("model.layers.1.self_attn.q_proj.weight"))
+                })
+            },
+            &["model.safetensors", q, "[16, 16]", "missing"],
+        ),
+        (
+            "grouped_tied",
+            |d| {
+                change(&d.join("model.safetensors"), |t| {
+                    drop(t.insert("model.layers.2.x".into(), (Dtype::F32, vec![1], vec![0; 4])))
+                })
+            },
+            &["model.safetensors", "model.layers.2.x", "[1]", "no place"],
+        ),
+        (
+            "grouped_tied",
+            |d| {
+                change(&d.join("model.safetensors"), |t| {
+                    t.get_mut("model.layers.1.self_attn.q_proj.weight")
+                        .expect("there")
+                        .1 = vec![8, 32]
+                })
+            },
+            &["model.safetensors", q, "[8, 32]", "[16, 16]"],
+        ),
+        (
+            "grouped_tied",
+            |d| {
+                change(&d.join("model.safetensors"), |t| {
+                    t.get_mut("model.norm.weight").expect("there").0 = Dtype::I32
+                })
+            },
+            &["model.safetensors", "model.norm.weight", "I32", "BF16"],
+        ),
+        (
+            "grouped_tied",
+            |d| {
+                change(&d.join("model.safetensors"), |t| {
+                    let mut head = t["model.embed_tokens.weight"].clone();
+                    head.2[0] ^= 1;
+                    t.insert("lm_head.weight".into(), head);
+                })
+            },
+            &["model.safetensors", "lm_head.weight", "tie_word_embeddings"],
+        ),
+        (
+            "untied_sharded_bf16",
+            |d| std::fs::remove_file(d.join("model-00002-of-00003.safetensors")).expect("there"),
+            &[
+                "model-00002-of-00003.safetensors",
+                "model.layers.",
+                "not there",
+            ],
+        ),
+        (
+            "untied_sharded_bf16",
+            |d| {
+                change(&d.join("model-00001-of-00003.safetensors"), |t| {
+                    let name = t.keys().next().expect("one").clone();
+                    t.remove(&name);
+                })
+            },
+            &["model.safetensors.index.json", "missing"],
+        ),
+        (
+            "untied_sharded_bf16",
+            |d| edit_config(d, "tie_word_embeddings", true.into()),
+            &["lm_head.weight", "differs"],
+        ),
+        (
+            "untied_sharded_bf16",
+            |d| edit_config(d, "num_hidden_layers", 3.into()),
+            &["model.layers.2.", "missing"],
+        ),
+    ];
+    for (number, (case, damage, expected)) in table.into_iter().enumerate() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for entry in std::fs::read_dir(fixture(case)).expect("there") {
+            let path = entry.expect("readable").path();
+            if path.is_file() {
+                std::fs::copy(
+                    &path,
+                    directory.path().join(path.file_name().expect("a file")),
+                )
+                .expect("copied");
+            }
+        }
+        damage(directory.path());
+        let error = load_llama(directory.path(), &Device::flex())
+            .expect_err("damaged")
+            .to_string();
+        for part in expected {
+            assert!(
+                error.contains(part),
+                "row {number}: `{error}` does not name `{part}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_adapter_is_named() {
+    let table: [(&str, serde_json::Value, &[&str]); 8] = [
+        ("peft_type", "IA3".into(), &["peft_type", "IA3", "LORA"]),
+        ("use_dora", true.into(), &["use_dora"]),
+        ("bias", "all".into(), &["bias", "all"]),
+        (
+            "rank_pattern",
+            serde_json::json!({"q_proj": 2}),
+            &["rank_pattern"],
+        ),
+        ("r", 0.into(), &["r must be at least 1"]),
+        (
+            "r",
+            5.into(),
+            &[
+                "adapter_model.safetensors",
+                "lora_A.weight",
+                "[3, 16]",
+                "[5, 16]",
+            ],
+        ),
+        (
+            "target_modules",
+            serde_json::json!(["lm_head"]),
+            &["target_modules", "lm_head"],
+        ),
+        (
+            "target_modules",
+            serde_json::json!(["q_proj"]),
+            &["down_proj.lora_A.weight", "no place"],
+        ),
+    ];
+    for (key, value, expected) in table {
+        let directory = tempfile::tempdir().expect("a directory");
+        let source = fixture("grouped_tied/adapter_some");
+        for file in ["adapter_config.json", "adapter_model.safetensors"] {
+            std::fs::copy(source.join(file), directory.path().join(file)).expect("copied");
+        }
+        let path = directory.path().join("adapter_config.json");
+        let mut keys: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&std::fs::read_to_string(&path).expect("there")).expect("JSON");
+        keys.insert(key.into(), value);
+        std::fs::write(&path, serde_json::to_string(&keys).expect("JSON")).expect("written");
+        let base = load_llama(&fixture("grouped_tied"), &Device::flex()).expect("a model");
+        let error = load_adapter(base, directory.path())
+            .expect_err("damaged")
+            .to_string();
+        for part in expected {
+            assert!(
+                error.contains(part),
+                "{key}: `{error}` does not name `{part}`"
+            );
+        }
+    }
+}
