@@ -13,25 +13,25 @@ use crate::safetensors_files::{Stored, TensorFiles, WeightType, write};
 /// What PEFT puts before the name of a layer.
 const PREFIX: &str = "base_model.model.";
 
-/// Settings of PEFT's that change what an adapter computes, and the values that leave it as it is here. A key that is
-/// missing, null, or an empty list or map leaves it so as well.
-const NEUTRAL: [(&str, &str); 16] = [
-    ("bias", "\"none\""),
-    ("use_rslora", "false"),
-    ("use_dora", "false"),
-    ("use_qalora", "false"),
-    ("use_bdlora", "false"),
-    ("lora_bias", "false"),
-    ("fan_in_fan_out", "false"),
-    ("rank_pattern", "{}"),
-    ("alpha_pattern", "{}"),
-    ("layers_to_transform", "null"),
-    ("layer_replication", "null"),
-    ("exclude_modules", "null"),
-    ("modules_to_save", "null"),
-    ("target_parameters", "null"),
-    ("trainable_token_indices", "null"),
-    ("alora_invocation_tokens", "null"),
+/// PEFT's settings that are read here, or say nothing about what an adapter computes once it is trained. Any other is
+/// some variation of LoRA and must be off: null, false, empty, or (of `bias`) "none".
+const KNOWN: [&str; 16] = [
+    "peft_type",
+    "task_type",
+    "base_model_name_or_path",
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "target_modules",
+    "inference_mode",
+    "init_lora_weights",
+    "revision",
+    "auto_mapping",
+    "peft_version",
+    "megatron_core",
+    "layers_pattern",
+    "qalora_group_size",
+    "ensure_weight_tying",
 ];
 
 /// Reads the settings of a PEFT adapter's directory.
@@ -55,15 +55,26 @@ fn parse(keys: &Map<String, Value>) -> Result<LoraConfig, LoraError> {
     if keys.get("peft_type") != Some(&json!("LORA")) {
         return Err(unsupported("peft_type", "\"LORA\""));
     }
-    for (key, neutral) in NEUTRAL {
-        let empty = match keys.get(key) {
-            None | Some(Value::Null) => true,
-            Some(Value::Array(items)) => items.is_empty(),
-            Some(Value::Object(items)) => items.is_empty(),
-            Some(value) => value.to_string() == neutral,
+    // PiSSA and its like start from a changed base model.
+    if matches!(keys.get("init_lora_weights"), Some(Value::String(name)) if name != "gaussian") {
+        return Err(unsupported(
+            "init_lora_weights",
+            "true, false or \"gaussian\"",
+        ));
+    }
+    for (key, value) in keys
+        .iter()
+        .filter(|(key, _)| !KNOWN.contains(&key.as_str()))
+    {
+        let off = match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(items) => items.is_empty(),
+            Value::String(name) => key == "bias" && name == "none",
+            _ => false,
         };
-        if !empty {
-            return Err(unsupported(key, neutral));
+        if !off {
+            return Err(unsupported(key, "plain LoRA, without it,"));
         }
     }
     let number = |key: &str| keys.get(key).and_then(Value::as_f64);

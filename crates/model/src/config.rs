@@ -247,18 +247,18 @@ impl LlamaConfig {
             return Err(ConfigError::Sizes(format!("`{key}` must be at least 1")));
         }
         let (heads, shared) = (self.num_attention_heads, self.num_key_value_heads);
-        if heads % shared != 0 {
+        if !heads.is_multiple_of(shared) {
             return Err(ConfigError::Sizes(format!(
                 "`num_attention_heads` ({heads}) must be a multiple of `num_key_value_heads` ({shared})"
             )));
         }
-        if !head_dim_given && self.hidden_size % heads != 0 {
+        if !head_dim_given && !self.hidden_size.is_multiple_of(heads) {
             return Err(ConfigError::Sizes(format!(
                 "`hidden_size` ({}) must be a multiple of `num_attention_heads` ({heads}), or `head_dim` be given",
                 self.hidden_size
             )));
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Err(ConfigError::Sizes(format!(
                 "`head_dim` ({}) must be even, since RoPE rotates halves",
                 self.head_dim

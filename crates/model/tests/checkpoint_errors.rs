@@ -211,9 +211,15 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn what_is_wrong_with_an_adapter_is_named() {
-    let table: [(&str, serde_json::Value, &[&str]); 8] = [
+    let table: [(&str, serde_json::Value, &[&str]); 10] = [
         ("peft_type", "IA3".into(), &["peft_type", "IA3", "LORA"]),
         ("use_dora", true.into(), &["use_dora"]),
+        ("some_new_variation", 3.into(), &["some_new_variation"]),
+        (
+            "init_lora_weights",
+            "pissa".into(),
+            &["init_lora_weights", "pissa"],
+        ),
         ("bias", "all".into(), &["bias", "all"]),
         (
             "rank_pattern",
