@@ -100,14 +100,14 @@ pub fn squared_norm<const D: usize>(gradient: &Tensor<D>) -> f64 {
     if whole > 0 {
         let pieces = squares
             .clone()
-            .slice([0..whole])
+            .slice(0..whole)
             .reshape([whole / PIECE, PIECE]);
         sums.extend(pieces.sum_dim(1).into_data_as::<f32>().iter::<f64>());
     }
     if whole < count {
         sums.extend(
             squares
-                .slice([whole..count])
+                .slice(whole..count)
                 .sum()
                 .into_data_as::<f32>()
                 .iter::<f64>(),

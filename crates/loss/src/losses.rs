@@ -95,10 +95,11 @@ fn by_sequence<'a>(
     for (&index, &loss) in targets.target.iter().zip(losses) {
         let target = &batch.targets[index as usize];
         let loss = f64::from(loss);
-        for sequence in target.sequences.start as usize..target.sequences.end as usize {
+        let sharing = target.sequences.start as usize..target.sequences.end as usize;
+        for total in &mut totals[sharing] {
             match target.role {
-                Role::Prompt => totals[sequence].prompt.add(loss, 1),
-                Role::Completion => totals[sequence].completion.add(loss, 1),
+                Role::Prompt => total.prompt.add(loss, 1),
+                Role::Completion => total.completion.add(loss, 1),
             }
         }
         for &sequence in at.get(&target.position).into_iter().flatten() {

@@ -98,7 +98,7 @@ pub fn train(
     let mut optimizer = Optimizer::new(run.training);
     let (mut model, mut state) = match start(run, model, &mut optimizer, device)? {
         Start::Complete(summary) => return Ok(Outcome::Complete(summary)),
-        Start::At(model, state) => (model, *state),
+        Start::At(started) => *started,
     };
     observer.started(&plan, state.step);
     if state.step == 0 {
@@ -181,7 +181,7 @@ pub fn train(
 
 enum Start {
     Complete(Box<TrainingSummary>),
-    At(Llama, Box<TrainerState>),
+    At(Box<(Llama, TrainerState)>),
 }
 
 /// A fresh run, or the weights, moments and state of the last complete checkpoint, with later lines cut from the logs.
@@ -213,14 +213,14 @@ fn start(
             checkpoint::load_moments(optimizer, &path, &device.clone().inner())?;
             truncate_metrics_after(directory.metrics(), state.step)?;
             truncate_evaluations_after(directory.evaluations(), state.step)?;
-            return Ok(Start::At(restore(model, &path, device)?, Box::new(state)));
+            return Ok(Start::At(Box::new((restore(model, &path, device)?, state))));
         }
         for log in [directory.metrics(), directory.evaluations()] {
             plw_record::write_atomic(log, [])?;
         }
     }
     run.config.write(directory.config())?;
-    Ok(Start::At(model, Box::default()))
+    Ok(Start::At(Box::new((model, TrainerState::default()))))
 }
 
 /// The first key, in order, whose value differs.

@@ -1,9 +1,7 @@
 //! The objective does not depend on how a step is laid out or split.
 
-mod cases;
-
+use crate::cases::{random_sequences, tiny_llama};
 use burn::tensor::{Device, Tensor};
-use cases::{random_sequences, tiny_llama};
 use plw_batch::{Batch, Sequence};
 use plw_loss::{Normalization, TokenWeights};
 use plw_model::NamedTensors;
@@ -132,7 +130,8 @@ fn weight_0_is_completion_loss_and_weight_1_is_plain_causal_loss() {
         .iter()
         .map(|target| {
             -f64::from(
-                values[target.position as usize * cases::VOCAB as usize + target.token as usize],
+                values[target.position as usize * crate::cases::VOCAB as usize
+                    + target.token as usize],
             )
         })
         .sum();

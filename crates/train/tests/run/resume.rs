@@ -1,11 +1,9 @@
 //! A run that is stopped and resumed ends with the same bits as one that is not.
 
-mod cases;
-
 use std::path::Path;
 
+use crate::cases::{random_examples, tiny_llama};
 use burn::tensor::Device;
-use cases::{random_examples, tiny_llama};
 use plw_eval::{EvaluationOptions, Examples};
 use plw_record::{MetricsRow, RunConfig, RunDirectory};
 use plw_train::{

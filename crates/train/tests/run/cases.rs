@@ -8,9 +8,9 @@ use plw_record::ExampleKey;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub const VOCAB: u32 = 23;
+pub(crate) const VOCAB: u32 = 23;
 
-pub fn tiny_llama(seed: u64, device: &Device) -> Llama {
+pub(crate) fn tiny_llama(seed: u64, device: &Device) -> Llama {
     let config = LlamaConfig::from_json(
         r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
             "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": true, "rms_norm_eps": 1e-5}"#,
@@ -20,7 +20,7 @@ pub fn tiny_llama(seed: u64, device: &Device) -> Llama {
 }
 
 /// Random questions; a group has up to three of them.
-pub fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
+pub(crate) fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..count as u32)
         .map(|example| {
@@ -45,7 +45,7 @@ pub fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
         .collect()
 }
 
-pub fn random_examples(count: usize, seed: u64) -> Examples {
+pub(crate) fn random_examples(count: usize, seed: u64) -> Examples {
     let sequences = random_sequences(count, seed);
     let keys = sequences
         .iter()

@@ -1,0 +1,5 @@
+//! What a run and its objective promise, on tiny models.
+
+mod cases;
+mod objective;
+mod resume;
