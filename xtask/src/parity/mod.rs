@@ -5,13 +5,13 @@ mod cases;
 mod comparison;
 mod peer;
 mod plw;
+mod progress;
 mod python;
 mod record;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, Result, miette};
 use plw_record::{Machine, write_json_atomic};
 
@@ -19,6 +19,7 @@ use crate::workspace::{Workspace, absolute};
 use crate::{binary, process};
 use cases::{Case, Level};
 use comparison::{compare_answers, compare_steps, expected_steps};
+use progress::Progress;
 use record::{EvaluationParity, Parity, TrainingParity};
 
 /// What lies between runs: the model, the Python environment, logs and run directories.
@@ -86,7 +87,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         shared,
         model,
     };
-    let progress = progress(2 * (cases.len() + usize::from(with_evaluation)));
+    let progress = Progress::new(2 * (cases.len() + usize::from(with_evaluation)));
     let expected = expected_steps(&setting.model);
     let mut parity = Parity {
         passed: false,
@@ -101,12 +102,10 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         questions: flags.limit,
     };
     for case in cases {
-        progress.set_message(format!("{}: peer", case.name));
+        progress.task(&format!("{}: peer", case.name));
         let theirs = peer::train(&setting, &case, flags.steps)?;
-        progress.inc(1);
-        progress.set_message(format!("{}: plw", case.name));
+        progress.task(&format!("{}: plw", case.name));
         let ours = plw::train(&setting, &case, flags.steps)?;
-        progress.inc(1);
         parity
             .checks
             .extend(compare_steps(case.name, &ours, &theirs, flags.steps));
@@ -116,22 +115,20 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
             ));
         }
         let training = TrainingParity::of(&case, &theirs, &ours);
-        progress.suspend(|| println!("{}", training.table()));
+        progress.print(&training.table());
         parity.training.push(training);
     }
     if with_evaluation {
-        progress.set_message("eval: peer");
+        progress.task("eval: peer");
         let theirs = peer::evaluate(&setting, flags.limit)?;
-        progress.inc(1);
-        progress.set_message("eval: plw");
+        progress.task("eval: plw");
         let ours = plw::evaluate(&setting, flags.limit)?;
-        progress.inc(1);
         parity
             .checks
             .extend(compare_answers(&ours.answers, &theirs.answers));
         parity.evaluation = Some(EvaluationParity::of(&theirs, &ours));
     }
-    progress.finish_and_clear();
+    progress.finish();
     finish(&setting, parity, flags.only.is_none())
 }
 
@@ -196,12 +193,4 @@ fn model(workspace: &Workspace, shared: &Path, given: Option<&Path>) -> Result<P
         process::run_logged(workspace.command("bash").arg(script).arg(&model), &log)?;
     }
     Ok(model)
-}
-
-fn progress(tasks: usize) -> ProgressBar {
-    let template = "[{elapsed_precise}] {pos}/{len} {wide_bar} {msg}";
-    let style = ProgressStyle::with_template(template).expect("the template is a constant");
-    let progress = ProgressBar::new(tasks as u64).with_style(style);
-    progress.enable_steady_tick(std::time::Duration::from_millis(500));
-    progress
 }
