@@ -335,7 +335,7 @@ pub(crate) struct InspectFlags {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SweepFlags {
-    /// A preset: a TOML file of settings with a table [sweep] of lists, such as prompt_loss_weight = [0, 0.1, 1].
+    /// A preset: a TOML file of settings with a table `sweep` of lists, such as `prompt_loss_weight = [0, 0.1, 1]`.
     pub(crate) preset: PathBuf,
     /// Folder of the runs.
     #[arg(long, value_name = "DIR")]
