@@ -66,20 +66,23 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         let directory = RunDirectory::new(workspace.path(RUNS).join(&stage.name));
         let settings = stage_settings(&recipe.settings, stage, before.as_deref());
         train(workspace, &plw, &directory, &settings)?;
-        log.add(StageLog::of(&stage.name, &directory, &workspace.commit())?);
+        log.add(StageLog::of(&directory, settings, &workspace.commit())?);
         let checkpoint = latest_checkpoint(directory.checkpoints()).into_diagnostic()?;
-        before = Some(checkpoint.ok_or_else(|| {
+        let checkpoint = checkpoint.ok_or_else(|| {
             miette!(
                 help = format!("remove {} and run it again", directory.path.display()),
                 "the stage `{}` is complete but has no checkpoint",
                 stage.name
             )
-        })?);
+        })?;
+        // Relative, so that settings and log name nothing of this machine.
+        let relative = checkpoint.strip_prefix(&workspace.root);
+        before = Some(relative.unwrap_or(&checkpoint).to_path_buf());
     }
     let Some(model) = before else {
         return Err(miette!("{} lists no stage", flags.config.display()));
     };
-    install(&model, &out)?;
+    install(&workspace.path(model), &out)?;
     log.keep_only(recipe.stage.iter().map(|stage| stage.name.as_str()));
     log.write(&out.join("pretrain.json"))?;
     println!("{}", out.display());

@@ -24,6 +24,7 @@ pub(crate) struct StageLog {
     name: String,
     /// The commit when its end was logged.
     commit: String,
+    /// The settings that the recipe gives; the others are plw's defaults.
     settings: Table,
     steps: u64,
     tokens: u64,
@@ -44,14 +45,14 @@ impl StageLog {
     /// # Errors
     ///
     /// Where its records cannot be read.
-    pub(crate) fn of(name: &str, run: &RunDirectory, commit: &str) -> Result<Self> {
+    pub(crate) fn of(run: &RunDirectory, settings: Table, commit: &str) -> Result<Self> {
         let summary = run.read_summary().into_diagnostic()?;
         let metrics = run.read_metrics().into_diagnostic()?;
         let losses: Vec<(u64, f64)> = metrics.iter().map(|row| (row.step, row.loss)).collect();
         Ok(Self {
-            name: name.to_string(),
+            name: run.name(),
             commit: commit.to_string(),
-            settings: run.read_config().into_diagnostic()?.table,
+            settings,
             steps: summary.steps,
             tokens: summary.tokens,
             seconds: summary.seconds,
