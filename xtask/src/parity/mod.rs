@@ -97,7 +97,12 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         commit: workspace.commit(),
         versions: python::versions(&setting)?,
         machine: Machine::this(),
-        model: setting.model.display().to_string(),
+        model: setting
+            .model
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         steps: flags.steps,
         questions: flags.limit,
     };

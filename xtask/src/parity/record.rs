@@ -209,6 +209,7 @@ pub(super) struct Parity {
     pub(super) commit: String,
     pub(super) versions: BTreeMap<String, String>,
     pub(super) machine: Machine,
+    /// The name of the model's directory.
     pub(super) model: String,
     /// Steps asked for in each training run.
     pub(super) steps: usize,
