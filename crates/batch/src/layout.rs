@@ -14,8 +14,8 @@ pub enum CrossDocumentAttention {
 }
 
 /// Lays each sequence in a row of its own, padded to the longest.
-pub fn pad(sequences: &[Sequence]) -> Batch {
-    let rows: Vec<Vec<&Sequence>> = sequences.iter().map(|s| vec![s]).collect();
+pub fn pad<S: std::borrow::Borrow<Sequence>>(sequences: &[S]) -> Batch {
+    let rows: Vec<[&Sequence; 1]> = sequences.iter().map(|s| [s.borrow()]).collect();
     lay_out_packs(&rows, CrossDocumentAttention::Masked)
 }
 

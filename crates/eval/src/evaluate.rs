@@ -66,8 +66,7 @@ pub fn evaluate(
     let mut predictions = Vec::new();
     let mut done = 0;
     for part in by_length.chunks(options.per_device_eval_batch_size.max(1)) {
-        let part: Vec<Sequence> = part.iter().map(|&sequence| sequence.clone()).collect();
-        let scored = score(model, &pad(&part), options.prompt_loss)?;
+        let scored = score(model, &pad(part), options.prompt_loss)?;
         for (sequence, score) in part.iter().zip(scored) {
             totals.merge(score.losses);
             if let (Some(answer), Some(logits)) = (&sequence.answer, score.logits) {

@@ -32,9 +32,9 @@ pub struct MeanLosses {
 }
 
 impl Total {
-    fn add(&mut self, loss: f64, pairs: u64) {
-        self.sum += loss * pairs as f64;
-        self.pairs += pairs;
+    fn add(&mut self, loss: f64) {
+        self.sum += loss;
+        self.pairs += 1;
     }
 
     fn mean(self) -> Option<f64> {
@@ -45,7 +45,7 @@ impl Total {
 impl LossTotals {
     /// Adds a batch's per-target losses `[targets]`, in the order of `targets`.
     pub fn add(&mut self, batch: &Batch, targets: &WeightedTargets, losses: &[f32]) {
-        for (_, totals) in by_sequence(batch, targets, losses) {
+        for totals in Self::of_sequences(batch, targets, losses) {
             self.merge(totals);
         }
     }
@@ -73,46 +73,36 @@ impl LossTotals {
 
     /// Each sequence's own totals, in the batch's order.
     pub fn of_sequences(batch: &Batch, targets: &WeightedTargets, losses: &[f32]) -> Vec<Self> {
-        by_sequence(batch, targets, losses)
-            .map(|(_, totals)| totals)
-            .collect()
-    }
-}
-
-fn by_sequence<'a>(
-    batch: &'a Batch,
-    targets: &'a WeightedTargets,
-    losses: &'a [f32],
-) -> impl Iterator<Item = (usize, LossTotals)> {
-    // A trunk's last position may predict the answers of several sequences: an answer is found by position and token.
-    let mut at: HashMap<u32, Vec<usize>> = HashMap::new();
-    for (sequence, info) in batch.sequences.iter().enumerate() {
-        if let Some(answer) = &info.answer {
-            at.entry(answer.position).or_default().push(sequence);
-        }
-    }
-    let mut totals = vec![LossTotals::default(); batch.sequences.len()];
-    for (&index, &loss) in targets.target.iter().zip(losses) {
-        let target = &batch.targets[index as usize];
-        let loss = f64::from(loss);
-        let sharing = target.sequences.start as usize..target.sequences.end as usize;
-        for total in &mut totals[sharing] {
-            match target.role {
-                Role::Prompt => total.prompt.add(loss, 1),
-                Role::Completion => total.completion.add(loss, 1),
+        // A trunk's last position may predict the answers of several sequences: an answer is found by position and token.
+        let mut at: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (sequence, info) in batch.sequences.iter().enumerate() {
+            if let Some(answer) = &info.answer {
+                at.entry(answer.position).or_default().push(sequence);
             }
         }
-        for &sequence in at.get(&target.position).into_iter().flatten() {
-            let answers = batch.sequences[sequence]
-                .answer
-                .as_ref()
-                .map(plw_batch::Answer::token);
-            if target.sequences.contains(&(sequence as u32)) && answers == Some(target.token) {
-                totals[sequence].answer.add(loss, 1);
+        let mut totals = vec![Self::default(); batch.sequences.len()];
+        for (&index, &loss) in targets.target.iter().zip(losses) {
+            let target = &batch.targets[index as usize];
+            let loss = f64::from(loss);
+            let sharing = target.sequences.start as usize..target.sequences.end as usize;
+            for total in &mut totals[sharing] {
+                match target.role {
+                    Role::Prompt => total.prompt.add(loss),
+                    Role::Completion => total.completion.add(loss),
+                }
+            }
+            for &sequence in at.get(&target.position).into_iter().flatten() {
+                let answers = batch.sequences[sequence]
+                    .answer
+                    .as_ref()
+                    .map(plw_batch::Answer::token);
+                if target.sequences.contains(&(sequence as u32)) && answers == Some(target.token) {
+                    totals[sequence].answer.add(loss);
+                }
             }
         }
+        totals
     }
-    totals.into_iter().enumerate()
 }
 
 #[cfg(test)]

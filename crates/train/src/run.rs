@@ -104,6 +104,7 @@ pub fn train(
     if state.step == 0 {
         evaluate_and_record(run, &model, &mut state, observer)?;
     }
+    let warmup = run.training.warmup(total_steps);
     let first_timed = state.step + 3;
     while state.step < total_steps {
         let began = Instant::now();
@@ -115,7 +116,6 @@ pub fn train(
             run.training.per_device_train_batch_size,
             run.batching,
         );
-        let warmup = run.training.warmup(total_steps);
         let rate = learning_rate(
             run.training.lr_scheduler_type,
             run.training.learning_rate,
