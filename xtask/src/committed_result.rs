@@ -9,6 +9,8 @@ use plw_record::write_json_atomic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::read::read_json;
+
 /// `results/PRESET.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CommittedResult {
@@ -45,18 +47,6 @@ impl CommittedResult {
         }
         read_json(path).map(Some)
     }
-}
-
-/// Reads a report's JSON.
-///
-/// # Errors
-///
-/// Where it is missing or none.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    std::fs::read(path)
-        .into_diagnostic()
-        .and_then(|bytes| serde_json::from_slice(&bytes).into_diagnostic())
-        .wrap_err_with(|| format!("cannot read {}", path.display()))
 }
 
 /// What of a report is compared.

@@ -9,6 +9,7 @@ mod preset;
 mod pretrain;
 mod pretrain_log;
 mod process;
+mod read;
 mod reproduce;
 mod workspace;
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use toml::{Table, Value};
 
+use crate::read::read_toml;
+
 /// Below this folder lies what `plw data synth` makes.
 const SYNTHETIC_DATA: &str = "runs/data/";
 
@@ -73,10 +75,7 @@ fn all(experiments: &Path) -> Result<Vec<Preset>> {
         if path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
-        let settings: Table = std::fs::read_to_string(&path)
-            .into_diagnostic()
-            .and_then(|text| text.parse().into_diagnostic())
-            .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+        let settings: Table = read_toml(&path)?;
         if settings.get("sweep").is_some_and(Value::is_table) {
             let name = path
                 .file_stem()

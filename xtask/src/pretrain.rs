@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use crate::generated::{self, Generated};
 use crate::pretrain_log::{PretrainLog, StageLog};
+use crate::read::read_toml;
 use crate::workspace::Workspace;
 use crate::{binary, process};
 
@@ -48,7 +49,7 @@ struct Stage {
 }
 
 pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
-    let recipe = read(&workspace.path(&flags.config))?;
+    let recipe: Recipe = read_toml(&workspace.path(&flags.config))?;
     let plw = binary::build(workspace)?;
     for generated in &recipe.prepare {
         generated::ensure(workspace, &plw, generated)?;
@@ -87,13 +88,6 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     log.write(&out.join("pretrain.json"))?;
     println!("{}", out.display());
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Recipe> {
-    std::fs::read_to_string(path)
-        .into_diagnostic()
-        .and_then(|text| toml::from_str(&text).into_diagnostic())
-        .wrap_err_with(|| format!("cannot read {}", path.display()))
 }
 
 /// All settings of a stage; from the second on the model is the checkpoint of the one before.
@@ -189,7 +183,8 @@ mod tests {
 
     #[test]
     fn the_committed_recipe_is_read() {
-        let recipe = read(&Workspace::find().path("experiments/pretrain.toml")).expect("valid");
+        let recipe: Recipe =
+            read_toml(&Workspace::find().path("experiments/pretrain.toml")).expect("valid");
         let first = stage_settings(&recipe.settings, &recipe.stage[0], None);
         assert!(first.contains_key("init_config") && first.contains_key("text"));
     }

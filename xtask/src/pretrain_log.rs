@@ -7,7 +7,7 @@ use plw_record::{Machine, RunDirectory, write_json_atomic};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::committed_result::read_json;
+use crate::read::read_json;
 
 /// Steps of a stage whose loss is kept.
 const KEPT_STEPS: usize = 40;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::committed_result::{self, CommittedResult};
 use crate::preset::Preset;
+use crate::read::read_json;
 use crate::workspace::{Workspace, absolute};
 use crate::{binary, generated, process};
 
@@ -83,7 +84,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         seconds % 60.0
     );
 
-    let here: Value = committed_result::read_json(&out.join("report.json"))?;
+    let here: Value = read_json(&out.join("report.json"))?;
     let kept = workspace
         .path("results")
         .join(format!("{}.json", preset.name));

@@ -146,6 +146,16 @@ impl Settings {
     }
 }
 
+/// Reads a TOML file.
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} does not fit", path.display()))
+}
+
 /// Takes the settings of one concept out of all.
 fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Value>) -> Result<T> {
     let Value::Object(defaults) = serde_json::to_value(T::default()).into_diagnostic()? else {

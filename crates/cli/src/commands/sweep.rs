@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use plw_record::{RunDirectory, write_atomic};
 use toml::{Table, Value};
 
 use crate::flags::SweepFlags;
+use crate::settings::read_toml;
 
 /// A run of the grid.
 struct Planned {
@@ -79,12 +80,7 @@ fn write_settings(run: &Planned) -> Result<()> {
 
 /// Every combination of the preset's lists, the last list varying fastest.
 fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
-    let text = std::fs::read_to_string(&flags.preset)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot read the preset {}", flags.preset.display()))?;
-    let mut preset: Table = toml::from_str(&text)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{} is not valid TOML", flags.preset.display()))?;
+    let mut preset: Table = read_toml(&flags.preset)?;
     let mut lists = match preset.remove("sweep") {
         Some(Value::Table(lists)) => lists,
         None => Table::new(),
