@@ -385,6 +385,9 @@ pub(crate) enum DataCommand {
         /// Parquet with a column `text`.
         #[arg(long, value_name = "PATH")]
         text: String,
+        /// A text whose words it is to know as well, as a prompt's; may be given more than once.
+        #[arg(long, value_name = "TEXT")]
+        also_text: Vec<String>,
         /// Tokens, 256 bytes and two special ones included.
         #[arg(long, value_name = "N")]
         vocab_size: usize,

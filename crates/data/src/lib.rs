@@ -56,7 +56,7 @@ pub use special_tokens::SpecialTokens;
 pub use split::Split;
 pub use statistics::{DatasetStatistics, LevelStatistics};
 pub use synthetic::{
-    Level, LevelConfig, PretrainingStage, Share, SyntheticConfig, SyntheticError,
+    Exercises, Level, LevelConfig, PretrainingStage, Share, SyntheticConfig, SyntheticError,
     TrainTokenizerError, generate, pretraining_text, train_tokenizer, write_synthetic,
     write_tokenizer,
 };

@@ -33,6 +33,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
         }
         DataCommand::Tokenizer {
             text,
+            also_text,
             vocab_size,
             out,
         } => {
@@ -40,7 +41,8 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             let texts = read_text(&source, Split::Train, "text", &ReadOptions::default())
                 .into_diagnostic()?;
             // A tokenizer's words are counted in one pass; only an error needs the texts to be held back.
-            let texts: Vec<String> = texts.collect::<Result<_, _>>().into_diagnostic()?;
+            let mut texts: Vec<String> = texts.collect::<Result<_, _>>().into_diagnostic()?;
+            texts.extend(also_text.iter().cloned());
             let tokenizer = train_tokenizer(&texts, *vocab_size).into_diagnostic()?;
             write_tokenizer(out, &tokenizer).into_diagnostic()?;
             println!(

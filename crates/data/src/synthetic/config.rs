@@ -130,7 +130,28 @@ impl SyntheticConfig {
     }
 }
 
-/// Rows of one stage of pretraining: each holds a passage and a quiz on it, or an exercise without a passage.
+/// Exercises without a passage, in naming options by their letters.
+///
+/// A small model that meets passages first stays at chance: an answer by letter takes three skills at once (to find the
+/// letter before an option, to match a word with itself, to tell which option was named), and one without the others
+/// earns nothing. Here each earns something by itself, the first on few words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exercises {
+    /// Share of rows that are exercises.
+    pub share: f64,
+    /// Exercises such a row.
+    pub count: usize,
+    /// Share of exercises that tell the letters of options one after the other; in the others the option that stands in
+    /// a short list is found.
+    pub naming_share: f64,
+    /// Share of the exercises in naming that have the same few words and one wording of the options.
+    pub few_words_share: f64,
+    /// Least and greatest number of words beside the right one in a list to find it in, at most 6. None is an option.
+    pub others: [usize; 2],
+}
+
+/// Rows of one stage of pretraining: each holds a passage and a quiz on it, or exercises without a passage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainingStage {
@@ -138,12 +159,10 @@ pub struct PretrainingStage {
     pub seed: u64,
     /// Rows.
     pub rows: usize,
-    /// Share of rows that are exercises in naming options by letters, without a passage.
-    pub exercise_share: f64,
-    /// Exercises such a row.
-    pub exercises: usize,
-    /// Share of exercises that name each option's letter; in the others the option that stands in a short list is found.
-    pub naming_share: f64,
+    /// Exercises among the rows.
+    pub exercises: Exercises,
+    /// In how many ways, of 4, options are listed with their letters.
+    pub wordings: usize,
     /// Share of the passages that are of level `high`, with 5 or 6 facts and every attribute.
     pub high_share: f64,
     /// Least and greatest number of facts of a passage of level `middle`, within 1 and 8.
@@ -161,7 +180,7 @@ pub struct PretrainingStage {
     /// Share of passages that are followed by a shuffled recap of their facts.
     pub recap_share: f64,
     /// How often a question is answered in words without options, in words after options, in words and then by the
-    /// letter, by the letter alone: relative weights.
+    /// letter, by the letter alone: relative weights. Exercises have the last three.
     pub forms: [f64; 4],
 }
 
@@ -172,8 +191,9 @@ impl PretrainingStage {
     /// [`SyntheticError::Setting`], for the first setting that makes no sense.
     pub fn check(&self) -> Result<(), SyntheticError> {
         let shares = [
-            ("exercise_share", self.exercise_share),
-            ("naming_share", self.naming_share),
+            ("exercises.share", self.exercises.share),
+            ("exercises.naming_share", self.exercises.naming_share),
+            ("exercises.few_words_share", self.exercises.few_words_share),
             ("high_share", self.high_share),
             ("event_share", self.event_share),
             ("hard_share", self.hard_share),
@@ -183,6 +203,8 @@ impl PretrainingStage {
         shares
             .iter()
             .try_for_each(|&(name, value)| share(name, value))?;
+        within("exercises.others", self.exercises.others, 0..=6)?;
+        within("wordings", [self.wordings; 2], 1..=4)?;
         within("facts", self.facts, 1..=8)?;
         within("attributes", self.attributes, 1..=4)?;
         let usable = |weight: &f64| weight.is_finite() && *weight >= 0.0;

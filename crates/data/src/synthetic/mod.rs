@@ -17,7 +17,9 @@ mod tests;
 mod tokenizer;
 mod vocabulary;
 
-pub use config::{Level, LevelConfig, PretrainingStage, SyntheticConfig, SyntheticError};
+pub use config::{
+    Exercises, Level, LevelConfig, PretrainingStage, SyntheticConfig, SyntheticError,
+};
 pub use generate::{generate, write_synthetic};
 pub use passage::Share;
 pub use pretraining::pretraining_text;

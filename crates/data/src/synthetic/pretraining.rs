@@ -24,9 +24,9 @@ pub fn pretraining_text(
 }
 
 fn row(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
-    if rng.random_bool(stage.exercise_share) {
-        let exercises: Vec<String> = (0..stage.exercises)
-            .map(|_| exercise(rng, stage.naming_share))
+    if rng.random_bool(stage.exercises.share) {
+        let exercises: Vec<String> = (0..stage.exercises.count)
+            .map(|_| exercise(rng, stage))
             .collect();
         return exercises.join(" ");
     }
@@ -65,8 +65,8 @@ fn row(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
         };
         let kind = kind(rng, &facts, stage.event_share);
         let question = ask(rng, &facts, kind, difficulty);
-        let form = form(rng, &stage.forms);
-        parts.push(quiz(rng, &question, form));
+        let form = Form::draw(rng, &stage.forms);
+        parts.push(quiz(rng, &question, form, stage.wordings));
     }
     parts.join(" ")
 }
@@ -84,15 +84,4 @@ fn kind(rng: &mut ChaCha8Rng, facts: &Facts, event_share: f64) -> Kind {
         0 => Kind::Who,
         index => Kind::Attribute(facts.attributes[index - 1]),
     }
-}
-
-fn form(rng: &mut ChaCha8Rng, weights: &[f64; 4]) -> Form {
-    let mut left = rng.random_range(0.0..weights.iter().sum::<f64>());
-    for (form, weight) in Form::ALL.into_iter().zip(weights) {
-        if left < *weight {
-            return form;
-        }
-        left -= weight;
-    }
-    Form::Letter
 }

@@ -4,12 +4,16 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::config::PretrainingStage;
 use super::fact::{Attribute, Facts, draw, people};
 use super::passage::join;
 use super::question::Question;
-use super::vocabulary::{AMOUNTS, CAUSES, MONTHS, OBJECTS, TOWNS, YEARS};
+use super::vocabulary::{AMOUNTS, CAUSES, DAYS, MONTHS, OBJECTS, TOWNS, YEARS};
 
 const LETTERS: [char; 4] = ['A', 'B', 'C', 'D'];
+
+/// Words of the first exercises: so few that each meets itself often.
+const FEW_WORDS: usize = 8;
 
 /// How a question is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,20 +36,46 @@ impl Form {
         Self::WordsThenLetter,
         Self::Letter,
     ];
+
+    /// One of them, with weights in the order of [`Form::ALL`].
+    pub(super) fn draw(rng: &mut ChaCha8Rng, weights: &[f64]) -> Self {
+        let mut left = rng.random_range(0.0..weights.iter().sum::<f64>());
+        for (form, weight) in Self::ALL.into_iter().zip(weights) {
+            if left < *weight {
+                return form;
+            }
+            left -= weight;
+        }
+        Self::Letter
+    }
 }
 
-/// A question with its answer.
-pub(super) fn quiz(rng: &mut ChaCha8Rng, question: &Question, form: Form) -> String {
+/// A question with its answer, its options in one of so many wordings.
+pub(super) fn quiz(
+    rng: &mut ChaCha8Rng,
+    question: &Question,
+    form: Form,
+    wordings: usize,
+) -> String {
     let place = rng.random_range(0..LETTERS.len());
-    let (asked, right, letter) = (&question.question, &question.right, LETTERS[place]);
-    let options = list(rng, &question.options(place));
+    let options = list(rng, &question.options(place), wordings);
+    let asked = &question.question;
     match form {
-        Form::Words => format!("Quiz: {asked} Reply: {right}."),
-        Form::WordsOfOptions => format!("Quiz: {asked} {options} In words: {right}."),
-        Form::WordsThenLetter => {
-            format!("Quiz: {asked} {options} In words and letter: {right}, {letter}.")
-        }
-        Form::Letter => format!("Quiz: {asked} {options} Letter: {letter}."),
+        Form::Words => format!("Quiz: {asked} Reply: {}.", question.right),
+        _ => format!(
+            "Quiz: {asked} {options} {}",
+            answer(form, &question.right, LETTERS[place])
+        ),
+    }
+}
+
+/// The answer to a question that shows options. A letter follows its word at once, so that the word itself is what
+/// predicts it.
+fn answer(form: Form, right: &str, letter: char) -> String {
+    match form {
+        Form::Words | Form::WordsOfOptions => format!("In words: {right}."),
+        Form::WordsThenLetter => format!("In words and letter: {right} {letter}."),
+        Form::Letter => format!("Letter: {letter}."),
     }
 }
 
@@ -76,58 +106,79 @@ pub(super) fn recap(rng: &mut ChaCha8Rng, facts: &Facts) -> String {
     format!("Recap: {}.", told.join("; "))
 }
 
-/// An exercise without a passage: options are named by their letters, or the one that stands in a short list is found.
-pub(super) fn exercise(rng: &mut ChaCha8Rng, naming_share: f64) -> String {
+/// An exercise without a passage: options' letters are told, or the option that stands in a short list is found.
+pub(super) fn exercise(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
+    if rng.random_bool(stage.exercises.naming_share) {
+        if rng.random_bool(stage.exercises.few_words_share) {
+            return naming(rng, &MONTHS[..FEW_WORDS], 1);
+        }
+        let kind = kind(rng, LETTERS.len());
+        return naming(rng, &kind, stage.wordings);
+    }
+    let [least, greatest] = stage.exercises.others;
+    let others = rng.random_range(least..=greatest);
+    let kind = kind(rng, LETTERS.len() + others);
+    let mut words = draw(rng, &kind, LETTERS.len() + others);
+    let mut named = words.split_off(LETTERS.len());
+    let place = rng.random_range(0..LETTERS.len());
+    let right = words[place];
+    named.insert(rng.random_range(0..=named.len()), right);
+    let named = named.join(", ");
+    let options = list(rng, &words, stage.wordings);
+    // An exercise asks nothing that could be answered without options.
+    let [_, forms @ ..] = stage.forms;
+    let answer = answer(
+        Form::draw(rng, &[[0.0].as_slice(), &forms].concat()),
+        right,
+        LETTERS[place],
+    );
+    format!("Named: {named}. Quiz: Which was named? {options} {answer}")
+}
+
+/// Some options of a kind, and the letters of six of them, of which some come again.
+fn naming(rng: &mut ChaCha8Rng, kind: &[&'static str], wordings: usize) -> String {
+    let words = draw(rng, kind, LETTERS.len());
+    let options = list(rng, &words, wordings);
+    let named: Vec<String> = (0..6)
+        .map(|_| rng.random_range(0..LETTERS.len()))
+        .map(|place| format!("{} {}", words[place], LETTERS[place]))
+        .collect();
+    format!("Key: {options} {}.", named.join(", "))
+}
+
+/// The words of a kind that has so many.
+fn kind(rng: &mut ChaCha8Rng, count: usize) -> Vec<&'static str> {
+    let people = people();
     let kinds = [
-        &people()[..],
+        &people[..],
         TOWNS,
         OBJECTS,
         CAUSES,
         AMOUNTS,
+        DAYS,
         MONTHS,
         YEARS,
     ];
-    let kind = kinds[rng.random_range(0..kinds.len())];
-    let words = draw(rng, kind, LETTERS.len());
-    let options = list(rng, &words);
-    if rng.random_bool(naming_share) {
-        let named: Vec<String> = (0..6)
-            .map(|_| rng.random_range(0..LETTERS.len()))
-            .map(|place| format!("{} is {}", words[place], LETTERS[place]))
-            .collect();
-        return format!("Key: {options} {}.", named.join(", "));
-    }
-    let place = rng.random_range(0..LETTERS.len());
-    let (right, letter) = (words[place], LETTERS[place]);
-    let count = rng.random_range(1..=5);
-    let mut named = draw(rng, &kinds.concat(), count);
-    named.retain(|word| !words.contains(word));
-    named.insert(rng.random_range(0..=named.len()), right);
-    let named = named.join(", ");
-    let answer = if rng.random_bool(0.5) {
-        format!("In words and letter: {right}, {letter}.")
-    } else {
-        format!("Letter: {letter}.")
-    };
-    format!("Named: {named}. Quiz: Which was named? {options} {answer}")
+    let kinds: Vec<_> = kinds.iter().filter(|kind| kind.len() >= count).collect();
+    kinds[rng.random_range(0..kinds.len())].to_vec()
 }
 
-/// Options with their letters, in one of four wordings.
-fn list<S: AsRef<str>>(rng: &mut ChaCha8Rng, options: &[S]) -> String {
-    let wording = rng.random_range(0..4);
+/// Options with their letters, in one of so many of four wordings.
+fn list<S: AsRef<str>>(rng: &mut ChaCha8Rng, options: &[S], wordings: usize) -> String {
+    let wording = rng.random_range(0..wordings);
     let option = |(option, letter): (&S, &char)| {
         let option = option.as_ref();
         match wording {
-            0 => format!("({letter}) {option}"),
-            1 => format!("{letter}) {option}"),
-            2 => format!("{letter}: {option}"),
+            0 => format!("{letter}: {option}"),
+            1 => format!("({letter}) {option}"),
+            2 => format!("{letter}) {option}"),
             _ => format!("{letter} = {option}"),
         }
     };
     let options: Vec<String> = options.iter().zip(&LETTERS).map(option).collect();
     match wording {
-        0 | 1 => options.join(" "),
-        2 => options.join("; ") + ".",
+        0 => options.join("; ") + ".",
+        1 | 2 => options.join(" "),
         _ => options.join(", ") + ".",
     }
 }

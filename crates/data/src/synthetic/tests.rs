@@ -38,9 +38,14 @@ fn stage() -> PretrainingStage {
     PretrainingStage {
         seed: 1,
         rows: 300,
-        exercise_share: 0.2,
-        exercises: 4,
-        naming_share: 0.4,
+        exercises: Exercises {
+            share: 0.2,
+            count: 4,
+            naming_share: 0.4,
+            few_words_share: 0.2,
+            others: [0, 4],
+        },
+        wordings: 4,
         high_share: 0.4,
         facts: [1, 4],
         attributes: [1, 4],

@@ -168,11 +168,9 @@ pub(super) const REMARKS: &[&str] = &[
     "The streets were quiet.",
     "Nobody else knew about it.",
     "It is a short story.",
-    "Many
-    people talked about it later.",
+    "Many people talked about it later.",
     "The newspapers wrote nothing about it.",
-    "Everyone was
-    tired in the end.",
+    "Everyone was tired in the end.",
     "It was a long way home.",
     "Some of it is still a secret.",
 ];
