@@ -17,7 +17,15 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     eprintln!("building plw (the first time takes minutes)");
     let mut command = workspace.command(PathBuf::from(cargo));
-    command.args(["build", "--release", "--locked", "--package", "plw"]);
+    command.args(["build", "--release", "--locked", "--bin", "plw"]);
+    // What `cargo run` tells xtask of its own package: a build script that watches these variables (ring's does) would
+    // run anew, and all that stands on it be built again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     process::run(&mut command, "mend what the compiler says above")?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace.path("target"), |target| workspace.path(target));
