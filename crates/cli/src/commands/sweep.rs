@@ -1,7 +1,9 @@
 //! `plw sweep`: a grid of settings, each run in a process of its own; complete runs are skipped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::{IntoDiagnostic, Result, miette};
 use plw_record::{RunDirectory, write_atomic};
@@ -15,6 +17,39 @@ struct Planned {
     directory: PathBuf,
     config: PathBuf,
     settings: Table,
+    /// Names of the settings that the grid decides.
+    varied: Vec<String>,
+}
+
+/// The process of the run that is under way, and whether somebody asked the sweep to stop.
+#[derive(Default)]
+struct Running {
+    process: Mutex<Option<u32>>,
+    stopped: AtomicBool,
+}
+
+impl Running {
+    fn set(&self, process: Option<u32>) {
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = process;
+    }
+
+    /// Passes a Ctrl-C or a termination on; the run then stops at a checkpoint, and the sweep with it.
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let process = *self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(process) = process {
+            let asked = Command::new("kill")
+                .args(["-TERM", &process.to_string()])
+                .status();
+            if !asked.is_ok_and(|status| status.success()) {
+                tracing::warn!("process {process} could not be asked to stop");
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
 }
 
 pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
@@ -28,8 +63,9 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    // Ctrl-C reaches the run as well; it stops at a checkpoint, and this process waits for it.
-    ctrlc::set_handler(|| {}).into_diagnostic()?;
+    let running = Arc::new(Running::default());
+    let asked = running.clone();
+    ctrlc::set_handler(move || asked.stop()).into_diagnostic()?;
     for (index, run) in runs.iter().enumerate() {
         let directory = RunDirectory::new(&run.directory);
         let place = format!("run {} of {}: {}", index + 1, runs.len(), directory.name());
@@ -37,12 +73,12 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
             tracing::info!("{place} is complete");
             continue;
         }
+        if running.is_stopped() {
+            return Ok(ExitCode::from(130));
+        }
         tracing::info!("{place}");
         write_settings(run)?;
-        let status = Command::new(&program)
-            .args(arguments(run))
-            .status()
-            .into_diagnostic()?;
+        let status = train(&program, run, &running).into_diagnostic()?;
         match status.code() {
             Some(0) => {}
             Some(130) => return Ok(ExitCode::from(130)),
@@ -57,6 +93,23 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs one of them, in a process group of its own, so that a terminal's Ctrl-C reaches it once: through the sweep.
+fn train(program: &Path, run: &Planned, running: &Running) -> std::io::Result<ExitStatus> {
+    let mut command = Command::new(program);
+    command.args(arguments(run));
+    // The environment may change what the preset says, not what the grid does.
+    for name in &run.varied {
+        command.env_remove(format!("PLW_{}", name.to_uppercase()));
+    }
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn()?;
+    running.set(Some(child.id()));
+    let status = child.wait();
+    running.set(None);
+    status
 }
 
 fn arguments(run: &Planned) -> Vec<String> {
@@ -142,6 +195,7 @@ fn take_count(lists: &mut Table) -> Option<u64> {
 
 fn planned(out: &Path, preset: &Table, combination: Vec<(String, Value)>) -> Planned {
     let mut settings = preset.clone();
+    let varied = combination.iter().map(|(key, _)| key.clone()).collect();
     let mut name = Vec::new();
     for (key, value) in combination {
         let short = if key == "prompt_loss_weight" {
@@ -169,6 +223,7 @@ fn planned(out: &Path, preset: &Table, combination: Vec<(String, Value)>) -> Pla
         directory: out.join(&name),
         config: out.join("presets").join(format!("{name}.toml")),
         settings,
+        varied,
     }
 }
 
