@@ -8,16 +8,25 @@ use miette::Result;
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Builds the release binary, with cargo's own progress, and says where it is.
+/// The device that every plw has.
+pub(crate) const CPU: &str = "cpu";
+
+/// Builds the release binary, with cargo's own progress, and says where it is. It is built
+/// with what `device` needs beside the CPU.
 ///
 /// # Errors
 ///
 /// Where it does not build.
-pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
+pub(crate) fn build(workspace: &Workspace, device: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     eprintln!("building plw (the first time takes minutes)");
     let mut command = workspace.command(PathBuf::from(cargo));
     command.args(["build", "--release", "--locked", "--bin", "plw"]);
+    // `cuda:1` needs the feature `cuda`; the CPU needs none.
+    let feature = device.split(':').next().unwrap_or_default();
+    if feature != CPU {
+        command.args(["--features", &format!("plw/{feature}")]);
+    }
     // What `cargo run` tells xtask of its own package: a build script that watches these variables (ring's does) would
     // run anew, and all that stands on it be built again.
     for (name, _) in std::env::vars_os() {

@@ -50,7 +50,7 @@ struct Stage {
 
 pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     let recipe: Recipe = read_toml(&workspace.path(&flags.config))?;
-    let plw = binary::build(workspace)?;
+    let plw = binary::build(workspace, binary::CPU)?;
     for generated in &recipe.prepare {
         generated::ensure(workspace, &plw, generated)?;
     }

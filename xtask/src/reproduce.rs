@@ -35,6 +35,9 @@ pub(crate) struct Flags {
     /// PLW_EVAL_DATA).
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
+    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; plw is built for it.
+    #[arg(long, value_name = "DEVICE", default_value = binary::CPU)]
+    device: String,
     /// Keep the result in results/, with the preset, the commit and the machine.
     #[arg(long)]
     record: bool,
@@ -48,7 +51,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         Some(out) => absolute(out)?,
         None => workspace.path("runs").join(&preset.name),
     };
-    let plw = binary::build(workspace)?;
+    let plw = binary::build(workspace, &flags.device)?;
     let began = Instant::now();
     for name in preset.synthetic_data() {
         generated::ensure(workspace, &plw, &generated::synthetic_data(&name))?;
@@ -99,7 +102,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
 
 /// The model and the data that flags name, as environment variables for plw: these win over the preset.
 fn sources(flags: &Flags) -> Result<Vec<(&'static str, String)>> {
-    let mut sources = Vec::new();
+    let mut sources = vec![("PLW_DEVICE", flags.device.clone())];
     if let Some(model) = &flags.model {
         sources.push(("PLW_MODEL", absolute(model)?.display().to_string()));
     }

@@ -92,6 +92,10 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
+    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; all but cpu must be built in (--features cuda).
+    #[arg(long, value_name = "DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
     /// Start from random weights of this config.json instead of a model.
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -278,6 +282,10 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
+    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; all but cpu must be built in (--features cuda).
+    #[arg(long, value_name = "DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
     /// An adapter (a PEFT directory) on top of it.
     #[arg(long, value_name = "DIR")]
     #[serde(rename = "init_adapter", skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! The plw binary: arguments, configuration, logging, and calls into the crates.
 
 mod commands;
+mod device;
 mod examples;
 mod flags;
 mod logging;

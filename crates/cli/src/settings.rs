@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Which model and which rows.
+use crate::device::ComputeDevice;
+
+/// Which model, which rows, and where.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SourceSettings {
@@ -30,6 +32,7 @@ pub(crate) struct SourceSettings {
     pub(crate) limit: Option<u64>,
     pub(crate) eval_limit: Option<u64>,
     pub(crate) on_bad_row: OnBadRow,
+    pub(crate) device: ComputeDevice,
 }
 
 /// Low-rank adapters; off without a rank.

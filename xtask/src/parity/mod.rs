@@ -77,7 +77,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         .only
         .as_ref()
         .is_none_or(|only| only.iter().any(|name| name == "eval"));
-    let plw = binary::build(workspace)?;
+    let plw = binary::build(workspace, binary::CPU)?;
     let python = python::find(workspace, flags.python.as_deref())?;
     let model = model(workspace, &shared, flags.model.as_deref())?;
     let setting = Setting {

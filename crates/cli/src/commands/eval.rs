@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_eval::evaluate;
 use plw_model::{load_adapter, load_llama};
@@ -24,7 +23,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     };
     let split = flags.split.parse().into_diagnostic()?;
     let examples = questions(&settings, data, split, source.limit.or(source.eval_limit))?.examples;
-    let mut llama = load_llama(model, &Device::flex()).into_diagnostic()?;
+    let mut llama = load_llama(model, &source.device.open()?).into_diagnostic()?;
     if let Some(adapter) = &source.init_adapter {
         llama = load_adapter(llama, adapter).into_diagnostic()?.merge_lora();
     }

@@ -30,7 +30,7 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     };
     let validation = evaluation(&source.eval_data, Split::Validation)?;
     let test = evaluation(&source.test_data, Split::Test)?;
-    let device = Device::flex().autodiff();
+    let device = source.device.open()?.autodiff();
     let model = starting_model(&settings, &device)?;
     let run = Run {
         directory: &directory,
