@@ -189,11 +189,10 @@ fn record(
         version: binary::version(plw)?,
         report,
     };
-    write_atomic(
-        results.join(format!("{}.md", preset.name)),
-        read(&out.join("report.md"))?,
-    )
-    .into_diagnostic()?;
+    // The figures lie in a folder of the preset's name there.
+    let tables = String::from_utf8_lossy(&read(&out.join("report.md"))?)
+        .replace("](figures/", &format!("]({}/", preset.name));
+    write_atomic(results.join(format!("{}.md", preset.name)), tables).into_diagnostic()?;
     for entry in std::fs::read_dir(out.join("figures")).into_diagnostic()? {
         let figure = entry.into_diagnostic()?;
         write_atomic(
