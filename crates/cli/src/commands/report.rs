@@ -12,7 +12,7 @@ pub(crate) fn run(flags: &ReportFlags) -> Result<ExitCode> {
         .clone()
         .unwrap_or_else(|| flags.runs.join("report.html"));
     let report = plw_report::write_report(&flags.runs, &page).into_diagnostic()?;
-    println!("{}", plw_report::text(&report));
+    println!("{}\n", plw_report::text(&report).trim_end());
     println!("{}", page.display());
     Ok(ExitCode::SUCCESS)
 }
