@@ -8,6 +8,7 @@ use plw_data::{
     read_examples, read_text,
 };
 use plw_eval::Examples;
+use plw_model::LlamaConfig;
 use plw_record::ExampleKey;
 
 use crate::settings::Settings;
@@ -26,9 +27,12 @@ pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
         .init_config
         .as_ref()
         .and_then(|config| config.parent().map(Path::to_path_buf));
-    source
-        .tokenizer
-        .clone()
+    // The folder of a tokenizer.json holds the special tokens that go with it.
+    let tokenizer = source.tokenizer.as_ref().map(|path| match path.parent() {
+        Some(folder) if path.is_file() => folder.to_path_buf(),
+        _ => path.clone(),
+    });
+    tokenizer
         .or_else(|| source.model.clone())
         .or(beside)
         .ok_or_else(|| {
@@ -116,6 +120,19 @@ pub(crate) fn texts(settings: &Settings, source: &str) -> Result<Loaded> {
     .into_diagnostic()?;
     let skipped = reader.skipped().rows;
     loaded(dataset, source, settings.batching.max_length, skipped)
+}
+
+/// A token that the model does not have would be read past the end of its embeddings.
+pub(crate) fn check_vocabulary(examples: &Examples, config: &LlamaConfig) -> Result<()> {
+    let tokens = examples.sequences.iter().flat_map(|s| &s.token_ids);
+    let vocab_size = config.vocab_size();
+    match tokens.max() {
+        Some(&token) if token as usize >= vocab_size => Err(miette!(
+            help = "give the tokenizer that the model was made with",
+            "the tokenizer gives token {token}, but the model has a vocabulary of {vocab_size}"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn loaded(dataset: Dataset, source: &str, max_length: usize, skipped: u64) -> Result<Loaded> {

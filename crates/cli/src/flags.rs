@@ -63,7 +63,7 @@ pub(crate) struct PromptFlags {
     /// Only the first N rows.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
     /// What becomes of a bad row: error or skip.
     #[arg(long, value_name = "WAY")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +112,10 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_data: Option<String>,
+    /// Whether evaluations compute the prompts' loss as well; true unless said otherwise.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_loss: Option<bool>,
     /// Only the first N validation questions.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,11 +165,11 @@ pub(crate) struct LoraFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_r: Option<usize>,
     /// Scale: the adapter's output is multiplied by alpha / r.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_alpha: Option<f64>,
     /// Share of the adapters' inputs dropped in training.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_dropout: Option<f64>,
     /// Layers that get an adapter, separated by commas.
@@ -183,15 +187,15 @@ pub(crate) struct LoraFlags {
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingFlags {
     /// Peak learning rate.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     learning_rate: Option<f64>,
     /// AdamW's decoupled weight decay.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
     /// Largest global norm of the gradients; 0 turns clipping off.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_grad_norm: Option<f64>,
     /// Steps of linear warm-up.
@@ -199,7 +203,7 @@ pub(crate) struct TrainingFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup_steps: Option<u64>,
     /// Share of all steps that is warm-up.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup_ratio: Option<f64>,
     /// constant_with_warmup, linear or cosine.
@@ -223,7 +227,7 @@ pub(crate) struct TrainingFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_steps: Option<u64>,
     /// Passes over the training data.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     num_train_epochs: Option<f64>,
     /// none or shortest-pack-first.
@@ -308,7 +312,7 @@ pub(crate) struct EvalFlags {
     per_device_eval_batch_size: Option<usize>,
     #[command(flatten)]
     #[serde(flatten)]
-    prompt: PromptFlags,
+    pub(crate) prompt: PromptFlags,
 }
 
 #[derive(Debug, Clone, Default, Args, Serialize)]

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
+use miette::Report;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How logs are written.
@@ -13,6 +14,13 @@ pub(crate) enum LogFormat {
     Human,
     /// A JSON object a line.
     Json,
+}
+
+/// An error, its causes and its remedy in one line.
+pub(crate) fn one_line(report: &Report) -> String {
+    let mut text = report.chain().map(ToString::to_string).collect::<Vec<_>>();
+    text.extend(report.help().map(|help| help.to_string()));
+    text.join(": ")
 }
 
 /// Starts logging; `PLW_LOG` takes a filter such as `debug` or `plw_train=trace`.

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use flags::{Cli, Command};
+use logging::LogFormat;
 
 /// Ends with 0 when done, 1 on an error, 2 on wrong arguments (clap), 130 when stopped at a checkpoint.
 fn main() -> ExitCode {
@@ -28,7 +29,10 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(report) => {
-            eprintln!("{report:?}");
+            match cli.log_format {
+                LogFormat::Human => eprintln!("{report:?}"),
+                LogFormat::Json => tracing::error!("{}", logging::one_line(&report)),
+            }
             ExitCode::FAILURE
         }
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::providers::{Format, Serialized, Toml};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{OnBadRow, PromptSettings};
 use plw_eval::EvaluationOptions;
-use plw_model::TargetModule;
+use plw_model::{LoraConfig, TargetModule, load_lora_config};
 use plw_record::RunConfig;
 use plw_train::{BatchingArguments, LossArguments, TrainingArguments};
 use serde::de::DeserializeOwned;
@@ -16,6 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::device::ComputeDevice;
+
+/// What a setting's environment variable begins with.
+const ENVIRONMENT_PREFIX: &str = "PLW_";
+
+/// Variables of that prefix that are no settings: the log's filter, and where xtask looks for shared files.
+const OTHER_VARIABLES: [&str; 2] = ["PLW_LOG", "PLW_SHARED"];
 
 /// Which model, which rows, and where.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -56,6 +62,26 @@ impl Default for LoraSettings {
     }
 }
 
+impl LoraSettings {
+    /// Those of an adapter to start from. Where a rank is given as well, it and what goes with it must be the adapter's.
+    fn of_adapter(&self, adapter: &Path, config: LoraConfig) -> Result<Self> {
+        let own = Self {
+            lora_r: Some(config.r),
+            lora_alpha: config.alpha,
+            lora_dropout: config.dropout,
+            lora_target_modules: config.target_modules,
+        };
+        if self.lora_r.is_some() && *self != own {
+            return Err(miette!(
+                help = "leave the adapter's settings out, or give the same",
+                "{} has other settings than those given: {own:?}, not {self:?}",
+                adapter.display()
+            ));
+        }
+        Ok(own)
+    }
+}
+
 /// Every setting, by concept; flat in TOML.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Settings {
@@ -71,9 +97,32 @@ pub(crate) struct Settings {
 impl Settings {
     /// Puts the layers together.
     pub(crate) fn load(file: Option<&Path>, flags: &impl Serialize) -> Result<Self> {
-        let known = Self::default().to_map()?;
-        let names: Vec<&str> = known.keys().map(String::as_str).collect();
-        let mut figment = Figment::new();
+        Self::layered(Map::new(), file, &[], flags)
+    }
+
+    /// As [`Self::load`], for a training run: its evaluations report the prompts' loss unless a layer says otherwise,
+    /// and an adapter to start from brings its own settings. The environment's say on `decided` is not heard.
+    pub(crate) fn load_training(
+        file: Option<&Path>,
+        decided: &[String],
+        flags: &impl Serialize,
+    ) -> Result<Self> {
+        let defaults = Map::from_iter([("prompt_loss".to_string(), Value::Bool(true))]);
+        let mut settings = Self::layered(defaults, file, decided, flags)?;
+        if let Some(adapter) = &settings.source.init_adapter {
+            let config = load_lora_config(adapter).into_diagnostic()?;
+            settings.lora = settings.lora.of_adapter(adapter, config)?;
+        }
+        Ok(settings)
+    }
+
+    fn layered(
+        defaults: Map<String, Value>,
+        file: Option<&Path>,
+        decided: &[String],
+        flags: &impl Serialize,
+    ) -> Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(defaults));
         if let Some(file) = file {
             if !file.is_file() {
                 return Err(miette!(
@@ -85,12 +134,58 @@ impl Settings {
             figment = figment.merge(Toml::file_exact(file));
         }
         let merged: Map<String, Value> = figment
-            .merge(Env::prefixed("PLW_").only(&names))
+            .merge(Serialized::defaults(Self::environment(decided)?))
             .merge(Serialized::defaults(flags))
             .extract()
             .into_diagnostic()
             .wrap_err("the settings cannot be read")?;
         Self::from_map(merged, file)
+    }
+
+    /// The settings that environment variables give, but for `decided`. A variable is text: it is taken as such where
+    /// the setting is text, else as a number, a truth value or a list split at commas, whichever the setting takes.
+    fn environment(decided: &[String]) -> Result<Map<String, Value>> {
+        let known = Self::default().to_map()?;
+        let mut given = Map::new();
+        for (variable, text) in std::env::vars() {
+            let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else {
+                continue;
+            };
+            let name = name.to_lowercase();
+            if decided.contains(&name) || OTHER_VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+            if known.contains_key(&name) {
+                given.insert(name.clone(), Self::typed(&name, &text));
+            } else {
+                let nearest = known.keys().min_by_key(|known| distance(known, &name));
+                tracing::warn!(
+                    "{variable} is no setting; did you mean {ENVIRONMENT_PREFIX}{}?",
+                    nearest.map_or(String::new(), |name| name.to_uppercase())
+                );
+            }
+        }
+        Ok(given)
+    }
+
+    /// The first reading of a text that the setting takes; the text itself where it takes none.
+    fn typed(name: &str, text: &str) -> Value {
+        let list = text.split(',').map(|item| Value::from(item.trim()));
+        let readings = [
+            Some(Value::from(text)),
+            text.parse::<u64>().ok().map(Value::from),
+            text.parse::<f64>().ok().map(Value::from),
+            text.parse::<bool>().ok().map(Value::from),
+            Some(list.collect()),
+        ];
+        readings
+            .into_iter()
+            .flatten()
+            .find(|reading| {
+                let alone = Map::from_iter([(name.to_string(), reading.clone())]);
+                !reading.is_null() && Self::from_map(alone, None).is_ok()
+            })
+            .unwrap_or_else(|| Value::from(text))
     }
 
     fn from_map(mut merged: Map<String, Value>, file: Option<&Path>) -> Result<Self> {
@@ -169,6 +264,10 @@ fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Valu
         let Some(value) = merged.remove(name) else {
             continue;
         };
+        // JSON has no other number that is none: neither TOML nor a flag gives a null of its own.
+        if value.is_null() {
+            return Err(miette!("the setting `{name}` is not a finite number"));
+        }
         let mut alone = defaults.clone();
         alone.insert(name.clone(), value.clone());
         serde_json::from_value::<T>(Value::Object(alone))
@@ -234,6 +333,59 @@ mod tests {
             let error = load(case).expect_err("refused").to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn an_environment_variable_is_read_as_its_setting_is() {
+        for (name, text, value) in [
+            ("learning_rate", "1e-4", json!(1e-4)),
+            ("model", "135", json!("135")),
+            ("limit", "7", json!(7)),
+            ("shuffle", "false", json!(false)),
+            ("option_separator", " ", json!(" ")),
+            (
+                "lora_target_modules",
+                "q_proj,k_proj",
+                json!(["q_proj", "k_proj"]),
+            ),
+            ("learning_rate", "fast", json!("fast")),
+        ] {
+            assert_eq!(Settings::typed(name, text), value, "{name}={text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_finite_number_is_said_so() {
+        let error = load(json!({"prompt_loss_weight": f64::NAN})).expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "the setting `prompt_loss_weight` is not a finite number"
+        );
+    }
+
+    #[test]
+    fn an_adapter_brings_its_settings_and_refuses_others() {
+        let config = || LoraConfig {
+            r: 4,
+            alpha: 8.0,
+            dropout: 0.1,
+            target_modules: TargetModule::ALL.into(),
+        };
+        let of_adapter =
+            |settings: &LoraSettings| settings.of_adapter(Path::new("adapter"), config());
+        let own = of_adapter(&LoraSettings::default()).expect("nothing is given");
+        assert_eq!((own.lora_r, own.lora_alpha), (Some(4), 8.0));
+        assert_eq!(of_adapter(&own).expect("the same"), own);
+        let other = LoraSettings {
+            lora_alpha: 9.0,
+            ..own
+        };
+        assert!(
+            of_adapter(&other)
+                .expect_err("another alpha")
+                .to_string()
+                .contains("9.0")
+        );
     }
 
     #[test]

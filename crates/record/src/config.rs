@@ -56,6 +56,19 @@ impl RunConfig {
         })?;
         write_atomic(path, text)
     }
+
+    /// The first setting, in order, whose value is another in `now`, and both values.
+    pub fn difference(&self, now: &Self) -> Option<String> {
+        let keys = self.table.keys().chain(now.table.keys());
+        let key = keys
+            .filter(|&key| self.table.get(key) != now.table.get(key))
+            .min()?;
+        let show = |config: &Self| {
+            let value = config.table.get(key);
+            value.map_or("not set".to_string(), ToString::to_string)
+        };
+        Some(format!("{key} was {}, is {}", show(self), show(now)))
+    }
 }
 
 fn write_canonical_table(out: &mut String, table: &Table) {

@@ -199,7 +199,7 @@ fn start(
             });
         }
         let before = directory.read_config()?;
-        if let Some(difference) = difference(&before, run.config) {
+        if let Some(difference) = before.difference(run.config) {
             return Err(TrainError::OtherRun {
                 path: directory.path.clone(),
                 difference,
@@ -221,23 +221,6 @@ fn start(
     }
     run.config.write(directory.config())?;
     Ok(Start::At(Box::new((model, TrainerState::default()))))
-}
-
-/// The first key, in order, whose value differs.
-fn difference(before: &RunConfig, now: &RunConfig) -> Option<String> {
-    let keys = before.table.keys().chain(now.table.keys());
-    let mut differing: Vec<&String> = keys
-        .filter(|&key| before.table.get(key) != now.table.get(key))
-        .collect();
-    differing.sort();
-    let key = differing.first()?;
-    let show = |config: &RunConfig| {
-        config
-            .table
-            .get(*key)
-            .map_or("not set".to_string(), ToString::to_string)
-    };
-    Some(format!("{key} was {}, is {}", show(before), show(now)))
 }
 
 /// The weights of a checkpoint: all of them, or the adapter on top of the model's.

@@ -7,7 +7,7 @@ use plw_eval::evaluate;
 use plw_model::{load_adapter, load_llama};
 use plw_record::write_predictions;
 
-use crate::examples::questions;
+use crate::examples::{check_vocabulary, questions};
 use crate::flags::EvalFlags;
 use crate::progress::bar;
 use crate::settings::Settings;
@@ -22,11 +22,18 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         ));
     };
     let split = flags.split.parse().into_diagnostic()?;
-    let examples = questions(&settings, data, split, source.limit.or(source.eval_limit))?.examples;
+    let examples = questions(
+        &settings,
+        data,
+        split,
+        flags.prompt.limit.or(source.eval_limit),
+    )?
+    .examples;
     let mut llama = load_llama(model, &source.device.open()?).into_diagnostic()?;
     if let Some(adapter) = &source.init_adapter {
         llama = load_adapter(llama, adapter).into_diagnostic()?.merge_lora();
     }
+    check_vocabulary(&examples, llama.config())?;
     let progress = bar(
         examples.len() as u64,
         "evaluation {pos}/{len} {wide_bar} {per_sec}, {eta} left",

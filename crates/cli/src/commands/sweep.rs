@@ -10,7 +10,7 @@ use plw_record::{RunDirectory, write_atomic};
 use toml::{Table, Value};
 
 use crate::flags::SweepFlags;
-use crate::settings::read_toml;
+use crate::settings::{Settings, read_toml};
 
 /// A run of the grid.
 struct Planned {
@@ -70,6 +70,7 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
         let directory = RunDirectory::new(&run.directory);
         let place = format!("run {} of {}: {}", index + 1, runs.len(), directory.name());
         if directory.is_complete() {
+            refuse_other_settings(run, &directory)?;
             tracing::info!("{place} is complete");
             continue;
         }
@@ -93,6 +94,25 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A complete run is reused only if its settings are today's.
+fn refuse_other_settings(run: &Planned, directory: &RunDirectory) -> Result<()> {
+    write_settings(run)?;
+    let no_flags = Table::new();
+    let settings = Settings::load_training(Some(&run.config), &run.varied, &no_flags)?;
+    let before = directory.read_config().into_diagnostic()?;
+    match before.difference(&settings.resolved()?) {
+        None => Ok(()),
+        Some(difference) => Err(miette!(
+            help = format!(
+                "remove {}, or choose another folder with --out",
+                directory.path.display()
+            ),
+            "{} is complete, but with other settings: {difference}",
+            directory.name()
+        )),
+    }
 }
 
 /// Runs one of them, in a process group of its own, so that a terminal's Ctrl-C reaches it once: through the sweep.
@@ -146,6 +166,9 @@ fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
     };
     if let Some(weights) = &flags.plw {
         lists.insert("prompt_loss_weight".to_string(), weights.clone().into());
+    }
+    if flags.seeds == Some(0) {
+        return Err(miette!("a sweep of 0 seeds has no run: give at least 1"));
     }
     if let Some(seeds) = flags.seeds.or_else(|| take_count(&mut lists)) {
         lists.insert(

@@ -9,13 +9,15 @@ use plw_model::{Llama, LlamaConfig, LoraConfig, load_adapter, load_llama};
 use plw_record::RunDirectory;
 use plw_train::{Outcome, Run, train};
 
-use crate::examples::{Loaded, companions, questions, texts, tokenizer_directory};
+use crate::examples::{
+    Loaded, check_vocabulary, companions, questions, texts, tokenizer_directory,
+};
 use crate::flags::TrainFlags;
 use crate::progress::Progress;
 use crate::settings::Settings;
 
 pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
-    let settings = Settings::load(flags.config.as_deref(), flags)?;
+    let settings = Settings::load_training(flags.config.as_deref(), &[], flags)?;
     // What is wrong with the settings is said before anything is read.
     settings.training.check().into_diagnostic()?;
     settings.loss.weights().into_diagnostic()?;
@@ -30,8 +32,20 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     };
     let validation = evaluation(&source.eval_data, Split::Validation)?;
     let test = evaluation(&source.test_data, Split::Test)?;
+    if settings.training.load_best_model_at_end && validation.is_none() {
+        return Err(miette!(
+            help = "give --eval-data PATH",
+            "load_best_model_at_end needs validation questions to tell which model is best"
+        ));
+    }
     let device = source.device.open()?.autodiff();
     let model = starting_model(&settings, &device)?;
+    for examples in [Some(&data), validation.as_ref(), test.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        check_vocabulary(&examples.examples, model.config())?;
+    }
     let run = Run {
         directory: &directory,
         config: &config,
@@ -97,10 +111,7 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     };
     let lora = &settings.lora;
     match (&source.init_adapter, lora.lora_r) {
-        (Some(adapter), None) => load_adapter(model, adapter).into_diagnostic(),
-        (Some(_), Some(_)) => Err(miette!(
-            "init_adapter brings its own rank: give --init-adapter or --lora-r, not both"
-        )),
+        (Some(adapter), _) => load_adapter(model, adapter).into_diagnostic(),
         (None, Some(r)) => {
             let config = LoraConfig {
                 r,
