@@ -13,13 +13,6 @@ use plw_record::ExampleKey;
 
 use crate::settings::Settings;
 
-/// Examples, and what was left out of them.
-pub(crate) struct Loaded {
-    pub(crate) examples: Examples,
-    pub(crate) dropped: u64,
-    pub(crate) skipped: u64,
-}
-
 /// Where the tokenizer and the chat template lie: `tokenizer`, else the model, else beside `init_config`.
 pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
     let source = &settings.source;
@@ -71,7 +64,7 @@ pub(crate) fn questions(
     source: &str,
     split: Split,
     limit: Option<u64>,
-) -> Result<Loaded> {
+) -> Result<Examples> {
     let encoder = encoder(settings)?;
     let mut reader = reader(settings, source, split, limit)?;
     let dataset = Dataset::from_examples(reader.by_ref(), &encoder, settings.batching.max_length)
@@ -101,7 +94,7 @@ pub(crate) fn reader(
 }
 
 /// Reads and tokenises plain texts, column `text`.
-pub(crate) fn texts(settings: &Settings, source: &str) -> Result<Loaded> {
+pub(crate) fn texts(settings: &Settings, source: &str) -> Result<Examples> {
     let tokenizer =
         ModelTokenizer::from_directory(&tokenizer_directory(settings)?).into_diagnostic()?;
     let place: Source = source.parse().into_diagnostic()?;
@@ -135,7 +128,7 @@ pub(crate) fn check_vocabulary(examples: &Examples, config: &LlamaConfig) -> Res
     }
 }
 
-fn loaded(dataset: Dataset, source: &str, max_length: usize, skipped: u64) -> Result<Loaded> {
+fn loaded(dataset: Dataset, source: &str, max_length: usize, skipped: u64) -> Result<Examples> {
     let dropped = dataset.dropped.len() as u64;
     if dropped > 0 {
         let longest = dataset
@@ -167,11 +160,9 @@ fn loaded(dataset: Dataset, source: &str, max_length: usize, skipped: u64) -> Re
     let examples = Examples {
         keys: keys.collect(),
         sequences: dataset.sequences,
+        dropped,
+        skipped_rows: skipped,
     };
     tracing::info!("{source}: {} examples", examples.len());
-    Ok(Loaded {
-        examples,
-        dropped,
-        skipped,
-    })
+    Ok(examples)
 }

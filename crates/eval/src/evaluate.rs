@@ -14,6 +14,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::Examples;
 
+/// Why a model cannot be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluationError {
+    /// Nothing of an example is predicted.
+    #[error(transparent)]
+    Weight(#[from] WeightError),
+    /// A choice among such logits would mean nothing.
+    #[error(
+        "the model's logits are not finite at the answer of {file} row {row}: its weights are damaged, or its training diverged"
+    )]
+    NotFinite {
+        /// The question's file.
+        file: String,
+        /// Its row there.
+        row: u64,
+    },
+}
+
 /// How to evaluate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -42,6 +60,10 @@ pub struct Evaluation {
     pub losses: MeanLosses,
     /// Tokens of all examples.
     pub tokens: usize,
+    /// Questions left out for their length.
+    pub dropped_examples: u64,
+    /// Bad rows left out.
+    pub skipped_rows: u64,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -52,13 +74,13 @@ pub struct Evaluation {
 ///
 /// # Errors
 ///
-/// Where an example has a single token, so that nothing of it is predicted.
+/// Where an example has a single token, so that nothing of it is predicted, or where the model's logits are not finite.
 pub fn evaluate(
     model: &Llama,
     examples: &Examples,
     options: &EvaluationOptions,
     progress: &mut dyn FnMut(usize),
-) -> Result<Evaluation, WeightError> {
+) -> Result<Evaluation, EvaluationError> {
     let began = Instant::now();
     let mut by_length: Vec<&Sequence> = examples.sequences.iter().collect();
     by_length.sort_by_key(|sequence| sequence.len());
@@ -70,6 +92,13 @@ pub fn evaluate(
         for (sequence, score) in part.iter().zip(scored) {
             totals.merge(score.losses);
             if let (Some(answer), Some(logits)) = (&sequence.answer, score.logits) {
+                if logits.iter().any(|logit| !logit.is_finite()) {
+                    let key = examples.key(sequence.example);
+                    return Err(EvaluationError::NotFinite {
+                        file: key.file.clone(),
+                        row: key.row,
+                    });
+                }
                 predictions.push((
                     sequence.example,
                     predict(examples, sequence.example, answer, &logits, score.losses),
@@ -84,6 +113,8 @@ pub fn evaluate(
         predictions: predictions.into_iter().map(|(_, row)| row).collect(),
         losses: totals.means(),
         tokens: examples.sequences.iter().map(Sequence::len).sum(),
+        dropped_examples: examples.dropped,
+        skipped_rows: examples.skipped_rows,
         elapsed: began.elapsed(),
     })
 }
@@ -193,6 +224,8 @@ impl Evaluation {
     pub fn summary(&self) -> EvaluationSummary {
         let seconds = self.elapsed.as_secs_f64();
         EvaluationSummary {
+            dropped_examples: self.dropped_examples,
+            skipped_rows: self.skipped_rows,
             prompt_loss: self.losses.prompt,
             completion_loss: self.losses.completion,
             answer_loss: self.losses.answer,

@@ -10,6 +10,10 @@ pub struct Examples {
     pub sequences: Vec<Sequence>,
     /// Where each came from: `keys[sequence.example]`.
     pub keys: Vec<ExampleKey>,
+    /// Examples left out for their length.
+    pub dropped: u64,
+    /// Bad rows left out.
+    pub skipped_rows: u64,
 }
 
 impl Examples {

@@ -6,5 +6,5 @@
 mod evaluate;
 mod examples;
 
-pub use evaluate::{Evaluation, EvaluationOptions, evaluate};
+pub use evaluate::{Evaluation, EvaluationError, EvaluationOptions, evaluate};
 pub use examples::Examples;

@@ -75,7 +75,8 @@ pub fn truncate_metrics_after(path: impl AsRef<Path>, step: u64) -> Result<(), R
     truncate_after(path.as_ref(), step)
 }
 
-/// As [`truncate_metrics_after`], for `evaluations.jsonl`.
+/// As [`truncate_metrics_after`], for `evaluations.jsonl`; also cuts the test's row, which is written after the last
+/// checkpoint whatever its step.
 pub fn truncate_evaluations_after(path: impl AsRef<Path>, step: u64) -> Result<(), RecordError> {
     truncate_after(path.as_ref(), step)
 }
@@ -156,12 +157,13 @@ fn truncate_after(path: &Path, step: u64) -> Result<(), RecordError> {
     #[derive(Deserialize)]
     struct Stepped {
         step: u64,
+        split: Option<String>,
     }
     let bytes = read_bytes(path)?;
     let mut kept = Vec::with_capacity(bytes.len());
     for line in parse_lines::<Stepped>(path, &bytes) {
         let (line, row) = line?;
-        if row.step <= step {
+        if row.step <= step && row.split.as_deref() != Some("test") {
             kept.extend_from_slice(line);
         }
     }
@@ -229,7 +231,7 @@ mod tests {
     fn truncation_keeps_lines_as_they_are() -> Result<(), Box<dyn std::error::Error>> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("evaluations.jsonl");
-        let text = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":5}\n{\"step\":3}\n";
+        let text = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":5}\n{\"step\":3}\n{\"step\":0,\"split\":\"test\"}\n";
         fs::write(&path, text)?;
         truncate_evaluations_after(&path, 4)?;
         let kept = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":3}\n";

@@ -78,6 +78,12 @@ pub struct EvaluationSummary {
     pub accuracy: Accuracy,
     /// Level by level.
     pub by_level: BTreeMap<String, Accuracy>,
+    /// Questions left out for their length.
+    #[serde(default)]
+    pub dropped_examples: u64,
+    /// Bad rows left out.
+    #[serde(default)]
+    pub skipped_rows: u64,
     /// Mean loss of the prompts' tokens; null where it was not asked for.
     pub prompt_loss: Option<f64>,
     /// Mean loss of the completions' tokens.

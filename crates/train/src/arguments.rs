@@ -229,7 +229,7 @@ pub struct BatchingArguments {
     pub max_length: usize,
     /// Whether sequences share rows.
     pub packing: Packing,
-    /// Units packed at a time; none: all of an epoch. The article's reference packs windows of 1000 rows.
+    /// Units packed at a time; none: all of an epoch, or with `cross_document_attention` 1000, as the article's reference.
     pub packing_window: Option<usize>,
     /// Whether packed documents see those before them, as in the article's reference.
     pub cross_document_attention: bool,

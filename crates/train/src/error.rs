@@ -72,6 +72,19 @@ pub enum TrainError {
     /// The weights cannot be used.
     #[error(transparent)]
     Weight(#[from] WeightError),
+    /// The model cannot be evaluated.
+    #[error(transparent)]
+    Evaluation(#[from] plw_eval::EvaluationError),
+    /// The checkpoint of the best step is gone.
+    #[error(
+        "{path} lacks the checkpoint of step {step}, which was best: the test questions are evaluated with it"
+    )]
+    BestCheckpoint {
+        /// The folder of checkpoints.
+        path: PathBuf,
+        /// The best step.
+        step: u64,
+    },
     /// A record cannot be written or read.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -22,6 +22,9 @@ pub struct Plan {
     pub packing: Option<PackingStatistics>,
 }
 
+/// Units packed at a time by the article's reference.
+const REFERENCE_WINDOW: usize = 1000;
+
 /// Plans a run. A partial last batch of an epoch is a step of its own; a step never spans two epochs.
 ///
 /// # Errors
@@ -35,6 +38,13 @@ pub fn plan(
     training.check()?;
     if batching.packing_window == Some(0) {
         return Err(TrainError::setting("packing_window", 0, "at least 1"));
+    }
+    if batching.cross_document_attention && batching.packing == Packing::None {
+        return Err(TrainError::setting(
+            "cross_document_attention",
+            true,
+            "false where nothing is packed (packing = \"none\")",
+        ));
     }
     if sequences.is_empty() {
         return Err(TrainError::NoExamples {
@@ -86,7 +96,11 @@ fn epoch_rows(
             .flat_map(|unit| unit.members.iter().map(|&member| vec![member]))
             .collect(),
         Packing::ShortestPackFirst => {
-            let window = batching.packing_window.unwrap_or(units.len());
+            let all = match batching.cross_document_attention {
+                true => REFERENCE_WINDOW,
+                false => units.len(),
+            };
+            let window = batching.packing_window.unwrap_or(all);
             let packs: Vec<_> = units
                 .chunks(window)
                 .flat_map(|window| shortest_pack_first(window, batching.max_length))

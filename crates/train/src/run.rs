@@ -42,10 +42,6 @@ pub struct Run<'a> {
     pub test: Option<&'a Examples>,
     /// Files that belong beside the weights: the tokenizer's.
     pub companions: &'a [PathBuf],
-    /// Training examples dropped for their length.
-    pub dropped_examples: u64,
-    /// Bad rows skipped.
-    pub skipped_rows: u64,
     /// Whether to go on with a run that is there already.
     pub resume: bool,
 }
@@ -101,8 +97,12 @@ pub fn train(
         Start::At(started) => *started,
     };
     observer.started(&plan, state.step);
-    if state.step == 0 {
-        evaluate_and_record(run, &model, &mut state, observer)?;
+    if state.initial.is_none() {
+        let improved = evaluate_and_record(run, &model, &mut state, observer)?;
+        // No step may be better than none.
+        if improved && run.training.load_best_model_at_end {
+            save(run, &model, &optimizer, &state)?;
+        }
     }
     let warmup = run.training.warmup(total_steps);
     let first_timed = state.step + 3;
@@ -264,7 +264,7 @@ fn evaluate_and_record(
     if improved {
         state.best = Some(row.clone());
     }
-    if state.step == 0 {
+    if state.initial.is_none() {
         state.initial = Some(row.clone());
     }
     state.last = Some(row);
@@ -359,11 +359,15 @@ fn finish(
         None => None,
         Some(examples) => {
             let saved = checkpoints(run.directory.checkpoints())?;
-            let of_best = best
-                .as_ref()
-                .and_then(|best| saved.iter().find(|(step, _)| *step == best.step));
-            let (step, chosen) = match of_best {
-                Some((step, path)) if *step != state.step => (*step, restore(model, path, device)?),
+            let (step, chosen) = match &best {
+                Some(best) if best.step != state.step => {
+                    let of_best = saved.iter().find(|(step, _)| *step == best.step);
+                    let (step, path) = of_best.ok_or_else(|| TrainError::BestCheckpoint {
+                        path: run.directory.checkpoints(),
+                        step: best.step,
+                    })?;
+                    (*step, restore(model, path, device)?)
+                }
                 _ => (state.step, model),
             };
             Some(evaluate_on(run, &chosen, examples, "test", step, observer)?)
@@ -394,8 +398,8 @@ fn finish(
         parameters,
         trainable_parameters,
         examples: run.train.len() as u64,
-        dropped_examples: run.dropped_examples,
-        skipped_rows: run.skipped_rows,
+        dropped_examples: run.train.dropped,
+        skipped_rows: run.train.skipped_rows,
         packing_density: plan.packing.map(|packing| packing.density),
         packing_compression: plan.packing.map(|packing| packing.compression),
         machine: Machine::this(),

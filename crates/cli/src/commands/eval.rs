@@ -27,8 +27,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         data,
         split,
         flags.prompt.limit.or(source.eval_limit),
-    )?
-    .examples;
+    )?;
     let mut llama = load_llama(model, &source.device.open()?).into_diagnostic()?;
     if let Some(adapter) = &source.init_adapter {
         llama = load_adapter(llama, adapter).into_diagnostic()?.merge_lora();

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::Split;
+use plw_eval::Examples;
 use plw_model::{Llama, LlamaConfig, LoraConfig, load_adapter, load_llama};
 use plw_record::RunDirectory;
 use plw_train::{Outcome, Run, train};
 
-use crate::examples::{
-    Loaded, check_vocabulary, companions, questions, texts, tokenizer_directory,
-};
+use crate::examples::{check_vocabulary, companions, questions, texts, tokenizer_directory};
 use crate::flags::TrainFlags;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -44,7 +43,7 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         .into_iter()
         .flatten()
     {
-        check_vocabulary(&examples.examples, model.config())?;
+        check_vocabulary(examples, model.config())?;
     }
     let run = Run {
         directory: &directory,
@@ -53,12 +52,10 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         loss: &settings.loss,
         batching: &settings.batching,
         evaluation: settings.evaluation,
-        train: &data.examples,
-        validation: validation.as_ref().map(|loaded| &loaded.examples),
-        test: test.as_ref().map(|loaded| &loaded.examples),
+        train: &data,
+        validation: validation.as_ref(),
+        test: test.as_ref(),
         companions: &companions(&tokenizer_directory(&settings)?),
-        dropped_examples: data.dropped,
-        skipped_rows: data.skipped,
         resume: flags.resume,
     };
     let mut progress = Progress::new(directory.name());
@@ -79,7 +76,7 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     }
 }
 
-fn training_examples(settings: &Settings) -> Result<Loaded> {
+fn training_examples(settings: &Settings) -> Result<Examples> {
     match (&settings.source.train_data, &settings.source.text) {
         (Some(data), None) => questions(settings, data, Split::Train, settings.source.limit),
         (None, Some(text)) => texts(settings, text),

@@ -57,5 +57,9 @@ pub(crate) fn random_examples(count: usize, seed: u64) -> Examples {
             answer: "A".to_string(),
         })
         .collect();
-    Examples { sequences, keys }
+    Examples {
+        sequences,
+        keys,
+        ..Examples::default()
+    }
 }

@@ -65,10 +65,11 @@ impl Case {
             evaluation: EvaluationOptions::default(),
             train: &self.examples,
             validation: Some(&self.examples),
-            test: None,
+            test: self
+                .training
+                .load_best_model_at_end
+                .then_some(&self.examples),
             companions: &[],
-            dropped_examples: 0,
-            skipped_rows: 0,
             resume,
         };
         train(
@@ -145,6 +146,31 @@ fn resuming_continues_bit_for_bit() {
         refused.contains("learning_rate was 0.01, is 0.001"),
         "{refused}"
     );
+}
+
+#[test]
+fn the_best_step_is_tested_even_where_it_is_the_start() {
+    // Nothing is learned, so that no step is better than the start.
+    let mut case = Case::new(0.0);
+    case.training.load_best_model_at_end = true;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let directory = folder.path().join("run");
+    let stopped = case.train(&directory, false, 1).expect("stopped");
+    assert_eq!(stopped, Outcome::Stopped { step: 1 });
+    let Ok(Outcome::Complete(summary)) = case.train(&directory, true, u64::MAX) else {
+        panic!("it completes")
+    };
+    assert_eq!(summary.best.map(|row| row.step), Some(0));
+    assert_eq!(summary.test.map(|row| row.step), Some(0));
+    let rows = plw_record::read_evaluations(RunDirectory::new(&directory).evaluations());
+    let places: Vec<_> = rows
+        .expect("evaluations")
+        .into_iter()
+        .map(|row| (row.step, row.split))
+        .collect();
+    let validation = [0, 3, 6, 8].map(|step| (step, "validation".to_string()));
+    assert_eq!(places[..4], validation);
+    assert_eq!(places[4..], [(0, "test".to_string())]);
 }
 
 #[test]
