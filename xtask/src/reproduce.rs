@@ -36,8 +36,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
     /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; plw is built for it.
-    #[arg(long, value_name = "DEVICE", default_value = binary::CPU)]
-    device: String,
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
     /// Keep the result in results/, with the preset, the commit and the machine.
     #[arg(long)]
     record: bool,
@@ -51,7 +51,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         Some(out) => absolute(out)?,
         None => workspace.path("runs").join(&preset.name),
     };
-    let plw = binary::build(workspace, &flags.device)?;
+    let plw = binary::build(workspace, &device(flags, &preset))?;
     let began = Instant::now();
     for name in preset.synthetic_data() {
         generated::ensure(workspace, &plw, &generated::synthetic_data(&name))?;
@@ -100,9 +100,18 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     Ok(())
 }
 
+/// What plw will compute on, and so has to be built for: the flag, else the environment, else the preset.
+fn device(flags: &Flags, preset: &Preset) -> String {
+    let given = flags.device.clone().or(std::env::var("PLW_DEVICE").ok());
+    given.unwrap_or_else(|| preset.text("device").unwrap_or(binary::CPU).to_string())
+}
+
 /// The model and the data that flags name, as environment variables for plw: these win over the preset.
 fn sources(flags: &Flags) -> Result<Vec<(&'static str, String)>> {
-    let mut sources = vec![("PLW_DEVICE", flags.device.clone())];
+    let mut sources = Vec::new();
+    if let Some(device) = &flags.device {
+        sources.push(("PLW_DEVICE", device.clone()));
+    }
     if let Some(model) = &flags.model {
         sources.push(("PLW_MODEL", absolute(model)?.display().to_string()));
     }

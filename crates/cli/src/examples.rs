@@ -25,7 +25,7 @@ pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
         Some(folder) if path.is_file() => folder.to_path_buf(),
         _ => path.clone(),
     });
-    tokenizer
+    let directory = tokenizer
         .or_else(|| source.model.clone())
         .or(beside)
         .ok_or_else(|| {
@@ -33,7 +33,15 @@ pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
                 help = "give --model DIR (a directory in the Hugging Face layout)",
                 "no model is given"
             )
-        })
+        })?;
+    if !directory.join("tokenizer.json").is_file() {
+        return Err(miette!(
+            help = "give a directory in the Hugging Face layout with --model, or its tokenizer with --tokenizer",
+            "{} is no directory with a tokenizer.json",
+            directory.display()
+        ));
+    }
+    Ok(directory)
 }
 
 /// The files of that directory that belong beside saved weights.

@@ -87,6 +87,7 @@ pub fn evaluate(
     let mut totals = LossTotals::default();
     let mut predictions = Vec::new();
     let mut done = 0;
+    progress(done);
     for part in by_length.chunks(options.per_device_eval_batch_size.max(1)) {
         let scored = score(model, &pad(part), options.prompt_loss)?;
         for (sequence, score) in part.iter().zip(scored) {

@@ -75,6 +75,9 @@ impl Default for TrainingArguments {
     }
 }
 
+/// More passes over the data than anybody means.
+const MOST_EPOCHS: f64 = 100_000.0;
+
 impl TrainingArguments {
     /// Checks what no type can.
     ///
@@ -108,6 +111,14 @@ impl TrainingArguments {
                     "a number from 0 up to but not including 1",
                 ));
             }
+        }
+        // Every step is planned ahead.
+        if self.max_steps.is_none() && self.num_train_epochs > MOST_EPOCHS {
+            return Err(TrainError::setting(
+                "num_train_epochs",
+                self.num_train_epochs,
+                "at most 100000; max_steps has no such limit",
+            ));
         }
         if !(0.0..=1.0).contains(&self.warmup_ratio) {
             return Err(TrainError::setting(

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_eval::evaluate;
 use plw_model::{load_adapter, load_llama};
 use plw_record::write_predictions;
@@ -21,6 +21,10 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             "a model and questions are needed"
         ));
     };
+    // Where nothing can be written is known before the work is done.
+    std::fs::create_dir_all(&flags.output_dir)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot make {}", flags.output_dir.display()))?;
     let split = flags.split.parse().into_diagnostic()?;
     let examples = questions(
         &settings,

@@ -55,9 +55,15 @@ impl Running {
 pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
     let runs = grid(flags)?;
     let program = std::env::current_exe().into_diagnostic()?;
+    // What is wrong with the last run's settings is said before the first is made.
+    for run in &runs {
+        write_settings(run)?;
+        let settings = settings(run)?;
+        settings.training.check().into_diagnostic()?;
+        settings.loss.weights().into_diagnostic()?;
+    }
     if flags.list {
         for run in &runs {
-            write_settings(run)?;
             let arguments = arguments(run).join(" ");
             println!("{} {arguments}", program.display());
         }
@@ -78,7 +84,6 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
             return Ok(ExitCode::from(130));
         }
         tracing::info!("{place}");
-        write_settings(run)?;
         let status = train(&program, run, &running).into_diagnostic()?;
         match status.code() {
             Some(0) => {}
@@ -96,13 +101,15 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The settings that the run's process will have.
+fn settings(run: &Planned) -> Result<Settings> {
+    Settings::load_training(Some(&run.config), &run.varied, &Table::new())
+}
+
 /// A complete run is reused only if its settings are today's.
 fn refuse_other_settings(run: &Planned, directory: &RunDirectory) -> Result<()> {
-    write_settings(run)?;
-    let no_flags = Table::new();
-    let settings = Settings::load_training(Some(&run.config), &run.varied, &no_flags)?;
     let before = directory.read_config().into_diagnostic()?;
-    match before.difference(&settings.resolved()?) {
+    match before.difference(&settings(run)?.resolved()?) {
         None => Ok(()),
         Some(difference) => Err(miette!(
             help = format!(
@@ -167,10 +174,13 @@ fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
     if let Some(weights) = &flags.plw {
         lists.insert("prompt_loss_weight".to_string(), weights.clone().into());
     }
-    if flags.seeds == Some(0) {
-        return Err(miette!("a sweep of 0 seeds has no run: give at least 1"));
-    }
-    if let Some(seeds) = flags.seeds.or_else(|| take_count(&mut lists)) {
+    if let Some(seeds) = flags
+        .seeds
+        .map_or_else(|| take_count(&mut lists), |seeds| Ok(Some(seeds)))?
+    {
+        if seeds == 0 {
+            return Err(miette!("a sweep of 0 seeds has no run: give at least 1"));
+        }
         lists.insert(
             "seed".to_string(),
             (1..=seeds as i64).collect::<Vec<_>>().into(),
@@ -185,6 +195,12 @@ fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
                 flags.preset.display()
             ));
         };
+        if values.is_empty() {
+            return Err(miette!(
+                "`sweep.{name}` in {} is empty: the sweep would have no run",
+                flags.preset.display()
+            ));
+        }
         combinations = combinations
             .iter()
             .flat_map(|before| {
@@ -209,11 +225,16 @@ fn ordered(lists: Table) -> Vec<(String, Value)> {
     all
 }
 
-fn take_count(lists: &mut Table) -> Option<u64> {
-    lists
-        .remove("seeds")
-        .and_then(|seeds| seeds.as_integer())
-        .and_then(|seeds| u64::try_from(seeds).ok())
+fn take_count(lists: &mut Table) -> Result<Option<u64>> {
+    let Some(seeds) = lists.remove("seeds") else {
+        return Ok(None);
+    };
+    let count = seeds
+        .as_integer()
+        .and_then(|seeds| u64::try_from(seeds).ok());
+    let count =
+        count.ok_or_else(|| miette!("`sweep.seeds` is {seeds}: it must be a number of seeds"))?;
+    Ok(Some(count))
 }
 
 fn planned(out: &Path, preset: &Table, combination: Vec<(String, Value)>) -> Planned {
