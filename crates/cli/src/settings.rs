@@ -116,6 +116,19 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Whether a training run can have them, as far as they tell by themselves.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.training.check().into_diagnostic()?;
+        self.loss.weights().into_diagnostic()?;
+        if self.training.load_best_model_at_end && self.source.eval_data.is_none() {
+            return Err(miette!(
+                help = "give --eval-data PATH",
+                "load_best_model_at_end needs validation questions to tell which model is best"
+            ));
+        }
+        Ok(())
+    }
+
     fn layered(
         defaults: Map<String, Value>,
         file: Option<&Path>,

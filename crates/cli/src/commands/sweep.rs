@@ -58,9 +58,7 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
     // What is wrong with the last run's settings is said before the first is made.
     for run in &runs {
         write_settings(run)?;
-        let settings = settings(run)?;
-        settings.training.check().into_diagnostic()?;
-        settings.loss.weights().into_diagnostic()?;
+        settings(run)?.check()?;
     }
     if flags.list {
         for run in &runs {

@@ -18,8 +18,8 @@ use crate::settings::Settings;
 pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     let settings = Settings::load_training(flags.config.as_deref(), &[], flags)?;
     // What is wrong with the settings is said before anything is read.
-    settings.training.check().into_diagnostic()?;
-    settings.loss.weights().into_diagnostic()?;
+    settings.check()?;
+    let device = settings.source.device.open()?.autodiff();
     let directory = RunDirectory::new(&flags.output_dir);
     let config = settings.resolved()?;
     let data = training_examples(&settings)?;
@@ -31,13 +31,6 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     };
     let validation = evaluation(&source.eval_data, Split::Validation)?;
     let test = evaluation(&source.test_data, Split::Test)?;
-    if settings.training.load_best_model_at_end && validation.is_none() {
-        return Err(miette!(
-            help = "give --eval-data PATH",
-            "load_best_model_at_end needs validation questions to tell which model is best"
-        ));
-    }
-    let device = source.device.open()?.autodiff();
     let model = starting_model(&settings, &device)?;
     for examples in [Some(&data), validation.as_ref(), test.as_ref()]
         .into_iter()
