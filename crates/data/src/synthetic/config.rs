@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Split, WriteError};
+use crate::{SourceError, Split, WriteError};
 
 /// How long and how hard a passage is, as RACE's folders say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -232,6 +233,17 @@ pub enum SyntheticError {
         /// What it may be.
         wanted: String,
     },
+    /// The folder holds parquet files that are not of this data set: a reader of the folder would take them for it.
+    #[error("{folder} holds {file}, which is no file of this data set; choose an empty folder", folder = folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// A file in it.
+        file: String,
+    },
+    /// A folder could not be listed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

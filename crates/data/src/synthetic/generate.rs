@@ -11,6 +11,7 @@ use super::config::{Level, SyntheticConfig, SyntheticError};
 use super::fact::{Attribute, Facts};
 use super::passage::{Share, passage_of};
 use super::question::{Kind, ask};
+use crate::source::list;
 use crate::{Example, Split, write_examples};
 
 /// The questions of a split and level, 3 or 4 a passage, each of another kind. In every four questions the right
@@ -84,13 +85,26 @@ pub fn write_synthetic(
     directory: &Path,
     config: &SyntheticConfig,
 ) -> Result<Vec<(PathBuf, u64)>, SyntheticError> {
-    let mut written = Vec::new();
-    for level in Level::ALL {
-        for split in Split::ALL {
-            let path = directory.join(file_name(level, split));
-            let rows = write_examples(&path, generate(config, split, level)?)?;
-            written.push((path, rows));
+    let own: Vec<(Level, Split, String)> = Level::ALL
+        .into_iter()
+        .flat_map(|level| Split::ALL.map(|split| (level, split, file_name(level, split))))
+        .collect();
+    if directory.is_dir() {
+        let foreign = list(directory)?.into_iter().find(|file| {
+            file.ends_with(".parquet") && !own.iter().any(|(_, _, name)| name == file)
+        });
+        if let Some(file) = foreign {
+            return Err(SyntheticError::Foreign {
+                folder: directory.to_path_buf(),
+                file,
+            });
         }
+    }
+    let mut written = Vec::new();
+    for (level, split, name) in own {
+        let path = directory.join(name);
+        let rows = write_examples(&path, generate(config, split, level)?)?;
+        written.push((path, rows));
     }
     Ok(written)
 }

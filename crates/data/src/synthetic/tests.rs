@@ -321,6 +321,25 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn a_folder_of_other_data_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let foreign = folder.path().join("middle/train-00001-of-00002.parquet");
+    std::fs::create_dir(folder.path().join("middle")).expect("made");
+    std::fs::write(&foreign, "").expect("written");
+    let error = write_synthetic(folder.path(), &config(0.5)).expect_err("refused");
+    let message = error.to_string();
+    assert!(
+        message.contains("middle/train-00001-of-00002.parquet"),
+        "{message}"
+    );
+    std::fs::remove_file(foreign).expect("removed");
+    // What an earlier call left is written anew.
+    for _ in 0..2 {
+        write_synthetic(folder.path(), &config(0.5)).expect("nothing foreign is left");
+    }
+}
+
+#[test]
 fn a_letter_is_the_same_token_everywhere_and_no_byte_is_unknown() {
     let texts: Vec<String> = pretraining_text(&stage())
         .expect("the stage makes sense")
