@@ -69,13 +69,13 @@ pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
 /// Reads and encodes the questions of a source.
 pub(crate) fn questions(
     settings: &Settings,
+    encoder: &PromptEncoder,
     source: &str,
     split: Split,
     limit: Option<u64>,
 ) -> Result<Examples> {
-    let encoder = encoder(settings)?;
     let mut reader = reader(settings, source, split, limit)?;
-    let dataset = Dataset::from_examples(reader.by_ref(), &encoder, settings.batching.max_length)
+    let dataset = Dataset::from_examples(reader.by_ref(), encoder, settings.batching.max_length)
         .into_diagnostic()?;
     let skipped = reader.skipped();
     if skipped.rows > 0 {

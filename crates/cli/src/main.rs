@@ -4,19 +4,19 @@ mod commands;
 mod device;
 mod examples;
 mod flags;
+mod inputs;
 mod logging;
 mod progress;
 mod settings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use flags::{Cli, Command};
 use logging::LogFormat;
 
 /// Ends with 0 when done, 1 on an error, 2 on wrong arguments (clap), 130 when stopped at a checkpoint.
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     logging::start(cli.log_format, cli.quiet);
     let result = match cli.command {
         Command::Train(flags) => commands::train::run(&flags),

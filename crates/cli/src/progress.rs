@@ -8,6 +8,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plw_record::{EvaluationRow, MetricsRow};
 use plw_train::{Observer, Plan};
 
+/// The bar of an evaluation.
+pub(crate) const EVALUATION: &str =
+    "evaluation {pos}/{len} {wide_bar} {per_sec} questions, {eta} left";
+
 /// Shows a run on a terminal; where standard error is none, a line a tenth of the run.
 pub(crate) struct Progress {
     name: String,
@@ -81,12 +85,9 @@ impl Observer for Progress {
     }
 
     fn evaluating(&mut self, done: usize, total: usize) {
-        let evaluation = self.evaluation.get_or_insert_with(|| {
-            bar(
-                total as u64,
-                "evaluation {pos}/{len} {wide_bar} {per_sec}, {eta} left",
-            )
-        });
+        let evaluation = self
+            .evaluation
+            .get_or_insert_with(|| bar(total as u64, EVALUATION));
         evaluation.set_position(done as u64);
     }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::device::ComputeDevice;
+use crate::inputs::DIGESTS;
 
 /// What a setting's environment variable begins with.
 const ENVIRONMENT_PREFIX: &str = "PLW_";
@@ -100,15 +101,13 @@ impl Settings {
         Self::layered(Map::new(), file, &[], flags)
     }
 
-    /// As [`Self::load`], for a training run: its evaluations report the prompts' loss unless a layer says otherwise,
-    /// and an adapter to start from brings its own settings. The environment's say on `decided` is not heard.
+    /// As [`Self::load`], for a training run: over [`Self::training_defaults`], and an adapter to start from brings its own settings. The environment's say on `decided` is not heard.
     pub(crate) fn load_training(
         file: Option<&Path>,
         decided: &[String],
         flags: &impl Serialize,
     ) -> Result<Self> {
-        let defaults = Map::from_iter([("prompt_loss".to_string(), Value::Bool(true))]);
-        let mut settings = Self::layered(defaults, file, decided, flags)?;
+        let mut settings = Self::layered(Self::training_defaults(), file, decided, flags)?;
         if let Some(adapter) = &settings.source.init_adapter {
             let config = load_lora_config(adapter).into_diagnostic()?;
             settings.lora = settings.lora.of_adapter(adapter, config)?;
@@ -202,8 +201,9 @@ impl Settings {
     }
 
     fn from_map(mut merged: Map<String, Value>, file: Option<&Path>) -> Result<Self> {
-        // A preset's grid is the sweep's business.
+        // A preset's grid is the sweep's business, and a run's config.toml holds what its files were.
         merged.remove("sweep");
+        merged.remove(DIGESTS);
         let settings = Self {
             source: take(&mut merged)?,
             prompt: take(&mut merged)?,
@@ -227,7 +227,7 @@ impl Settings {
         ))
     }
 
-    /// All of them, as one flat table that decides the run's result.
+    /// All of them, as one flat table. With what their files hold it decides a run's result: see [`crate::inputs`].
     pub(crate) fn resolved(&self) -> Result<RunConfig> {
         RunConfig::of(&Value::Object(
             self.to_map()?
@@ -236,6 +236,16 @@ impl Settings {
                 .collect(),
         ))
         .into_diagnostic()
+    }
+
+    /// Every setting's value where nothing else is said.
+    pub(crate) fn default_values() -> Map<String, Value> {
+        Self::default().to_map().unwrap_or_default()
+    }
+
+    /// What of them a training run has otherwise: its evaluations report the prompts' loss.
+    pub(crate) fn training_defaults() -> Map<String, Value> {
+        Map::from_iter([("prompt_loss".to_string(), Value::Bool(true))])
     }
 
     fn to_map(&self) -> Result<Map<String, Value>> {

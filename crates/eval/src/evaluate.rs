@@ -1,5 +1,7 @@
 //! One pass over a data set: the options' logits at each answer position, and the losses.
 
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Int, Tensor, TensorData};
@@ -37,15 +39,16 @@ pub enum EvaluationError {
 #[serde(default)]
 pub struct EvaluationOptions {
     /// Sequences a forward pass.
-    pub per_device_eval_batch_size: usize,
+    pub per_device_eval_batch_size: NonZeroUsize,
     /// Whether to compute the prompts' loss, which costs the classifier on every prompt token.
     pub prompt_loss: bool,
 }
 
 impl Default for EvaluationOptions {
     fn default() -> Self {
+        const SEQUENCES: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zero");
         Self {
-            per_device_eval_batch_size: 8,
+            per_device_eval_batch_size: SEQUENCES,
             prompt_loss: false,
         }
     }
@@ -68,7 +71,8 @@ pub struct Evaluation {
     pub elapsed: Duration,
 }
 
-/// Evaluates a model that carries no graph (`model.valid()`). `progress` is told how many examples are done.
+/// Evaluates a model that carries no graph (`model.valid()`). `progress` is told how many examples are done; where it
+/// breaks off, nothing comes out.
 ///
 /// Examples go through the model by length, so that little is padded; what comes out is in the examples' order.
 ///
@@ -79,16 +83,18 @@ pub fn evaluate(
     model: &Llama,
     examples: &Examples,
     options: &EvaluationOptions,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Evaluation, EvaluationError> {
+    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Option<Evaluation>, EvaluationError> {
     let began = Instant::now();
     let mut by_length: Vec<&Sequence> = examples.sequences.iter().collect();
     by_length.sort_by_key(|sequence| sequence.len());
     let mut totals = LossTotals::default();
     let mut predictions = Vec::new();
     let mut done = 0;
-    progress(done);
-    for part in by_length.chunks(options.per_device_eval_batch_size.max(1)) {
+    for part in by_length.chunks(options.per_device_eval_batch_size.get()) {
+        if progress(done).is_break() {
+            return Ok(None);
+        }
         let scored = score(model, &pad(part), options.prompt_loss)?;
         for (sequence, score) in part.iter().zip(scored) {
             totals.merge(score.losses);
@@ -107,17 +113,18 @@ pub fn evaluate(
             }
         }
         done += part.len();
-        progress(done);
     }
+    // What is done is done, whatever is answered.
+    let _ = progress(done);
     predictions.sort_by_key(|(example, _)| *example);
-    Ok(Evaluation {
+    Ok(Some(Evaluation {
         predictions: predictions.into_iter().map(|(_, row)| row).collect(),
         losses: totals.means(),
         tokens: examples.sequences.iter().map(Sequence::len).sum(),
         dropped_examples: examples.dropped,
         skipped_rows: examples.skipped_rows,
         elapsed: began.elapsed(),
-    })
+    }))
 }
 
 /// What a forward pass says of one sequence.

@@ -41,7 +41,7 @@ pub enum CheckpointError {
         source: LoraError,
     },
     /// A file is no safetensors file, or a damaged one.
-    #[error("{path}: not a complete safetensors file ({reason}); download or copy it again")]
+    #[error("{path}: not a complete safetensors file ({reason}); fetch or copy it again")]
     Damaged {
         /// The file.
         path: PathBuf,

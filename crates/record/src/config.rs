@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use crate::digest::hexadecimal;
 use crate::{RecordError, write_atomic};
 
 /// Everything that decides a run's result, resolved to one TOML table.
@@ -32,10 +33,7 @@ impl RunConfig {
         let mut canonical = String::new();
         write_canonical_table(&mut canonical, &self.table);
         let digest = Sha256::digest(canonical.as_bytes());
-        digest[..6]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hexadecimal(&digest[..6])
     }
 
     /// Reads a `config.toml`.
@@ -57,18 +55,22 @@ impl RunConfig {
         write_atomic(path, text)
     }
 
-    /// The first setting, in order, whose value is another in `now`, and both values.
+    /// The first setting, in order, whose value is another in `now`, and both values; a setting within tables has a
+    /// dotted name.
     pub fn difference(&self, now: &Self) -> Option<String> {
-        let keys = self.table.keys().chain(now.table.keys());
-        let key = keys
-            .filter(|&key| self.table.get(key) != now.table.get(key))
-            .min()?;
-        let show = |config: &Self| {
-            let value = config.table.get(key);
-            value.map_or("not set".to_string(), ToString::to_string)
-        };
-        Some(format!("{key} was {}, is {}", show(self), show(now)))
+        difference_of_tables(&self.table, &now.table)
     }
+}
+
+fn difference_of_tables(before: &Table, now: &Table) -> Option<String> {
+    let keys = before.keys().chain(now.keys());
+    let key = keys.filter(|&key| before.get(key) != now.get(key)).min()?;
+    let (before, now) = (before.get(key), now.get(key));
+    if let (Some(Value::Table(before)), Some(Value::Table(now))) = (before, now) {
+        return difference_of_tables(before, now).map(|inner| format!("{key}.{inner}"));
+    }
+    let show = |value: Option<&Value>| value.map_or("not set".to_string(), ToString::to_string);
+    Some(format!("{key} was {}, is {}", show(before), show(now)))
 }
 
 fn write_canonical_table(out: &mut String, table: &Table) {
@@ -129,6 +131,28 @@ mod tests {
             "seed = 1\nlearning_rate = 2e-4\n[model]\na = \"1\"\nb = [1.0, 2.0]\n",
         ] {
             assert_ne!(first.hash(), config(other).hash(), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let before = config("seed = 1\n[digests]\nmodel = \"ab\"\ntrain_data = \"cd\"\n");
+        assert_eq!(before.difference(&before.clone()), None);
+        for (now, difference) in [
+            (
+                "seed = 2\n[digests]\nmodel = \"ab\"\ntrain_data = \"cd\"\n",
+                "seed was 1, is 2",
+            ),
+            (
+                "seed = 1\n[digests]\nmodel = \"ab\"\ntrain_data = \"ef\"\n",
+                "digests.train_data was \"cd\", is \"ef\"",
+            ),
+            (
+                "seed = 1\n[digests]\nmodel = \"ab\"\n",
+                "digests.train_data was \"cd\", is not set",
+            ),
+        ] {
+            assert_eq!(before.difference(&config(now)).as_deref(), Some(difference));
         }
     }
 

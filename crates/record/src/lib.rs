@@ -8,6 +8,7 @@
 mod atomic;
 mod checkpoints;
 mod config;
+mod digest;
 mod directory;
 mod error;
 mod machine;
@@ -23,6 +24,7 @@ pub use checkpoints::{
     checkpoint_name, checkpoints, latest_checkpoint, remove_old_checkpoints, update_latest,
 };
 pub use config::RunConfig;
+pub use digest::digest_file;
 pub use directory::{RunDirectory, RunLock};
 pub use error::RecordError;
 pub use machine::{Machine, peak_memory_bytes};

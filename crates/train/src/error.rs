@@ -69,6 +69,16 @@ pub enum TrainError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A checkpoint's weights cannot be used.
+    #[error(
+        "{path}: the checkpoint cannot be used ({problem}); remove it to resume from the one before it"
+    )]
+    Checkpoint {
+        /// Its directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<plw_model::CheckpointError>,
+    },
     /// The weights cannot be used.
     #[error(transparent)]
     Weight(#[from] WeightError),

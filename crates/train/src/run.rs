@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -69,7 +70,7 @@ pub enum Outcome {
     Complete(Box<TrainingSummary>),
     /// It was asked to stop, and can be resumed.
     Stopped {
-        /// The last step taken; its checkpoint is complete.
+        /// The last step taken; its checkpoint is complete. 0 has none: the run starts again.
         step: u64,
     },
 }
@@ -97,11 +98,16 @@ pub fn train(
         Start::At(started) => *started,
     };
     observer.started(&plan, state.step);
-    if state.initial.is_none() {
-        let improved = evaluate_and_record(run, &model, &mut state, observer)?;
-        // No step may be better than none.
-        if improved && run.training.load_best_model_at_end {
-            save(run, &model, &optimizer, &state)?;
+    // Due before the first step; and after a step whose evaluation a stop cut off.
+    if evaluation_due(run, &state, total_steps) {
+        match evaluate_and_record(run, &model, &mut state, observer)? {
+            None => return Ok(Outcome::Stopped { step: state.step }),
+            // No step may be better than none.
+            Some(improved) => {
+                if state.step > 0 || (improved && run.training.load_best_model_at_end) {
+                    save(run, &model, &optimizer, &state)?;
+                }
+            }
         }
     }
     let warmup = run.training.warmup(total_steps);
@@ -161,22 +167,38 @@ pub fn train(
             append_metrics(run.directory.metrics(), &row)?;
         }
         observer.stepped(&row);
-        let stop = observer.should_stop();
-        let due = |every: Option<u64>| {
-            number == total_steps || every.is_some_and(|every| number.is_multiple_of(every))
+        // A stop leaves an evaluation that is due to the resumed run.
+        let evaluated = match observer.should_stop() {
+            true => None,
+            false if evaluation_due(run, &state, total_steps) => {
+                evaluate_and_record(run, &model, &mut state, observer)?
+            }
+            false => Some(false),
         };
-        let improved =
-            due(run.training.eval_steps) && evaluate_and_record(run, &model, &mut state, observer)?;
-        if stop || due(run.training.save_steps) || (improved && run.training.load_best_model_at_end)
+        if evaluated.is_none_or(|improved| improved && run.training.load_best_model_at_end)
+            || is_due(run.training.save_steps, number, total_steps)
         {
             save(run, &model, &optimizer, &state)?;
         }
-        if stop && number < total_steps {
+        if evaluated.is_none() {
             return Ok(Outcome::Stopped { step: number });
         }
     }
-    let summary = finish(run, model, &plan, state, device, observer)?;
-    Ok(Outcome::Complete(Box::new(summary)))
+    finish(run, model, &plan, state, device, observer)
+}
+
+/// Whether something is due after a step that is due every so many, and after the last.
+fn is_due(every: Option<u64>, step: u64, total_steps: u64) -> bool {
+    step == total_steps || every.is_some_and(|every| step.is_multiple_of(every))
+}
+
+/// Whether the validation questions are to be evaluated now: before the first step, where the settings say, and after the
+/// last, once each.
+fn evaluation_due(run: &Run<'_>, state: &TrainerState, total_steps: u64) -> bool {
+    let step = state.step;
+    run.validation.is_some()
+        && (step == 0 || is_due(run.training.eval_steps, step, total_steps))
+        && state.last.as_ref().is_none_or(|last| last.step != step)
 }
 
 enum Start {
@@ -225,9 +247,13 @@ fn start(
 
 /// The weights of a checkpoint: all of them, or the adapter on top of the model's.
 fn restore(model: Llama, checkpoint: &Path, device: &Device) -> Result<Llama, TrainError> {
-    Ok(match model.lora() {
-        Some(_) => plw_model::load_adapter(model, checkpoint)?,
-        None => plw_model::load_llama(checkpoint, device)?,
+    match model.lora() {
+        Some(_) => plw_model::load_adapter(model, checkpoint),
+        None => plw_model::load_llama(checkpoint, device),
+    }
+    .map_err(|problem| TrainError::Checkpoint {
+        path: checkpoint.to_path_buf(),
+        problem: Box::new(problem),
     })
 }
 
@@ -245,17 +271,20 @@ fn count(state: &mut TrainerState, row: &MetricsRow, timed: bool) {
     }
 }
 
-/// Evaluates on the validation questions and records it; says whether it is the best so far.
+/// Evaluates on the validation questions and records it; says whether it is the best so far. `None` where the run was
+/// asked to stop meanwhile: nothing is recorded then.
 fn evaluate_and_record(
     run: &Run<'_>,
     model: &Llama,
     state: &mut TrainerState,
     observer: &mut dyn Observer,
-) -> Result<bool, TrainError> {
+) -> Result<Option<bool>, TrainError> {
     let Some(validation) = run.validation else {
-        return Ok(false);
+        return Ok(Some(false));
     };
-    let row = evaluate_on(run, model, validation, "validation", state.step, observer)?;
+    let Some(row) = evaluate_on(run, model, validation, "validation", state.step, observer)? else {
+        return Ok(None);
+    };
     let accuracy = |row: &EvaluationRow| row.summary.accuracy.accuracy;
     let improved = state
         .best
@@ -268,7 +297,7 @@ fn evaluate_and_record(
         state.initial = Some(row.clone());
     }
     state.last = Some(row);
-    Ok(improved)
+    Ok(Some(improved))
 }
 
 fn evaluate_on(
@@ -278,11 +307,18 @@ fn evaluate_on(
     split: &str,
     step: u64,
     observer: &mut dyn Observer,
-) -> Result<EvaluationRow, TrainError> {
+) -> Result<Option<EvaluationRow>, TrainError> {
     let total = examples.len();
     let evaluation = evaluate(&model.valid(), examples, &run.evaluation, &mut |done| {
-        observer.evaluating(done, total)
+        observer.evaluating(done, total);
+        match observer.should_stop() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     })?;
+    let Some(evaluation) = evaluation else {
+        return Ok(None);
+    };
     if !evaluation.predictions.is_empty() {
         write_predictions(
             run.directory.predictions_of(split, step),
@@ -296,7 +332,7 @@ fn evaluate_on(
     };
     append_evaluation(run.directory.evaluations(), &row)?;
     observer.evaluated(&row);
-    Ok(row)
+    Ok(Some(row))
 }
 
 fn save(
@@ -341,7 +377,8 @@ fn name_examples(error: TrainError, examples: &Examples, batches: &[Batch]) -> T
     }
 }
 
-/// Evaluates the result on the test questions if there are any, and writes the summary.
+/// Evaluates the result on the test questions if there are any, and writes the summary; a stop meanwhile leaves both to
+/// the resumed run.
 fn finish(
     run: &Run<'_>,
     model: Llama,
@@ -349,7 +386,7 @@ fn finish(
     state: TrainerState,
     device: &Device,
     observer: &mut dyn Observer,
-) -> Result<TrainingSummary, TrainError> {
+) -> Result<Outcome, TrainError> {
     let best = state
         .best
         .clone()
@@ -370,7 +407,11 @@ fn finish(
                 }
                 _ => (state.step, model),
             };
-            Some(evaluate_on(run, &chosen, examples, "test", step, observer)?)
+            let row = evaluate_on(run, &chosen, examples, "test", step, observer)?;
+            if row.is_none() {
+                return Ok(Outcome::Stopped { step: state.step });
+            }
+            row
         }
     };
     let per_second = |count: u64| {
@@ -407,7 +448,7 @@ fn finish(
         last: state.last,
     };
     summary.write(run.directory.summary())?;
-    Ok(summary)
+    Ok(Outcome::Complete(Box::new(summary)))
 }
 
 /// Number of parameters: all, and those that are trained.

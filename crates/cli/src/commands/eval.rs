@@ -1,5 +1,6 @@
 //! `plw eval`.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
@@ -7,9 +8,9 @@ use plw_eval::evaluate;
 use plw_model::{load_adapter, load_llama};
 use plw_record::write_predictions;
 
-use crate::examples::{check_vocabulary, questions};
+use crate::examples::{check_vocabulary, encoder, questions};
 use crate::flags::EvalFlags;
-use crate::progress::bar;
+use crate::progress::{EVALUATION, bar};
 use crate::settings::Settings;
 
 pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
@@ -28,6 +29,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     let split = flags.split.parse().into_diagnostic()?;
     let examples = questions(
         &settings,
+        &encoder(&settings)?,
         data,
         split,
         flags.prompt.limit.or(source.eval_limit),
@@ -37,14 +39,13 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         llama = load_adapter(llama, adapter).into_diagnostic()?.merge_lora();
     }
     check_vocabulary(&examples, llama.config())?;
-    let progress = bar(
-        examples.len() as u64,
-        "evaluation {pos}/{len} {wide_bar} {per_sec}, {eta} left",
-    );
+    let progress = bar(examples.len() as u64, EVALUATION);
     let evaluation = evaluate(&llama, &examples, &settings.evaluation, &mut |done| {
-        progress.set_position(done as u64)
+        progress.set_position(done as u64);
+        ControlFlow::Continue(())
     })
-    .into_diagnostic()?;
+    .into_diagnostic()?
+    .expect("nothing stops it");
     progress.finish_and_clear();
     let summary = evaluation.summary();
     write_predictions(

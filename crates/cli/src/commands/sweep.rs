@@ -10,6 +10,7 @@ use plw_record::{RunDirectory, write_atomic};
 use toml::{Table, Value};
 
 use crate::flags::SweepFlags;
+use crate::inputs::Inputs;
 use crate::settings::{Settings, read_toml};
 
 /// A run of the grid.
@@ -70,11 +71,12 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
     let running = Arc::new(Running::default());
     let asked = running.clone();
     ctrlc::set_handler(move || asked.stop()).into_diagnostic()?;
+    let mut inputs = Inputs::default();
     for (index, run) in runs.iter().enumerate() {
         let directory = RunDirectory::new(&run.directory);
         let place = format!("run {} of {}: {}", index + 1, runs.len(), directory.name());
         if directory.is_complete() {
-            refuse_other_settings(run, &directory)?;
+            refuse_other_run(run, &directory, &mut inputs)?;
             tracing::info!("{place} is complete");
             continue;
         }
@@ -104,10 +106,10 @@ fn settings(run: &Planned) -> Result<Settings> {
     Settings::load_training(Some(&run.config), &run.varied, &Table::new())
 }
 
-/// A complete run is reused only if its settings are today's.
-fn refuse_other_settings(run: &Planned, directory: &RunDirectory) -> Result<()> {
+/// A complete run is reused only if its settings, and what their files hold, are today's.
+fn refuse_other_run(run: &Planned, directory: &RunDirectory, inputs: &mut Inputs) -> Result<()> {
     let before = directory.read_config().into_diagnostic()?;
-    match before.difference(&settings(run)?.resolved()?) {
+    match before.difference(&inputs.resolved(&settings(run)?)?) {
         None => Ok(()),
         Some(difference) => Err(miette!(
             help = format!(

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::Split;
-use plw_eval::Examples;
 use plw_model::{Llama, LlamaConfig, LoraConfig, load_adapter, load_llama};
 use plw_record::RunDirectory;
 use plw_train::{Outcome, Run, train};
 
-use crate::examples::{check_vocabulary, companions, questions, texts, tokenizer_directory};
+use crate::examples::{
+    check_vocabulary, companions, encoder, questions, texts, tokenizer_directory,
+};
 use crate::flags::TrainFlags;
+use crate::inputs::Inputs;
 use crate::progress::Progress;
 use crate::settings::Settings;
 
@@ -21,16 +23,35 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     settings.check()?;
     let device = settings.source.device.open()?.autodiff();
     let directory = RunDirectory::new(&flags.output_dir);
-    let config = settings.resolved()?;
-    let data = training_examples(&settings)?;
+    let config = Inputs::default().resolved(&settings)?;
     let source = &settings.source;
-    let evaluation = |data: &Option<String>, split| {
+    let asked = [&source.train_data, &source.eval_data, &source.test_data];
+    let encoder = asked
+        .iter()
+        .any(|data| data.is_some())
+        .then(|| encoder(&settings))
+        .transpose()?;
+    let questions = |data: &Option<String>, split, limit| {
         data.as_deref()
-            .map(|data| questions(&settings, data, split, source.eval_limit))
+            .zip(encoder.as_ref())
+            .map(|(data, encoder)| questions(&settings, encoder, data, split, limit))
             .transpose()
     };
-    let validation = evaluation(&source.eval_data, Split::Validation)?;
-    let test = evaluation(&source.test_data, Split::Test)?;
+    let data = match (
+        questions(&source.train_data, Split::Train, source.limit)?,
+        &source.text,
+    ) {
+        (Some(data), None) => data,
+        (None, Some(text)) => texts(&settings, text)?,
+        _ => {
+            return Err(miette!(
+                help = "give --train-data PATH (questions) or --text PATH (plain text), not both",
+                "it is not clear what to train on"
+            ));
+        }
+    };
+    let validation = questions(&source.eval_data, Split::Validation, source.eval_limit)?;
+    let test = questions(&source.test_data, Split::Test, source.eval_limit)?;
     let model = starting_model(&settings, &device)?;
     for examples in [Some(&data), validation.as_ref(), test.as_ref()]
         .into_iter()
@@ -66,17 +87,6 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
             tracing::warn!("stopped after step {step}; go on with --resume");
             Ok(ExitCode::from(130))
         }
-    }
-}
-
-fn training_examples(settings: &Settings) -> Result<Examples> {
-    match (&settings.source.train_data, &settings.source.text) {
-        (Some(data), None) => questions(settings, data, Split::Train, settings.source.limit),
-        (None, Some(text)) => texts(settings, text),
-        _ => Err(miette!(
-            help = "give --train-data PATH (questions) or --text PATH (plain text), not both",
-            "it is not clear what to train on"
-        )),
     }
 }
 

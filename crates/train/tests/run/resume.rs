@@ -1,5 +1,6 @@
 //! A run that is stopped and resumed ends with the same bits as one that is not.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use crate::cases::{random_examples, tiny_llama};
@@ -18,6 +19,23 @@ impl Observer for StopAfter {
     }
     fn should_stop(&self) -> bool {
         self.1 >= self.0
+    }
+}
+
+/// Stops during the so manieth evaluation.
+struct StopInEvaluation {
+    evaluation: usize,
+    started: Cell<usize>,
+}
+
+impl Observer for StopInEvaluation {
+    fn evaluating(&mut self, done: usize, _total: usize) {
+        if done == 0 {
+            self.started.set(self.started.get() + 1);
+        }
+    }
+    fn should_stop(&self) -> bool {
+        self.started.get() == self.evaluation
     }
 }
 
@@ -51,6 +69,15 @@ impl Case {
         resume: bool,
         stop_after: u64,
     ) -> Result<Outcome, TrainError> {
+        self.observed(directory, resume, &mut StopAfter(stop_after, 0))
+    }
+
+    fn observed(
+        &self,
+        directory: &Path,
+        resume: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, TrainError> {
         let device = Device::flex().autodiff();
         let config = RunConfig::of(&self.training).expect("settings are a table");
         let run = Run {
@@ -72,12 +99,7 @@ impl Case {
             companions: &[],
             resume,
         };
-        train(
-            &run,
-            tiny_llama(3, &device),
-            &device,
-            &mut StopAfter(stop_after, 0),
-        )
+        train(&run, tiny_llama(3, &device), &device, observer)
     }
 }
 
@@ -145,6 +167,60 @@ fn resuming_continues_bit_for_bit() {
     assert!(
         refused.contains("learning_rate was 0.01, is 0.001"),
         "{refused}"
+    );
+}
+
+#[test]
+fn an_evaluation_that_is_stopped_is_done_on_resume() {
+    let mut case = Case::new(1e-2);
+    case.training.load_best_model_at_end = true;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let whole = folder.path().join("whole");
+    case.train(&whole, false, u64::MAX).expect("trained");
+    let evaluations = |directory: &Path| -> Vec<_> {
+        plw_record::read_evaluations(RunDirectory::new(directory).evaluations())
+            .expect("evaluations")
+            .into_iter()
+            .map(|row| (row.step, row.split, row.summary.answer_loss))
+            .collect()
+    };
+    // Before the first step, at steps 3, 6 and 8, and of the test questions.
+    for (number, step) in [(1, 0), (2, 3), (3, 6), (4, 8), (5, 8)] {
+        let parts = folder.path().join(format!("stopped-{number}"));
+        let mut stop = StopInEvaluation {
+            evaluation: number,
+            started: Cell::new(0),
+        };
+        assert_eq!(
+            case.observed(&parts, false, &mut stop).expect("stopped"),
+            Outcome::Stopped { step }
+        );
+        assert_eq!(evaluations(&parts).len(), number - 1);
+        assert!(matches!(
+            case.train(&parts, true, u64::MAX),
+            Ok(Outcome::Complete(_))
+        ));
+        assert_eq!(evaluations(&parts), evaluations(&whole), "{number}");
+        assert_eq!(remains(&parts), remains(&whole), "{number}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_says_what_to_do() {
+    let case = Case::new(1e-2);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    case.train(folder.path(), false, 4).expect("stopped");
+    let weights = RunDirectory::new(folder.path())
+        .checkpoints()
+        .join("step-4/model.safetensors");
+    std::fs::write(&weights, "no weights").expect("written");
+    let error = case
+        .train(folder.path(), true, u64::MAX)
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        error.contains("step-4") && error.contains("remove it to resume"),
+        "{error}"
     );
 }
 

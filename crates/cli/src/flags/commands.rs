@@ -1,0 +1,219 @@
+//! What each command takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::prompt::PromptFlags;
+use super::training::{LoraFlags, LossFlags, TrainingFlags};
+
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(crate) struct TrainFlags {
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the run leaves its records.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
+    pub(crate) output_dir: PathBuf,
+    /// Go on with the run that is there, from its last complete checkpoint; starts it if there is none.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) resume: bool,
+    /// Directory of the model, in the Hugging Face layout.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<PathBuf>,
+    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; all but cpu must be built in (--features cuda).
+    #[arg(long, value_name = "DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    /// Start from random weights of this config.json instead of a model.
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_config: Option<PathBuf>,
+    /// Questions to train on: a parquet file, a directory in RACE's layout, or hub:owner/name.
+    #[arg(long, value_name = "PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_data: Option<String>,
+    /// Text to train on instead, every token a completion: parquet with a column `text`.
+    #[arg(long, value_name = "PATH", conflicts_with = "train_data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// Validation questions: evaluated before the first step, every --eval-steps and after the last.
+    #[arg(long, value_name = "PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_data: Option<String>,
+    /// Whether evaluations compute the prompts' loss as well.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_loss: Option<bool>,
+    /// Only the first N validation questions.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_limit: Option<u64>,
+    /// Test questions: the result is evaluated on them once, at the end.
+    #[arg(long, value_name = "PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_data: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    prompt: PromptFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    loss: LossFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    lora: LoraFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    training: TrainingFlags,
+}
+
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(crate) struct EvalFlags {
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where predictions.parquet and summary.json are left.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
+    pub(crate) output_dir: PathBuf,
+    /// Directory of the model, in the Hugging Face layout.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<PathBuf>,
+    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; all but cpu must be built in (--features cuda).
+    #[arg(long, value_name = "DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    /// An adapter (a PEFT directory) on top of it.
+    #[arg(long, value_name = "DIR")]
+    #[serde(rename = "init_adapter", skip_serializing_if = "Option::is_none")]
+    adapter: Option<PathBuf>,
+    /// Questions: a parquet file, a directory in RACE's layout (its validation files), or hub:owner/name.
+    #[arg(long, value_name = "PATH")]
+    #[serde(rename = "eval_data", skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// Which files of a directory or hub data set: train, validation or test.
+    #[arg(long, value_name = "SPLIT", default_value = "validation")]
+    #[serde(skip)]
+    pub(crate) split: String,
+    /// Whether to compute the prompts' loss as well, which costs the classifier on every prompt token.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_loss: Option<bool>,
+    /// Examples of a batch.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_device_eval_batch_size: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) prompt: PromptFlags,
+}
+
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(crate) struct InspectFlags {
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Directory of the model, whose tokenizer is used.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<PathBuf>,
+    /// Questions: a parquet file, a directory in RACE's layout (its training files), or hub:owner/name.
+    #[arg(long, value_name = "PATH")]
+    #[serde(rename = "train_data", skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// Examples printed.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[serde(skip)]
+    pub(crate) examples: usize,
+    /// When to colour: always, never, or auto (where standard output is a terminal).
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
+    #[serde(skip)]
+    pub(crate) color: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    prompt: PromptFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    loss: LossFlags,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SweepFlags {
+    /// A preset: a TOML file of settings with a table `sweep` of lists, such as `prompt_loss_weight = [0, 0.1, 1]`.
+    pub(crate) preset: PathBuf,
+    /// Folder of the runs.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Prompt loss weights instead of the preset's, separated by commas.
+    #[arg(long, value_name = "X,Y", value_delimiter = ',')]
+    pub(crate) plw: Option<Vec<f64>>,
+    /// Number of seeds instead of the preset's: 1, 2, ...
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
+    /// Print the runs' commands, one a line, and run nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataFlags {
+    #[command(subcommand)]
+    pub(crate) command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// Writes synthetic reading comprehension as parquet, in RACE's layout.
+    Synth {
+        /// Where to.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// A TOML file of the generator's settings.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Seed instead of the settings'.
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+    },
+    /// Writes text to pretrain on as parquet: passages, recaps and quizzes in other wordings than a prompt's.
+    PretrainingText {
+        /// A TOML file of a stage's settings.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Where to.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Makes a tokenizer of the most frequent words of a text.
+    Tokenizer {
+        /// Parquet with a column `text`.
+        #[arg(long, value_name = "PATH")]
+        text: String,
+        /// A text whose words it is to know as well, as a prompt's; may be given more than once.
+        #[arg(long, value_name = "TEXT")]
+        also_text: Vec<String>,
+        /// Tokens, 256 bytes and two special ones included.
+        #[arg(long, value_name = "N")]
+        vocab_size: usize,
+        /// Where to.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportFlags {
+    /// Folder of runs.
+    pub(crate) runs: PathBuf,
+    /// The page to write; RUNS/report.html if not given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}

@@ -1,0 +1,60 @@
+//! The flags that say which examples a model gets, and as which tokens.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+/// Which examples, as which tokens.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "Data and prompts")]
+pub(crate) struct PromptFlags {
+    /// The user's turn, with {article} {question} {options} and any column's name.
+    #[arg(long, value_name = "TEXT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_template: Option<String>,
+    /// The assistant's turn: the same names, and {answer}.
+    #[arg(long, value_name = "TEXT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_template: Option<String>,
+    /// How {options} is printed: python-list or lettered.
+    #[arg(long, value_name = "STYLE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options_style: Option<String>,
+    /// An option where they are lettered, with {letter} and {option}.
+    #[arg(long, value_name = "TEXT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    option_template: Option<String>,
+    /// What stands between two lettered options.
+    #[arg(long, value_name = "TEXT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    option_separator: Option<String>,
+    /// model (the one beside the weights), llama-2, chatml, none, or a file.
+    #[arg(long, value_name = "TEMPLATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat_template: Option<String>,
+    /// The date that a chat template prints, as YYYY-MM-DD.
+    #[arg(long, value_name = "DATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat_template_date: Option<String>,
+    /// Whether the tokenizer's end-of-sequence token ends a completion where there is no chat template.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    append_eos: Option<bool>,
+    /// Tokens of the longest sequence, and of a pack; longer examples are dropped and counted.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_length: Option<usize>,
+    /// Only the first N rows.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u64>,
+    /// What becomes of a bad row: error or skip.
+    #[arg(long, value_name = "WAY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_bad_row: Option<String>,
+    /// Directory or tokenizer.json to take the tokenizer from, instead of the model's.
+    #[arg(long, value_name = "PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokenizer: Option<PathBuf>,
+}

@@ -1,0 +1,156 @@
+//! The flags of a training run's objective: loss, adapters, steps, schedule and optimizer.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+/// What tokens count.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "Loss")]
+pub(crate) struct LossFlags {
+    /// Weight of a prompt token: 0 masks the prompt, 1 is plain causal language modelling.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_loss_weight: Option<f64>,
+    /// Weight of a completion token.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_loss_weight: Option<f64>,
+    /// What the weighted sum is divided by: weight_sum, nonzero_count or per_example.
+    #[arg(long, value_name = "S")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalization: Option<String>,
+}
+
+/// Low-rank adapters instead of all weights.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "LoRA")]
+pub(crate) struct LoraFlags {
+    /// Rank; turns LoRA on.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_r: Option<usize>,
+    /// Scale: the adapter's output is multiplied by alpha / r.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_alpha: Option<f64>,
+    /// Share of the adapters' inputs dropped in training.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_dropout: Option<f64>,
+    /// Layers that get an adapter, separated by commas.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_target_modules: Option<Vec<String>>,
+    /// Start from this adapter (a PEFT directory) instead of a random one.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_adapter: Option<PathBuf>,
+}
+
+/// Steps, schedule and optimizer.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct TrainingFlags {
+    /// Peak learning rate.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learning_rate: Option<f64>,
+    /// AdamW's decoupled weight decay.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_decay: Option<f64>,
+    /// AdamW's decay of the first moment.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adam_beta1: Option<f64>,
+    /// AdamW's decay of the second moment.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adam_beta2: Option<f64>,
+    /// AdamW's epsilon.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adam_epsilon: Option<f64>,
+    /// Largest global norm of the gradients; 0 turns clipping off.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_grad_norm: Option<f64>,
+    /// Steps of linear warm-up.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warmup_steps: Option<u64>,
+    /// Share of all steps that is warm-up.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warmup_ratio: Option<f64>,
+    /// constant_with_warmup, linear or cosine.
+    #[arg(long, value_name = "S")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr_scheduler_type: Option<String>,
+    /// Examples (packs, where packed) of a micro-batch.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_device_train_batch_size: Option<usize>,
+    /// Examples of an evaluation's batch.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_device_eval_batch_size: Option<usize>,
+    /// Micro-batches of an optimizer step.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gradient_accumulation_steps: Option<usize>,
+    /// Optimizer steps; wins over --num-train-epochs.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_steps: Option<u64>,
+    /// Passes over the training data.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_train_epochs: Option<f64>,
+    /// none or shortest-pack-first.
+    #[arg(long, value_name = "WAY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packing: Option<String>,
+    /// Examples that are packed at a time.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packing_window: Option<usize>,
+    /// Let packed documents see those before them, as the article's reference does.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cross_document_attention: Option<bool>,
+    /// Whether each epoch takes the examples in another order.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shuffle: Option<bool>,
+    /// What is moved as one piece: article or question.
+    #[arg(long, value_name = "UNIT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shuffle_unit: Option<String>,
+    /// Seed of initialisation, shuffling and dropout.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Steps between lines of metrics.jsonl.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logging_steps: Option<u64>,
+    /// Steps between evaluations.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_steps: Option<u64>,
+    /// Steps between checkpoints.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    save_steps: Option<u64>,
+    /// Checkpoints kept.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    save_total_limit: Option<usize>,
+    /// Take the checkpoint that was best on the validation questions as the result.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_best_model_at_end: Option<bool>,
+}

@@ -1,0 +1,138 @@
+//! What a run's paths stand for: a digest of the files behind each, so that other data or weights under an old path are
+//! noticed when a run is resumed or a sweep reused.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use miette::{IntoDiagnostic, Result};
+use plw_data::{ChatTemplateChoice, Hub, Source, Split};
+use plw_record::{RunConfig, digest_file};
+use toml::{Table, Value};
+
+use crate::examples::{companions, tokenizer_directory};
+use crate::settings::Settings;
+
+/// The table of a run's `config.toml` that holds them; no setting, though it decides the result as settings do.
+pub(crate) const DIGESTS: &str = "digests";
+
+/// Digits of a file's digest that are kept.
+const DIGITS: usize = 12;
+
+/// Digests of files, each file read once.
+#[derive(Default)]
+pub(crate) struct Inputs {
+    known: HashMap<PathBuf, String>,
+}
+
+impl Inputs {
+    /// Everything that decides a run's result: its settings, and what the files that they name hold.
+    pub(crate) fn resolved(&mut self, settings: &Settings) -> Result<RunConfig> {
+        let source = &settings.source;
+        let mut digests = Table::new();
+        let mut add = |name: &str, paths: Vec<PathBuf>| -> Result<()> {
+            if !paths.is_empty() {
+                let files: Result<Vec<String>> =
+                    paths.iter().map(|path| self.digest(path)).collect();
+                digests.insert(name.to_string(), Value::from(files?.join(" ")));
+            }
+            Ok(())
+        };
+        for (name, data, split) in [
+            ("train_data", &source.train_data, Split::Train),
+            ("text", &source.text, Split::Train),
+            ("eval_data", &source.eval_data, Split::Validation),
+            ("test_data", &source.test_data, Split::Test),
+        ] {
+            let Some(data) = data else { continue };
+            let place: Source = data.parse().into_diagnostic()?;
+            let files = place.files(split, &Hub::from_env()).into_diagnostic()?;
+            add(name, files.into_iter().map(|file| file.path).collect())?;
+        }
+        for (name, directory) in [
+            ("model", &source.model),
+            ("init_adapter", &source.init_adapter),
+        ] {
+            if let Some(directory) = directory {
+                add(name, weights(directory))?;
+            }
+        }
+        if let ChatTemplateChoice::File(file) = &settings.prompt.chat_template {
+            add("chat_template", vec![file.clone()])?;
+        }
+        add("init_config", source.init_config.iter().cloned().collect())?;
+        add("tokenizer", companions(&tokenizer_directory(settings)?))?;
+        let mut config = settings.resolved()?;
+        config
+            .table
+            .insert(DIGESTS.to_string(), Value::Table(digests));
+        Ok(config)
+    }
+
+    fn digest(&mut self, path: &Path) -> Result<String> {
+        if let Some(digest) = self.known.get(path) {
+            return Ok(digest.clone());
+        }
+        let mut digest = digest_file(path).into_diagnostic()?;
+        digest.truncate(DIGITS);
+        self.known.insert(path.to_path_buf(), digest.clone());
+        Ok(digest)
+    }
+}
+
+/// The files of a model or an adapter that say what it computes, in the order of their names. What is missing is left
+/// to the reader of the weights to say.
+fn weights(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            path.extension().is_some_and(|end| end == "safetensors")
+                || matches!(name, Some("config.json" | "adapter_config.json"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_weights_or_data_under_the_same_path_make_another_run() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("written");
+        };
+        for name in [
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "rows.parquet",
+        ] {
+            write(name, name);
+        }
+        let mut settings = Settings::default();
+        settings.source.model = Some(folder.path().to_path_buf());
+        settings.source.train_data = Some(folder.path().join("rows.parquet").display().to_string());
+        let now = || {
+            Inputs::default()
+                .resolved(&settings)
+                .expect("the files are there")
+        };
+        let before = now();
+        assert_eq!(before.difference(&now()), None);
+        for (file, digest) in [
+            ("rows.parquet", "digests.train_data was"),
+            ("config.json", "digests.model was"),
+            ("model.safetensors", "digests.model was"),
+            ("tokenizer.json", "digests.tokenizer was"),
+        ] {
+            write(file, "other");
+            let difference = before.difference(&now()).expect("it differs");
+            assert!(difference.starts_with(digest), "{difference}");
+            write(file, file);
+        }
+    }
+}
