@@ -30,7 +30,7 @@ impl Progress {
             if asked.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            tracing::warn!("stopping after this step, at a checkpoint; once more to stop at once");
+            tracing::warn!("stopping at a checkpoint; once more to stop at once");
         });
         if let Err(error) = handler {
             tracing::warn!("Ctrl-C will stop at once, not at a checkpoint: {error}");

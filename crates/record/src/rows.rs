@@ -72,12 +72,15 @@ pub fn read_evaluations(path: impl AsRef<Path>) -> Result<Vec<EvaluationRow>, Re
 
 /// For a resume at a checkpoint of `step`: cuts the rows of later steps and a half-written last line, atomically.
 pub fn truncate_metrics_after(path: impl AsRef<Path>, step: u64) -> Result<(), RecordError> {
-    truncate_after(path.as_ref(), step)
+    truncate_after(path.as_ref(), Some(step))
 }
 
-/// As [`truncate_metrics_after`], for `evaluations.jsonl`; also cuts the test's row, which is written after the last
-/// checkpoint whatever its step.
-pub fn truncate_evaluations_after(path: impl AsRef<Path>, step: u64) -> Result<(), RecordError> {
+/// As [`truncate_metrics_after`], for `evaluations.jsonl` and the last evaluation that the checkpoint knows of; without
+/// one no row stays. Also cuts the test's row, which is written after the last checkpoint whatever its step.
+pub fn truncate_evaluations_after(
+    path: impl AsRef<Path>,
+    step: Option<u64>,
+) -> Result<(), RecordError> {
     truncate_after(path.as_ref(), step)
 }
 
@@ -152,7 +155,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
         .collect()
 }
 
-fn truncate_after(path: &Path, step: u64) -> Result<(), RecordError> {
+fn truncate_after(path: &Path, step: Option<u64>) -> Result<(), RecordError> {
     /// Only the step is read, so that lines which stay, stay as they are.
     #[derive(Deserialize)]
     struct Stepped {
@@ -163,7 +166,7 @@ fn truncate_after(path: &Path, step: u64) -> Result<(), RecordError> {
     let mut kept = Vec::with_capacity(bytes.len());
     for line in parse_lines::<Stepped>(path, &bytes) {
         let (line, row) = line?;
-        if row.step <= step && row.split.as_deref() != Some("test") {
+        if step.is_some_and(|step| row.step <= step) && row.split.as_deref() != Some("test") {
             kept.extend_from_slice(line);
         }
     }
@@ -233,13 +236,15 @@ mod tests {
         let path = directory.path().join("evaluations.jsonl");
         let text = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":5}\n{\"step\":3}\n{\"step\":0,\"split\":\"test\"}\n";
         fs::write(&path, text)?;
-        truncate_evaluations_after(&path, 4)?;
+        truncate_evaluations_after(&path, Some(4))?;
         let kept = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":3}\n";
         assert_eq!(fs::read_to_string(&path)?, kept);
-        truncate_evaluations_after(directory.path().join("none.jsonl"), 4)?;
+        truncate_evaluations_after(&path, None)?;
+        assert_eq!(fs::read_to_string(&path)?, "");
+        truncate_evaluations_after(directory.path().join("none.jsonl"), Some(4))?;
         assert!(!directory.path().join("none.jsonl").exists());
         fs::write(&path, "{\"step\":1}\nnot a row\n")?;
-        let message = truncate_evaluations_after(&path, 4)
+        let message = truncate_evaluations_after(&path, Some(4))
             .expect_err("it is refused")
             .to_string();
         assert!(message.contains("evaluations.jsonl:2"), "{message}");

@@ -85,15 +85,16 @@ pub enum TrainError {
     /// The model cannot be evaluated.
     #[error(transparent)]
     Evaluation(#[from] plw_eval::EvaluationError),
-    /// The checkpoint of the best step is gone.
+    /// The checkpoint of the best step is gone or damaged.
     #[error(
-        "{path} lacks the checkpoint of step {step}, which was best: the test questions are evaluated with it"
+        "{path}, the best checkpoint, with which the test questions are evaluated, cannot be used ({problem}): put it back, or train \
+         again with another --output-dir"
     )]
     BestCheckpoint {
-        /// The folder of checkpoints.
+        /// Its directory.
         path: PathBuf,
-        /// The best step.
-        step: u64,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A record cannot be written or read.
     #[error(transparent)]

@@ -8,10 +8,10 @@ use burn::module::Module;
 use burn::tensor::Device;
 use plw_batch::Batch;
 use plw_eval::{EvaluationOptions, Examples, evaluate};
-use plw_model::{DropoutKey, Llama};
+use plw_model::{CheckpointError, DropoutKey, Llama};
 use plw_record::{
     EvaluationRow, Machine, MetricsRow, RunConfig, RunDirectory, TrainingSummary,
-    append_evaluation, append_metrics, checkpoints, latest_checkpoint, peak_memory_bytes,
+    append_evaluation, append_metrics, checkpoint_name, latest_checkpoint, peak_memory_bytes,
     remove_old_checkpoints, truncate_evaluations_after, truncate_metrics_after, write_predictions,
 };
 
@@ -102,9 +102,9 @@ pub fn train(
     if evaluation_due(run, &state, total_steps) {
         match evaluate_and_record(run, &model, &mut state, observer)? {
             None => return Ok(Outcome::Stopped { step: state.step }),
-            // No step may be better than none.
+            // No step may be better than none. A later step's weights are in the checkpoint that was resumed from.
             Some(improved) => {
-                if state.step > 0 || (improved && run.training.load_best_model_at_end) {
+                if state.step == 0 && improved && run.training.load_best_model_at_end {
                     save(run, &model, &optimizer, &state)?;
                 }
             }
@@ -232,10 +232,19 @@ fn start(
         }
         if let Some(path) = latest_checkpoint(directory.checkpoints())? {
             let state = checkpoint::load_state(&path)?;
+            let restored = restore(model, &path, device);
+            let model = restored.map_err(|problem| TrainError::Checkpoint {
+                path: path.clone(),
+                problem: Box::new(problem),
+            })?;
             checkpoint::load_moments(optimizer, &path, &device.clone().inner())?;
             truncate_metrics_after(directory.metrics(), state.step)?;
-            truncate_evaluations_after(directory.evaluations(), state.step)?;
-            return Ok(Start::At(Box::new((restore(model, &path, device)?, state))));
+            // An evaluation of the checkpoint's own step that its state does not know of is done again.
+            truncate_evaluations_after(
+                directory.evaluations(),
+                state.last.as_ref().map(|row| row.step),
+            )?;
+            return Ok(Start::At(Box::new((model, state))));
         }
         for log in [directory.metrics(), directory.evaluations()] {
             plw_record::write_atomic(log, [])?;
@@ -246,15 +255,11 @@ fn start(
 }
 
 /// The weights of a checkpoint: all of them, or the adapter on top of the model's.
-fn restore(model: Llama, checkpoint: &Path, device: &Device) -> Result<Llama, TrainError> {
+fn restore(model: Llama, checkpoint: &Path, device: &Device) -> Result<Llama, CheckpointError> {
     match model.lora() {
         Some(_) => plw_model::load_adapter(model, checkpoint),
         None => plw_model::load_llama(checkpoint, device),
     }
-    .map_err(|problem| TrainError::Checkpoint {
-        path: checkpoint.to_path_buf(),
-        problem: Box::new(problem),
-    })
 }
 
 fn count(state: &mut TrainerState, row: &MetricsRow, timed: bool) {
@@ -395,15 +400,16 @@ fn finish(
     let test = match run.test {
         None => None,
         Some(examples) => {
-            let saved = checkpoints(run.directory.checkpoints())?;
             let (step, chosen) = match &best {
                 Some(best) if best.step != state.step => {
-                    let of_best = saved.iter().find(|(step, _)| *step == best.step);
-                    let (step, path) = of_best.ok_or_else(|| TrainError::BestCheckpoint {
-                        path: run.directory.checkpoints(),
-                        step: best.step,
-                    })?;
-                    (*step, restore(model, path, device)?)
+                    let name = checkpoint_name(best.step);
+                    let path = run.directory.checkpoints().join(name);
+                    let restored = restore(model, &path, device);
+                    let restored = restored.map_err(|problem| TrainError::BestCheckpoint {
+                        path,
+                        problem: problem.to_string(),
+                    });
+                    (best.step, restored?)
                 }
                 _ => (state.step, model),
             };

@@ -184,6 +184,9 @@ fn an_evaluation_that_is_stopped_is_done_on_resume() {
             .map(|row| (row.step, row.split, row.summary.answer_loss))
             .collect()
     };
+    let evaluation_row = plw_record::read_evaluations(RunDirectory::new(&whole).evaluations())
+        .expect("evaluations")
+        .remove(0);
     // Before the first step, at steps 3, 6 and 8, and of the test questions.
     for (number, step) in [(1, 0), (2, 3), (3, 6), (4, 8), (5, 8)] {
         let parts = folder.path().join(format!("stopped-{number}"));
@@ -196,6 +199,14 @@ fn an_evaluation_that_is_stopped_is_done_on_resume() {
             Outcome::Stopped { step }
         );
         assert_eq!(evaluations(&parts).len(), number - 1);
+        // As a kill between an evaluation's row and the next checkpoint leaves it.
+        let mut killed = evaluation_row.clone();
+        killed.step = step;
+        if number == 5 {
+            killed.split = "test".to_string();
+        }
+        let log = RunDirectory::new(&parts).evaluations();
+        plw_record::append_evaluation(log, &killed).expect("appended");
         assert!(matches!(
             case.train(&parts, true, u64::MAX),
             Ok(Outcome::Complete(_))
@@ -203,6 +214,26 @@ fn an_evaluation_that_is_stopped_is_done_on_resume() {
         assert_eq!(evaluations(&parts), evaluations(&whole), "{number}");
         assert_eq!(remains(&parts), remains(&whole), "{number}");
     }
+}
+
+#[test]
+fn a_damaged_best_checkpoint_says_what_to_do() {
+    let mut case = Case::new(0.0);
+    case.training.load_best_model_at_end = true;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    case.train(folder.path(), false, 4).expect("stopped");
+    let best = RunDirectory::new(folder.path())
+        .checkpoints()
+        .join("step-0");
+    std::fs::remove_dir_all(best).expect("the start was best");
+    let error = case
+        .train(folder.path(), true, u64::MAX)
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        error.contains("step-0, the best checkpoint") && error.contains("put it back"),
+        "{error}"
+    );
 }
 
 #[test]
