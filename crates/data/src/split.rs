@@ -111,7 +111,7 @@ pub(crate) fn split_files<'a>(
 }
 
 /// Whether a file, in a folder or in one of its sub-folders, holds a split.
-fn is_of_split(name: &str, split: Split) -> bool {
+pub(crate) fn is_of_split(name: &str, split: Split) -> bool {
     let file = name
         .strip_prefix(folder_of(name))
         .unwrap_or(name)

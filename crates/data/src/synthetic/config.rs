@@ -233,7 +233,7 @@ pub enum SyntheticError {
         /// What it may be.
         wanted: String,
     },
-    /// The folder holds parquet files that are not of this data set: a reader of the folder would take them for it.
+    /// The folder holds a split's file that is not of this data set: a reader of the folder would take it for one.
     #[error("{folder} holds {file}, which is no file of this data set; choose an empty folder", folder = folder.display())]
     Foreign {
         /// The folder.

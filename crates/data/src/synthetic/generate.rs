@@ -12,6 +12,7 @@ use super::fact::{Attribute, Facts};
 use super::passage::{Share, passage_of};
 use super::question::{Kind, ask};
 use crate::source::list;
+use crate::split::is_of_split;
 use crate::{Example, Split, write_examples};
 
 /// The questions of a split and level, 3 or 4 a passage, each of another kind. In every four questions the right
@@ -91,7 +92,8 @@ pub fn write_synthetic(
         .collect();
     if directory.is_dir() {
         let foreign = list(directory)?.into_iter().find(|file| {
-            file.ends_with(".parquet") && !own.iter().any(|(_, _, name)| name == file)
+            Split::ALL.into_iter().any(|split| is_of_split(file, split))
+                && !own.iter().any(|(_, _, name)| name == file)
         });
         if let Some(file) = foreign {
             return Err(SyntheticError::Foreign {

@@ -326,6 +326,8 @@ fn a_folder_of_other_data_is_refused() {
     let foreign = folder.path().join("middle/train-00001-of-00002.parquet");
     std::fs::create_dir(folder.path().join("middle")).expect("made");
     std::fs::write(&foreign, "").expect("written");
+    // No reader takes this one for a split of the data set.
+    std::fs::write(folder.path().join("predictions.parquet"), "").expect("written");
     let error = write_synthetic(folder.path(), &config(0.5)).expect_err("refused");
     let message = error.to_string();
     assert!(
