@@ -1,15 +1,15 @@
-//! Files that a plw command makes from a committed description: made when missing, made anew when that has changed.
+//! Files that a plw command makes from a committed description: made when missing, made anew when that or plw has changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
-use plw_record::{write_atomic, write_directory_atomic};
+use plw_record::{digest_file, write_atomic, write_directory_atomic};
 
 use crate::process;
 use crate::workspace::Workspace;
 
-/// In a generated folder: the command and the settings that made it.
+/// In a generated folder: the command, the program and the settings that made it.
 const MADE_BY: &str = "made-by.txt";
 
 /// A folder or a file and the plw command that makes it.
@@ -58,7 +58,7 @@ pub(crate) fn ensure(workspace: &Workspace, plw: &Path, generated: &Generated) -
             make(&target)
         };
     }
-    let description = description(workspace, generated)?;
+    let description = description(workspace, plw, generated)?;
     if fs::read_to_string(target.join(MADE_BY)).is_ok_and(|made_by| made_by == description) {
         return Ok(());
     }
@@ -69,9 +69,10 @@ pub(crate) fn ensure(workspace: &Workspace, plw: &Path, generated: &Generated) -
     .map_err(|MakeError(report)| report)
 }
 
-/// The command, and the text of every settings file that it names.
-fn description(workspace: &Workspace, generated: &Generated) -> Result<String> {
-    let mut text = format!("plw {}\n", generated.arguments.join(" "));
+/// The command, a digest of the program, and the text of every settings file that it names.
+fn description(workspace: &Workspace, plw: &Path, generated: &Generated) -> Result<String> {
+    let program = digest_file(plw).into_diagnostic()?;
+    let mut text = format!("plw {}\n# {program}\n", generated.arguments.join(" "));
     for settings in generated
         .arguments
         .iter()
@@ -116,18 +117,18 @@ mod tests {
         let rows = || fs::read_to_string(workspace.path("runs/data/tiny/rows")).expect("made");
         let times = || fs::read(workspace.path("made")).expect("made").len();
         for _ in 0..2 {
-            ensure(&workspace, Path::new("sh"), &generated).expect("made");
+            ensure(&workspace, Path::new("/bin/sh"), &generated).expect("made");
             assert_eq!((rows().as_str(), times()), ("seed = 1\n", 1));
         }
         fs::write(&settings, "seed = 2\n").expect("written");
-        ensure(&workspace, Path::new("sh"), &generated).expect("made");
+        ensure(&workspace, Path::new("/bin/sh"), &generated).expect("made");
         assert_eq!((rows().as_str(), times()), ("seed = 2\n", 2));
         fs::write(&settings, "seed = 3\n").expect("written");
         let failing = Generated {
             arguments: vec!["-c".into(), "exit 1".into(), "data.toml".into()],
             ..generated
         };
-        ensure(&workspace, Path::new("sh"), &failing).expect_err("it fails");
+        ensure(&workspace, Path::new("/bin/sh"), &failing).expect_err("it fails");
         assert_eq!(rows(), "seed = 2\n");
     }
 }

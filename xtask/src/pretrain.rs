@@ -104,7 +104,7 @@ fn stage_settings(common: &Table, stage: &Stage, before: Option<&Path>) -> Table
     settings
 }
 
-/// Runs a stage, or goes on with it. A complete one is left alone, unless its settings are not those it was made with.
+/// Runs a stage, or goes on with it. A complete one is left alone; plw refuses one that other settings or texts made.
 fn train(
     workspace: &Workspace,
     plw: &Path,
@@ -113,21 +113,6 @@ fn train(
 ) -> Result<()> {
     let text = toml::to_string(settings).into_diagnostic()?;
     let config = directory.path.with_extension("toml");
-    if directory.path.is_dir()
-        && std::fs::read_to_string(&config).is_ok_and(|made_with| made_with != text)
-    {
-        return Err(miette!(
-            help = format!(
-                "remove {}, and the later stages, to run it anew",
-                directory.path.display()
-            ),
-            "the stage `{}` was begun with other settings",
-            directory.name()
-        ));
-    }
-    if directory.is_complete() {
-        return Ok(());
-    }
     write_atomic(&config, text).into_diagnostic()?;
     let mut command = workspace.command(plw);
     command.arg("train").arg("--config").arg(&config);
@@ -136,7 +121,8 @@ fn train(
         .arg(&directory.path)
         .arg("--resume");
     let remedy = format!(
-        "its records are in {}; run it again to go on",
+        "its records are in {}; run it again to go on, or, where its settings or its text have changed, remove it and the later \
+         stages first",
         directory.path.display()
     );
     process::run(&mut command, &remedy)
