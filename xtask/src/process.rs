@@ -157,10 +157,14 @@ fn wait(mut child: Child) -> Result<ExitStatus> {
 
 /// Asks a process to end, where the system can ask; otherwise ends it.
 fn terminate(child: &mut Child) {
-    let asked = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status();
-    if !asked.is_ok_and(|status| status.success()) {
+    #[cfg(unix)]
+    let is_asked = i32::try_from(child.id()).is_ok_and(|id| {
+        use nix::{sys::signal, unistd::Pid};
+        signal::kill(Pid::from_raw(id), signal::SIGTERM).is_ok()
+    });
+    #[cfg(not(unix))]
+    let is_asked = false;
+    if !is_asked {
         // It may have ended by itself meanwhile.
         let _ = child.kill();
     }

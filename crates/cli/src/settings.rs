@@ -64,6 +64,16 @@ impl Default for LoraSettings {
 }
 
 impl LoraSettings {
+    /// The adapter to add; none without a rank.
+    pub(crate) fn config(&self) -> Option<LoraConfig> {
+        self.lora_r.map(|r| LoraConfig {
+            r,
+            alpha: self.lora_alpha,
+            dropout: self.lora_dropout,
+            target_modules: self.lora_target_modules.clone(),
+        })
+    }
+
     /// Those of an adapter to start from. Where a rank is given as well, it and what goes with it must be the adapter's.
     fn of_adapter(&self, adapter: &Path, config: LoraConfig) -> Result<Self> {
         let own = Self {
@@ -119,6 +129,10 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<()> {
         self.training.check().into_diagnostic()?;
         self.loss.weights().into_diagnostic()?;
+        self.batching.check().into_diagnostic()?;
+        if let Some(lora) = self.lora.config() {
+            lora.check().into_diagnostic()?;
+        }
         if self.training.load_best_model_at_end && self.source.eval_data.is_none() {
             return Err(miette!(
                 help = "give --eval-data PATH",
@@ -354,6 +368,25 @@ mod tests {
             ),
         ] {
             let error = load(case).expect_err("refused").to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_no_run_can_have_are_refused_before_anything_is_read() {
+        for (case, says) in [
+            (
+                json!({"cross_document_attention": true}),
+                "cross_document_attention",
+            ),
+            (json!({"packing_window": 0}), "packing_window"),
+            (json!({"lora_r": 0}), "r must be at least 1"),
+            (json!({"lora_r": 4, "lora_dropout": 1.0}), "dropout"),
+            (json!({"learning_rate": -1}), "learning_rate"),
+            (json!({"load_best_model_at_end": true}), "load_best"),
+        ] {
+            let settings = load(case).expect("each is a setting");
+            let error = settings.check().expect_err("refused").to_string();
             assert!(error.contains(says), "{error}");
         }
     }

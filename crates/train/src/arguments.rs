@@ -262,3 +262,24 @@ impl Default for BatchingArguments {
         }
     }
 }
+
+impl BatchingArguments {
+    /// Whether they make sense together.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting that does not.
+    pub fn check(&self) -> Result<(), TrainError> {
+        if self.packing_window == Some(0) {
+            return Err(TrainError::setting("packing_window", 0, "at least 1"));
+        }
+        if self.cross_document_attention && self.packing == Packing::None {
+            return Err(TrainError::setting(
+                "cross_document_attention",
+                true,
+                "false where nothing is packed (packing = \"none\")",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -36,16 +36,7 @@ pub fn plan(
     training: &TrainingArguments,
 ) -> Result<Plan, TrainError> {
     training.check()?;
-    if batching.packing_window == Some(0) {
-        return Err(TrainError::setting("packing_window", 0, "at least 1"));
-    }
-    if batching.cross_document_attention && batching.packing == Packing::None {
-        return Err(TrainError::setting(
-            "cross_document_attention",
-            true,
-            "false where nothing is packed (packing = \"none\")",
-        ));
-    }
+    batching.check()?;
     if sequences.is_empty() {
         return Err(TrainError::NoExamples {
             dropped: 0,

@@ -27,13 +27,8 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot make {}", flags.output_dir.display()))?;
     let split = flags.split.parse().into_diagnostic()?;
-    let examples = questions(
-        &settings,
-        &encoder(&settings)?,
-        data,
-        split,
-        flags.prompt.limit.or(source.eval_limit),
-    )?;
+    let encoder = encoder(&settings)?;
+    let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
     let mut llama = load_llama(model, &source.device.open()?).into_diagnostic()?;
     if let Some(adapter) = &source.init_adapter {
         llama = load_adapter(llama, adapter).into_diagnostic()?.merge_lora();

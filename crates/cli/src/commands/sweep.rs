@@ -38,14 +38,16 @@ impl Running {
     fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         let process = *self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(process) = process {
-            let asked = Command::new("kill")
-                .args(["-TERM", &process.to_string()])
-                .status();
-            if !asked.is_ok_and(|status| status.success()) {
-                tracing::warn!("process {process} could not be asked to stop");
+        // Elsewhere the run is of the sweep's own group, and has had the Ctrl-C itself.
+        #[cfg(unix)]
+        if let Some(process) = process.and_then(|process| i32::try_from(process).ok()) {
+            let process = nix::unistd::Pid::from_raw(process);
+            if let Err(error) = nix::sys::signal::kill(process, nix::sys::signal::SIGTERM) {
+                tracing::warn!("the run's process {process} could not be asked to stop: {error}");
             }
         }
+        #[cfg(not(unix))]
+        let _ = process;
     }
 
     fn is_stopped(&self) -> bool {
@@ -68,15 +70,17 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let mut inputs = Inputs::default();
+    for run in &runs {
+        refuse_other_run(run, &mut inputs)?;
+    }
     let running = Arc::new(Running::default());
     let asked = running.clone();
     ctrlc::set_handler(move || asked.stop()).into_diagnostic()?;
-    let mut inputs = Inputs::default();
     for (index, run) in runs.iter().enumerate() {
         let directory = RunDirectory::new(&run.directory);
         let place = format!("run {} of {}: {}", index + 1, runs.len(), directory.name());
         if directory.is_complete() {
-            refuse_other_run(run, &directory, &mut inputs)?;
             tracing::info!("{place} is complete");
             continue;
         }
@@ -106,8 +110,13 @@ fn settings(run: &Planned) -> Result<Settings> {
     Settings::load_training(Some(&run.config), &run.varied, &Table::new())
 }
 
-/// A complete run is reused only if its settings, and what their files hold, are today's.
-fn refuse_other_run(run: &Planned, directory: &RunDirectory, inputs: &mut Inputs) -> Result<()> {
+/// A run that is there is gone on with, or left alone if it is complete, only if its settings, and what their files
+/// hold, are today's.
+fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<()> {
+    let directory = RunDirectory::new(&run.directory);
+    if !directory.config().exists() {
+        return Ok(());
+    }
     let before = directory.read_config().into_diagnostic()?;
     match before.difference(&inputs.resolved(&settings(run)?)?) {
         None => Ok(()),
@@ -116,7 +125,7 @@ fn refuse_other_run(run: &Planned, directory: &RunDirectory, inputs: &mut Inputs
                 "remove {}, or choose another folder with --out",
                 directory.path.display()
             ),
-            "{} is complete, but with other settings: {difference}",
+            "{} was made with other settings: {difference}",
             directory.name()
         )),
     }

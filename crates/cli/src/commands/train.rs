@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::Split;
-use plw_model::{Llama, LlamaConfig, LoraConfig, load_adapter, load_llama};
-use plw_record::RunDirectory;
+use plw_model::{Llama, LlamaConfig, load_adapter, load_llama};
+use plw_record::{RunConfig, RunDirectory};
 use plw_train::{Outcome, Run, train};
 
 use crate::examples::{
@@ -24,6 +24,10 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     let device = settings.source.device.open()?.autodiff();
     let directory = RunDirectory::new(&flags.output_dir);
     let config = Inputs::default().resolved(&settings)?;
+    if flags.resume && is_done(&directory, &config)? {
+        tracing::info!("{} is complete already", directory.name());
+        return Ok(ExitCode::SUCCESS);
+    }
     let source = &settings.source;
     let asked = [&source.train_data, &source.eval_data, &source.test_data];
     let encoder = asked
@@ -84,10 +88,22 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Stopped { step } => {
-            tracing::warn!("stopped after step {step}; go on with --resume");
+            match step {
+                0 => tracing::warn!("stopped before the first step; --resume starts it again"),
+                step => tracing::warn!("stopped after step {step}; go on with --resume"),
+            }
             Ok(ExitCode::from(130))
         }
     }
+}
+
+/// Whether this very run is complete: then nothing needs to be read. What speaks against it is left to [`train`] to say.
+fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
+    if !directory.is_complete() {
+        return Ok(false);
+    }
+    let before = directory.read_config().into_diagnostic()?;
+    Ok(before.difference(config).is_none())
 }
 
 /// The weights a run starts from.
@@ -109,20 +125,11 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
             ));
         }
     };
-    let lora = &settings.lora;
-    match (&source.init_adapter, lora.lora_r) {
+    match (&source.init_adapter, settings.lora.config()) {
         (Some(adapter), _) => load_adapter(model, adapter).into_diagnostic(),
-        (None, Some(r)) => {
-            let config = LoraConfig {
-                r,
-                alpha: lora.lora_alpha,
-                dropout: lora.lora_dropout,
-                target_modules: lora.lora_target_modules.clone(),
-            };
-            model
-                .with_lora(&config, settings.training.seed)
-                .into_diagnostic()
-        }
+        (None, Some(config)) => model
+            .with_lora(&config, settings.training.seed)
+            .into_diagnostic(),
         (None, None) => Ok(model),
     }
 }

@@ -38,6 +38,10 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     train_data: Option<String>,
+    /// Only the first N rows to train on.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
     /// Text to train on instead, every token a completion: parquet with a column `text`.
     #[arg(long, value_name = "PATH", conflicts_with = "train_data")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,14 +94,19 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "DEVICE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
-    /// An adapter (a PEFT directory) on top of it.
+    /// An adapter (a PEFT directory) on top of it; as a setting, init_adapter.
     #[arg(long, value_name = "DIR")]
     #[serde(rename = "init_adapter", skip_serializing_if = "Option::is_none")]
     adapter: Option<PathBuf>,
-    /// Questions: a parquet file, a directory in RACE's layout (its validation files), or hub:owner/name.
+    /// Questions: a parquet file, a directory in RACE's layout (its validation files), or hub:owner/name; as a setting,
+    /// eval_data.
     #[arg(long, value_name = "PATH")]
     #[serde(rename = "eval_data", skip_serializing_if = "Option::is_none")]
     data: Option<String>,
+    /// Only the first N questions; as a setting, eval_limit.
+    #[arg(long, value_name = "N")]
+    #[serde(rename = "eval_limit", skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
     /// Which files of a directory or hub data set: train, validation or test.
     #[arg(long, value_name = "SPLIT", default_value = "validation")]
     #[serde(skip)]
@@ -112,7 +121,7 @@ pub(crate) struct EvalFlags {
     per_device_eval_batch_size: Option<usize>,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) prompt: PromptFlags,
+    prompt: PromptFlags,
 }
 
 #[derive(Debug, Clone, Default, Args, Serialize)]
@@ -125,10 +134,15 @@ pub(crate) struct InspectFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
-    /// Questions: a parquet file, a directory in RACE's layout (its training files), or hub:owner/name.
+    /// Questions: a parquet file, a directory in RACE's layout (its training files), or hub:owner/name; as a setting,
+    /// train_data.
     #[arg(long, value_name = "PATH")]
     #[serde(rename = "train_data", skip_serializing_if = "Option::is_none")]
     data: Option<String>,
+    /// Only the first N rows.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
     /// Examples printed.
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[serde(skip)]
