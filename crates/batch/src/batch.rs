@@ -27,7 +27,7 @@ pub struct Target {
 }
 
 /// Sequences laid out for one forward pass, in whatever layout: padded, packed or shared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
     /// `[batch, seq]`.
     pub shape: [usize; 2],
