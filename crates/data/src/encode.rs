@@ -1,5 +1,6 @@
 //! A question becomes tokens: both turns rendered, tokenised once, and the completion and the answer found in place.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -160,6 +161,28 @@ impl PromptEncoder {
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &ModelTokenizer {
         &self.tokenizer
+    }
+
+    /// The markers that the chat template writes around a turn and the tokenizer has no token for, in the order of
+    /// their names: `<s>`, `</s>` and everything of the form `<|...|>`. The model would get them in pieces that it has
+    /// never seen; most likely the template is another model's. A template that fails has none here: it fails again
+    /// when a question is encoded.
+    pub fn unknown_markers(&self) -> BTreeSet<String> {
+        if !self.chat.is_jinja() {
+            return BTreeSet::new();
+        }
+        let text = self.chat.render_conversation("", "").unwrap_or_default();
+        let tokenizer = self.tokenizer.tokenizer();
+        let pieces = text.split('<').skip(1);
+        pieces
+            .filter_map(|piece| Some(format!("<{}>", piece.split_once('>')?.0)))
+            .filter(|marker| {
+                let inside = &marker[1..marker.len() - 1];
+                matches!(inside, "s" | "/s")
+                    || (inside.len() > 2 && inside.starts_with('|') && inside.ends_with('|'))
+            })
+            .filter(|marker| tokenizer.token_to_id(marker).is_none())
+            .collect()
     }
 
     /// Renders and tokenises a question, and finds where its completion begins and where its answer is predicted.

@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFileError {
     /// It cannot be read.
-    #[error("{}: {cause}", path.display())]
+    #[error("cannot read {}: {cause}; check the path", path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -240,6 +240,26 @@ fn failures_name_the_question_and_say_what_to_do() {
 }
 
 #[test]
+fn markers_that_the_tokenizer_lacks_are_named() {
+    let unknown = |jinja: &str| -> Vec<String> {
+        let chat = ChatTemplate::from_jinja(jinja, TOKENS, None).expect("a template");
+        let settings = PromptSettings::default();
+        let encoder = PromptEncoder::new(settings, tokenizer("byte_level"), chat);
+        let markers = encoder
+            .expect("settings that go together")
+            .unknown_markers();
+        markers.into_iter().collect()
+    };
+    let ends = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}";
+    assert_eq!(unknown(ends), [""; 0]);
+    assert_eq!(
+        unknown(&format!("<|user|> 1 < 2 <b>|{ends}<|end of turn|><||>")),
+        ["<|end of turn|>", "<|user|>"]
+    );
+    assert_eq!(unknown("{{ raise_exception('no') }}"), [""; 0]);
+}
+
+#[test]
 fn a_completion_without_the_answer_has_none() {
     let settings = PromptSettings {
         completion_template: template(" {question}"),

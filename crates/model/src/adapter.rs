@@ -37,6 +37,11 @@ const KNOWN: [&str; 16] = [
 /// Reads the settings of a PEFT adapter's directory.
 pub fn load_lora_config(directory: &Path) -> Result<LoraConfig, CheckpointError> {
     let path = directory.join("adapter_config.json");
+    if !path.exists() {
+        return Err(CheckpointError::NoAdapter {
+            directory: directory.into(),
+        });
+    }
     let text = std::fs::read_to_string(&path).map_err(io(&path))?;
     let keys: Map<String, Value> =
         serde_json::from_str(&text).map_err(|source| CheckpointError::Json {

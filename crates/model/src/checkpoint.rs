@@ -15,8 +15,25 @@ const HEAD: &str = "lm_head.weight";
 /// Reads `config.json` of a model's directory.
 pub fn load_config(directory: &Path) -> Result<LlamaConfig, CheckpointError> {
     let path = directory.join("config.json");
+    if !path.exists() {
+        return Err(no_model(directory));
+    }
     let text = std::fs::read_to_string(&path).map_err(io(&path))?;
     LlamaConfig::from_json(&text).map_err(|source| CheckpointError::Config { path, source })
+}
+
+/// Why a directory without config.json is no model's: adapters are taken for one at times.
+fn no_model(directory: &Path) -> CheckpointError {
+    let directory = directory.to_path_buf();
+    let Ok(text) = std::fs::read_to_string(directory.join("adapter_config.json")) else {
+        return CheckpointError::NoModel { directory };
+    };
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let base = config["base_model_name_or_path"].as_str();
+    CheckpointError::AdapterAlone {
+        directory,
+        base: base.map_or_else(String::new, |base| format!(" ({base})")),
+    }
 }
 
 /// Loads a model from a Hugging Face directory: `config.json` and `model.safetensors`, or shards named in

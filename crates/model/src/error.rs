@@ -16,6 +16,33 @@ pub enum CheckpointError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The directory holds no model.
+    #[error(
+        "{directory} holds no config.json, and so no model: give a model's directory in the Hugging Face layout"
+    )]
+    NoModel {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The directory holds an adapter where a model is wanted.
+    #[error(
+        "{directory} holds an adapter, not a model: give the model that it was trained on{base} as the model, and this \
+         directory as the adapter on top of it"
+    )]
+    AdapterAlone {
+        /// The directory.
+        directory: PathBuf,
+        /// That model as the adapter names it, in brackets after a space; empty where it names none.
+        base: String,
+    },
+    /// The directory holds no adapter.
+    #[error(
+        "{directory} holds no adapter_config.json, and so no adapter: give a directory that PEFT or `plw train --lora-r` wrote"
+    )]
+    NoAdapter {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A JSON file does not parse.
     #[error("{path}: {source}")]
     Json {

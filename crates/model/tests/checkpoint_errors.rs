@@ -271,3 +271,27 @@ fn what_is_wrong_with_an_adapter_is_named() {
         }
     }
 }
+
+#[test]
+fn an_adapter_and_a_model_are_told_apart() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let device = Device::flex();
+    let error = load_llama(path, &device).expect_err("empty").to_string();
+    assert!(error.contains("holds no config.json"), "{error}");
+    let adapter = r#"{"base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M"}"#;
+    std::fs::write(path.join("adapter_config.json"), adapter).expect("written");
+    let error = load_llama(path, &device)
+        .expect_err("an adapter")
+        .to_string();
+    assert!(
+        error.contains("an adapter, not a model") && error.contains("(HuggingFaceTB/SmolLM2-135M)"),
+        "{error}"
+    );
+    let model = load_llama(&fixture("grouped_tied"), &device).expect("a model");
+    let none = tempfile::tempdir().expect("a temporary directory");
+    let error = load_adapter(model, none.path())
+        .expect_err("none")
+        .to_string();
+    assert!(error.contains("holds no adapter_config.json"), "{error}");
+}
