@@ -34,4 +34,6 @@ pub use rows::{
     EvaluationRow, MetricsRow, append_evaluation, append_metrics, read_evaluations, read_metrics,
     truncate_evaluations_after, truncate_metrics_after,
 };
-pub use summary::{Accuracy, EvaluationSummary, TrainingSummary, accuracy_by_level};
+pub use summary::{
+    Accuracy, EvaluationRecord, EvaluationSummary, TrainingSummary, accuracy_by_level,
+};

@@ -123,6 +123,25 @@ impl EvaluationSummary {
     }
 }
 
+/// What `plw eval` leaves: the result, of which settings, and on what.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EvaluationRecord {
+    /// The result; its fields are keys at the top level.
+    #[serde(flatten)]
+    pub summary: EvaluationSummary,
+    /// [`crate::RunConfig::hash`] of what was evaluated, which lies beside it as `evaluation.toml`.
+    pub config_hash: String,
+    /// What it ran on.
+    pub machine: Machine,
+}
+
+impl EvaluationRecord {
+    /// Writes it as indented JSON, atomically.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
+        write_json_atomic(path, self)
+    }
+}
+
 /// What a run came to; its `summary.json`, whose presence says that the run is complete.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TrainingSummary {

@@ -89,7 +89,6 @@ impl TrainingArguments {
             ("learning_rate", self.learning_rate),
             ("weight_decay", self.weight_decay),
             ("max_grad_norm", self.max_grad_norm),
-            ("num_train_epochs", self.num_train_epochs),
         ];
         for (name, value) in not_negative {
             if !value.is_finite() || value < 0.0 {
@@ -111,6 +110,20 @@ impl TrainingArguments {
                     "a number from 0 up to but not including 1",
                 ));
             }
+        }
+        if !(self.num_train_epochs.is_finite() && self.num_train_epochs > 0.0) {
+            return Err(TrainError::setting(
+                "num_train_epochs",
+                self.num_train_epochs,
+                "a positive number; `plw eval` evaluates a model that is not trained",
+            ));
+        }
+        if self.max_steps == Some(0) {
+            return Err(TrainError::setting(
+                "max_steps",
+                0,
+                "at least 1; `plw eval` evaluates a model that is not trained",
+            ));
         }
         // Every step is planned ahead.
         if self.max_steps.is_none() && self.num_train_epochs > MOST_EPOCHS {

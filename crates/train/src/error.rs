@@ -36,6 +36,12 @@ pub enum TrainError {
         /// The run's directory.
         path: PathBuf,
     },
+    /// The run's directory holds results that no run left.
+    #[error("{path} holds the results of an evaluation: choose another --output-dir")]
+    NotARun {
+        /// The run's directory.
+        path: PathBuf,
+    },
     /// The run's directory holds a run with other settings.
     #[error(
         "{path} holds a run with other settings ({difference}): resume with the same settings, or choose another --output-dir"

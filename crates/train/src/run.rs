@@ -249,6 +249,10 @@ fn start(
         for log in [directory.metrics(), directory.evaluations()] {
             plw_record::write_atomic(log, [])?;
         }
+    } else if directory.is_complete() {
+        return Err(TrainError::NotARun {
+            path: directory.path.clone(),
+        });
     }
     run.config.write(directory.config())?;
     Ok(Start::At(Box::new((model, TrainerState::default()))))

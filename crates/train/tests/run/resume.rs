@@ -155,6 +155,17 @@ fn resuming_continues_bit_for_bit() {
         ));
         assert_eq!(remains(&parts), expected, "stopped after {stop_after}");
     }
+    // An evaluation's results are not written over.
+    let evaluation = folder.path().join("evaluation");
+    std::fs::create_dir(&evaluation).expect("made");
+    std::fs::write(evaluation.join("summary.json"), "{}").expect("written");
+    for resume in [false, true] {
+        let refused = case.train(&evaluation, resume, u64::MAX);
+        assert!(
+            matches!(refused, Err(TrainError::NotARun { .. })),
+            "{refused:?}"
+        );
+    }
     // A complete run is not run again, and another run is refused.
     assert!(matches!(
         case.train(&whole, true, u64::MAX),
