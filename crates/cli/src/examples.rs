@@ -63,7 +63,19 @@ pub(crate) fn companions(directory: &Path) -> Vec<PathBuf> {
 /// The encoder of questions.
 pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
     let directory = tokenizer_directory(settings)?;
-    PromptEncoder::from_directory(&directory, settings.prompt.clone()).into_diagnostic()
+    let encoder =
+        PromptEncoder::from_directory(&directory, settings.prompt.clone()).into_diagnostic()?;
+    let unknown = encoder.unknown_markers();
+    if !unknown.is_empty() {
+        let markers: Vec<String> = unknown.into_iter().collect();
+        tracing::warn!(
+            "the tokenizer of {} has no token for the chat template's {}: the model gets them in pieces; is the template \
+             another model's?",
+            directory.display(),
+            markers.join(" ")
+        );
+    }
+    Ok(encoder)
 }
 
 /// Reads and encodes the questions of a source.

@@ -28,6 +28,33 @@ impl Inputs {
     /// Everything that decides a run's result: its settings, and what the files that they name hold.
     pub(crate) fn resolved(&mut self, settings: &Settings) -> Result<RunConfig> {
         let source = &settings.source;
+        let data = [
+            ("train_data", &source.train_data, Split::Train),
+            ("text", &source.text, Split::Train),
+            ("eval_data", &source.eval_data, Split::Validation),
+            ("test_data", &source.test_data, Split::Test),
+        ];
+        let digests = self.digests(settings, &data)?;
+        Ok(with(settings.resolved()?, digests))
+    }
+
+    /// Everything that decides the result of an evaluation of `split`, likewise.
+    pub(crate) fn resolved_evaluation(
+        &mut self,
+        settings: &Settings,
+        split: Split,
+    ) -> Result<RunConfig> {
+        let data = [("eval_data", &settings.source.eval_data, split)];
+        let digests = self.digests(settings, &data)?;
+        Ok(with(settings.resolved_evaluation()?, digests))
+    }
+
+    fn digests(
+        &mut self,
+        settings: &Settings,
+        data: &[(&str, &Option<String>, Split)],
+    ) -> Result<Table> {
+        let source = &settings.source;
         let mut digests = Table::new();
         let mut add = |name: &str, paths: Vec<PathBuf>| -> Result<()> {
             if !paths.is_empty() {
@@ -37,12 +64,7 @@ impl Inputs {
             }
             Ok(())
         };
-        for (name, data, split) in [
-            ("train_data", &source.train_data, Split::Train),
-            ("text", &source.text, Split::Train),
-            ("eval_data", &source.eval_data, Split::Validation),
-            ("test_data", &source.test_data, Split::Test),
-        ] {
+        for &(name, data, split) in data {
             let Some(data) = data else { continue };
             let place: Source = data.parse().into_diagnostic()?;
             let files = place.files(split, &Hub::from_env()).into_diagnostic()?;
@@ -61,11 +83,7 @@ impl Inputs {
         }
         add("init_config", source.init_config.iter().cloned().collect())?;
         add("tokenizer", companions(&tokenizer_directory(settings)?))?;
-        let mut config = settings.resolved()?;
-        config
-            .table
-            .insert(DIGESTS.to_string(), Value::Table(digests));
-        Ok(config)
+        Ok(digests)
     }
 
     fn digest(&mut self, path: &Path) -> Result<String> {
@@ -77,6 +95,12 @@ impl Inputs {
         self.known.insert(path.to_path_buf(), digest.clone());
         Ok(digest)
     }
+}
+
+fn with(mut config: RunConfig, digests: Table) -> RunConfig {
+    let digests = Value::Table(digests);
+    config.table.insert(DIGESTS.to_string(), digests);
+    config
 }
 
 /// The files of a model or an adapter that say what it computes, in the order of their names. What is missing is left

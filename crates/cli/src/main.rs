@@ -3,9 +3,11 @@
 mod commands;
 mod device;
 mod examples;
+mod failure;
 mod flags;
 mod inputs;
 mod logging;
+mod lora_settings;
 mod progress;
 mod settings;
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(report) => {
+            let report = failure::without_repetition(report);
             match cli.log_format {
                 LogFormat::Human => eprintln!("{report:?}"),
                 LogFormat::Json => tracing::error!("{}", logging::one_line(&report)),

@@ -1,14 +1,13 @@
 //! The settings of a run, in four layers: defaults, a TOML file, environment variables PLW_NAME, flags.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_data::{OnBadRow, PromptSettings};
+use plw_data::{OnBadRow, PromptSettings, Split};
 use plw_eval::EvaluationOptions;
-use plw_model::{LoraConfig, TargetModule, load_lora_config};
+use plw_model::load_lora_config;
 use plw_record::RunConfig;
 use plw_train::{BatchingArguments, LossArguments, TrainingArguments};
 use serde::de::DeserializeOwned;
@@ -17,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::device::ComputeDevice;
 use crate::inputs::DIGESTS;
+use crate::lora_settings::LoraSettings;
 
 /// What a setting's environment variable begins with.
 const ENVIRONMENT_PREFIX: &str = "PLW_";
@@ -38,59 +38,10 @@ pub(crate) struct SourceSettings {
     pub(crate) test_data: Option<String>,
     pub(crate) limit: Option<u64>,
     pub(crate) eval_limit: Option<u64>,
+    /// Which files of a folder `plw eval` takes; a training run's evaluations have their own.
+    pub(crate) split: Option<Split>,
     pub(crate) on_bad_row: OnBadRow,
     pub(crate) device: ComputeDevice,
-}
-
-/// Low-rank adapters; off without a rank.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct LoraSettings {
-    pub(crate) lora_r: Option<usize>,
-    pub(crate) lora_alpha: f64,
-    pub(crate) lora_dropout: f64,
-    pub(crate) lora_target_modules: BTreeSet<TargetModule>,
-}
-
-impl Default for LoraSettings {
-    fn default() -> Self {
-        Self {
-            lora_r: None,
-            lora_alpha: 16.0,
-            lora_dropout: 0.0,
-            lora_target_modules: TargetModule::ALL.into(),
-        }
-    }
-}
-
-impl LoraSettings {
-    /// The adapter to add; none without a rank.
-    pub(crate) fn config(&self) -> Option<LoraConfig> {
-        self.lora_r.map(|r| LoraConfig {
-            r,
-            alpha: self.lora_alpha,
-            dropout: self.lora_dropout,
-            target_modules: self.lora_target_modules.clone(),
-        })
-    }
-
-    /// Those of an adapter to start from. Where a rank is given as well, it and what goes with it must be the adapter's.
-    fn of_adapter(&self, adapter: &Path, config: LoraConfig) -> Result<Self> {
-        let own = Self {
-            lora_r: Some(config.r),
-            lora_alpha: config.alpha,
-            lora_dropout: config.dropout,
-            lora_target_modules: config.target_modules,
-        };
-        if self.lora_r.is_some() && *self != own {
-            return Err(miette!(
-                help = "leave the adapter's settings out, or give the same",
-                "{} has other settings than those given: {own:?}, not {self:?}",
-                adapter.display()
-            ));
-        }
-        Ok(own)
-    }
 }
 
 /// Every setting, by concept; flat in TOML.
@@ -130,8 +81,12 @@ impl Settings {
         self.training.check().into_diagnostic()?;
         self.loss.weights().into_diagnostic()?;
         self.batching.check().into_diagnostic()?;
-        if let Some(lora) = self.lora.config() {
-            lora.check().into_diagnostic()?;
+        self.lora.check()?;
+        if self.source.split.is_some() {
+            return Err(miette!(
+                help = "leave it out: eval_data is read for its validation files, test_data for its test files",
+                "`split` is a setting of `plw eval` alone"
+            ));
         }
         if self.training.load_best_model_at_end && self.source.eval_data.is_none() {
             return Err(miette!(
@@ -243,13 +198,26 @@ impl Settings {
 
     /// All of them, as one flat table. With what their files hold it decides a run's result: see [`crate::inputs`].
     pub(crate) fn resolved(&self) -> Result<RunConfig> {
-        RunConfig::of(&Value::Object(
-            self.to_map()?
-                .into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .collect(),
-        ))
-        .into_diagnostic()
+        Self::config_of(self.to_map()?)
+    }
+
+    /// Those that decide an evaluation's result.
+    pub(crate) fn resolved_evaluation(&self) -> Result<RunConfig> {
+        let mut map = Self::merged([
+            serde_json::to_value(&self.source),
+            serde_json::to_value(&self.prompt),
+            serde_json::to_value(self.evaluation),
+        ])?;
+        for name in ["train_data", "text", "test_data", "limit", "init_config"] {
+            map.remove(name);
+        }
+        map.insert("max_length".to_string(), self.batching.max_length.into());
+        Self::config_of(map)
+    }
+
+    fn config_of(map: Map<String, Value>) -> Result<RunConfig> {
+        let given = map.into_iter().filter(|(_, value)| !value.is_null());
+        RunConfig::of(&Value::Object(given.collect())).into_diagnostic()
     }
 
     /// Every setting's value where nothing else is said.
@@ -263,8 +231,7 @@ impl Settings {
     }
 
     fn to_map(&self) -> Result<Map<String, Value>> {
-        let mut map = Map::new();
-        for part in [
+        Self::merged([
             serde_json::to_value(&self.source),
             serde_json::to_value(&self.prompt),
             serde_json::to_value(&self.loss),
@@ -272,7 +239,14 @@ impl Settings {
             serde_json::to_value(&self.batching),
             serde_json::to_value(&self.training),
             serde_json::to_value(self.evaluation),
-        ] {
+        ])
+    }
+
+    fn merged<const PARTS: usize>(
+        parts: [serde_json::Result<Value>; PARTS],
+    ) -> Result<Map<String, Value>> {
+        let mut map = Map::new();
+        for part in parts {
             if let Value::Object(part) = part.into_diagnostic()? {
                 map.extend(part);
             }
@@ -382,6 +356,9 @@ mod tests {
             (json!({"packing_window": 0}), "packing_window"),
             (json!({"lora_r": 0}), "r must be at least 1"),
             (json!({"lora_r": 4, "lora_dropout": 1.0}), "dropout"),
+            (json!({"lora_alpha": 32}), "lora_alpha was 16.0, is 32.0"),
+            (json!({"max_steps": 0}), "max_steps is 0"),
+            (json!({"num_train_epochs": 0}), "num_train_epochs is 0"),
             (json!({"learning_rate": -1}), "learning_rate"),
             (json!({"load_best_model_at_end": true}), "load_best"),
         ] {
@@ -416,31 +393,6 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "the setting `prompt_loss_weight` is not a finite number"
-        );
-    }
-
-    #[test]
-    fn an_adapter_brings_its_settings_and_refuses_others() {
-        let config = || LoraConfig {
-            r: 4,
-            alpha: 8.0,
-            dropout: 0.1,
-            target_modules: TargetModule::ALL.into(),
-        };
-        let of_adapter =
-            |settings: &LoraSettings| settings.of_adapter(Path::new("adapter"), config());
-        let own = of_adapter(&LoraSettings::default()).expect("nothing is given");
-        assert_eq!((own.lora_r, own.lora_alpha), (Some(4), 8.0));
-        assert_eq!(of_adapter(&own).expect("the same"), own);
-        let other = LoraSettings {
-            lora_alpha: 9.0,
-            ..own
-        };
-        assert!(
-            of_adapter(&other)
-                .expect_err("another alpha")
-                .to_string()
-                .contains("9.0")
         );
     }
 

@@ -1,15 +1,20 @@
 //! `plw eval`.
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use miette::{IntoDiagnostic, Result, miette};
+use plw_data::Split;
 use plw_eval::evaluate;
 use plw_model::{load_adapter, load_llama};
-use plw_record::write_predictions;
+use plw_record::{
+    EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory, write_predictions,
+};
 
 use crate::examples::{check_vocabulary, encoder, questions};
 use crate::flags::EvalFlags;
+use crate::inputs::Inputs;
 use crate::progress::{EVALUATION, bar};
 use crate::settings::Settings;
 
@@ -22,11 +27,10 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             "a model and questions are needed"
         ));
     };
-    // Where nothing can be written is known before the work is done.
-    std::fs::create_dir_all(&flags.output_dir)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot make {}", flags.output_dir.display()))?;
-    let split = flags.split.parse().into_diagnostic()?;
+    let split = source.split.unwrap_or(Split::Validation);
+    let config = Inputs::default().resolved_evaluation(&settings, split)?;
+    let output = Output::of(&flags.output_dir);
+    output.check_free_for(&config)?;
     let encoder = encoder(&settings)?;
     let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
     let mut llama = load_llama(model, &source.device.open()?).into_diagnostic()?;
@@ -34,6 +38,8 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         llama = load_adapter(llama, adapter).into_diagnostic()?.merge_lora();
     }
     check_vocabulary(&examples, llama.config())?;
+    // Where nothing can be written is known before the work is done.
+    config.write(&output.config).into_diagnostic()?;
     let progress = bar(examples.len() as u64, EVALUATION);
     let evaluation = evaluate(&llama, &examples, &settings.evaluation, &mut |done| {
         progress.set_position(done as u64);
@@ -42,15 +48,62 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     .into_diagnostic()?
     .expect("nothing stops it");
     progress.finish_and_clear();
-    let summary = evaluation.summary();
-    write_predictions(
-        flags.output_dir.join("predictions.parquet"),
-        &evaluation.predictions,
-    )
-    .into_diagnostic()?;
-    summary
-        .write(flags.output_dir.join("summary.json"))
-        .into_diagnostic()?;
+    write_predictions(&output.predictions, &evaluation.predictions).into_diagnostic()?;
+    let record = EvaluationRecord {
+        summary: evaluation.summary(),
+        config_hash: config.hash(),
+        machine: Machine::this(),
+    };
+    record.write(&output.summary).into_diagnostic()?;
+    print(&record.summary);
+    println!("{}", output.summary.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where an evaluation leaves what.
+struct Output {
+    directory: PathBuf,
+    /// What was evaluated, and how.
+    config: PathBuf,
+    predictions: PathBuf,
+    /// Written last.
+    summary: PathBuf,
+}
+
+impl Output {
+    fn of(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_path_buf(),
+            config: directory.join("evaluation.toml"),
+            predictions: directory.join("predictions.parquet"),
+            summary: directory.join("summary.json"),
+        }
+    }
+
+    /// Refuses a folder with other results, of a training run or of another evaluation; the same one may be done again.
+    fn check_free_for(&self, config: &RunConfig) -> Result<()> {
+        let holds = if RunDirectory::new(&self.directory).config().exists() {
+            "a training run".to_string()
+        } else if self.config.exists() {
+            let before = RunConfig::read(&self.config).into_diagnostic()?;
+            match before.difference(config) {
+                None => return Ok(()),
+                Some(difference) => format!("another evaluation ({difference})"),
+            }
+        } else if self.summary.exists() || self.predictions.exists() {
+            "results that do not say what they are of".to_string()
+        } else {
+            return Ok(());
+        };
+        Err(miette!(
+            help = "choose another --output-dir, or remove this one",
+            "{} holds {holds}",
+            self.directory.display()
+        ))
+    }
+}
+
+fn print(summary: &EvaluationSummary) {
     let mut lines = vec![("all".to_string(), &summary.accuracy)];
     lines.extend(
         summary
@@ -70,6 +123,35 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             100.0 * accuracy.argmax_accuracy
         );
     }
-    println!("{}", flags.output_dir.join("summary.json").display());
-    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_not_overwritten_by_those_of_something_else() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let config = |limit: i64| RunConfig {
+            table: [("eval_limit".to_string(), limit.into())]
+                .into_iter()
+                .collect(),
+        };
+        let output = Output::of(&folder.path().join("eval"));
+        let refusal = || match output.check_free_for(&config(2)) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(refusal(), "");
+        config(2).write(&output.config).expect("written");
+        assert_eq!(refusal(), "", "the same may be done again");
+        config(1).write(&output.config).expect("written");
+        assert!(refusal().ends_with("another evaluation (eval_limit was 1, is 2)"));
+        std::fs::remove_file(&output.config).expect("there");
+        std::fs::write(&output.summary, "{}").expect("written");
+        assert!(refusal().contains("do not say what they are of"));
+        let run = RunDirectory::new(&output.directory);
+        config(2).write(run.config()).expect("written");
+        assert!(refusal().ends_with("a training run"));
+    }
 }

@@ -99,7 +99,7 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
 
 /// Whether this very run is complete: then nothing needs to be read. What speaks against it is left to [`train`] to say.
 fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
-    if !directory.is_complete() {
+    if !directory.is_complete() || !directory.config().exists() {
         return Ok(false);
     }
     let before = directory.read_config().into_diagnostic()?;

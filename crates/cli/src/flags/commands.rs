@@ -82,7 +82,7 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Where predictions.parquet and summary.json are left.
+    /// Where predictions.parquet, summary.json and, with the settings, evaluation.toml are left.
     #[arg(long, value_name = "DIR")]
     #[serde(skip)]
     pub(crate) output_dir: PathBuf,
@@ -107,10 +107,10 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "N")]
     #[serde(rename = "eval_limit", skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
-    /// Which files of a directory or hub data set: train, validation or test.
-    #[arg(long, value_name = "SPLIT", default_value = "validation")]
-    #[serde(skip)]
-    pub(crate) split: String,
+    /// Which files of a directory or hub data set: train, validation or test [default: validation]
+    #[arg(long, value_name = "SPLIT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<String>,
     /// Whether to compute the prompts' loss as well, which costs the classifier on every prompt token.
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,12 +167,17 @@ pub(crate) struct SweepFlags {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Prompt loss weights instead of the preset's, separated by commas.
-    #[arg(long, value_name = "X,Y", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "X,Y",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     pub(crate) plw: Option<Vec<f64>>,
     /// Number of seeds instead of the preset's: 1, 2, ...
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
-    /// Print the runs' commands, one a line, and run nothing.
+    /// Write the runs' settings below OUT/presets, print their commands, one a line for sh, and run none.
     #[arg(long)]
     pub(crate) list: bool,
 }

@@ -1,0 +1,108 @@
+//! The settings of low-rank adapters, and how they go with an adapter to start from.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use miette::{IntoDiagnostic, Result, miette};
+use plw_model::{LoraConfig, TargetModule};
+use plw_record::RunConfig;
+use serde::{Deserialize, Serialize};
+
+/// Low-rank adapters; off without a rank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LoraSettings {
+    pub(crate) lora_r: Option<usize>,
+    pub(crate) lora_alpha: f64,
+    pub(crate) lora_dropout: f64,
+    pub(crate) lora_target_modules: BTreeSet<TargetModule>,
+}
+
+impl Default for LoraSettings {
+    fn default() -> Self {
+        Self {
+            lora_r: None,
+            lora_alpha: 16.0,
+            lora_dropout: 0.0,
+            lora_target_modules: TargetModule::ALL.into(),
+        }
+    }
+}
+
+impl LoraSettings {
+    /// The adapter to add; none without a rank.
+    pub(crate) fn config(&self) -> Option<LoraConfig> {
+        self.lora_r.map(|r| LoraConfig {
+            r,
+            alpha: self.lora_alpha,
+            dropout: self.lora_dropout,
+            target_modules: self.lora_target_modules.clone(),
+        })
+    }
+
+    /// Those of an adapter to start from. Where a rank is given as well, it and what goes with it must be the adapter's.
+    pub(crate) fn of_adapter(&self, adapter: &Path, config: LoraConfig) -> Result<Self> {
+        let own = Self {
+            lora_r: Some(config.r),
+            lora_alpha: config.alpha,
+            lora_dropout: config.dropout,
+            lora_target_modules: config.target_modules,
+        };
+        if self.lora_r.is_none() {
+            return Ok(own);
+        }
+        match RunConfig::of(&own)
+            .into_diagnostic()?
+            .difference(&RunConfig::of(self).into_diagnostic()?)
+        {
+            None => Ok(own),
+            Some(difference) => Err(miette!(
+                help = "leave the adapter's settings out, or give the same",
+                "the settings given are not those of the adapter {}: {difference}",
+                adapter.display()
+            )),
+        }
+    }
+
+    /// Whether they make sense together.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(lora) = self.config() {
+            return lora.check().into_diagnostic();
+        }
+        let default = RunConfig::of(&Self::default()).into_diagnostic()?;
+        match default.difference(&RunConfig::of(self).into_diagnostic()?) {
+            None => Ok(()),
+            Some(difference) => Err(miette!(
+                help =
+                    "turn LoRA on with --lora-r N, or leave the setting out to train all weights",
+                "LoRA is off for want of a rank, and a setting of it is given: {difference}"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_brings_its_settings_and_refuses_others() {
+        let config = || LoraConfig {
+            r: 4,
+            alpha: 8.0,
+            dropout: 0.1,
+            target_modules: TargetModule::ALL.into(),
+        };
+        let of_adapter =
+            |settings: &LoraSettings| settings.of_adapter(Path::new("adapter"), config());
+        let own = of_adapter(&LoraSettings::default()).expect("nothing is given");
+        assert_eq!((own.lora_r, own.lora_alpha), (Some(4), 8.0));
+        assert_eq!(of_adapter(&own).expect("the same"), own);
+        let other = LoraSettings {
+            lora_alpha: 9.0,
+            ..own
+        };
+        let error = of_adapter(&other).expect_err("another alpha").to_string();
+        assert!(error.contains("lora_alpha was 8.0, is 9.0"), "{error}");
+    }
+}
