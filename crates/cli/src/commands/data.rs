@@ -1,8 +1,9 @@
 //! `plw data`: makes data, and a tokenizer for it.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result};
+use miette::{IntoDiagnostic, Result, miette};
 use plw_data::{
     PretrainingStage, ReadOptions, Source, Split, SyntheticConfig, pretraining_text, read_text,
     train_tokenizer, write_synthetic, write_text, write_tokenizer,
@@ -14,6 +15,7 @@ use crate::settings::read_toml;
 pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
     match &flags.command {
         DataCommand::Synth { out, config, seed } => {
+            check_new(out)?;
             let mut settings: SyntheticConfig = config
                 .as_deref()
                 .map(read_toml)
@@ -25,6 +27,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             }
         }
         DataCommand::PretrainingText { config, out } => {
+            check_new(out)?;
             let stage: PretrainingStage = read_toml(config)?;
             let path = out.join("train-00000-of-00001.parquet");
             let rows = pretraining_text(&stage).into_diagnostic()?;
@@ -37,6 +40,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             vocab_size,
             out,
         } => {
+            check_new(out)?;
             let source: Source = text.parse().into_diagnostic()?;
             let texts = read_text(&source, Split::Train, "text", &ReadOptions::default())
                 .into_diagnostic()?;
@@ -53,4 +57,17 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a folder that holds something: real data has files of the same names.
+fn check_new(out: &Path) -> Result<()> {
+    let holds_something = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if out.is_file() || holds_something {
+        return Err(miette!(
+            help = "choose another folder with --out, or remove this one",
+            "{} is there already, and would be overwritten",
+            out.display()
+        ));
+    }
+    Ok(())
 }

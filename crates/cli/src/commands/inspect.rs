@@ -66,11 +66,15 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    let rows = reader(&settings, data, Split::Train, settings.source.limit)?;
-    let dataset =
-        Dataset::from_examples(rows, &encoder, settings.batching.max_length).into_diagnostic()?;
+    let mut rows = reader(&settings, data, Split::Train, settings.source.limit)?;
+    let dataset = Dataset::from_examples(rows.by_ref(), &encoder, settings.batching.max_length)
+        .into_diagnostic()?;
     let statistics = dataset.statistics();
     let mut text = String::new();
+    let skipped = rows.skipped();
+    if skipped.rows > 0 {
+        text.push_str(&format!("{skipped}\n"));
+    }
     for (level, of) in statistics
         .levels
         .iter()

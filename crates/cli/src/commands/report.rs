@@ -2,11 +2,18 @@
 
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result};
+use miette::{IntoDiagnostic, Result, miette};
 
 use crate::flags::ReportFlags;
 
 pub(crate) fn run(flags: &ReportFlags) -> Result<ExitCode> {
+    if !flags.runs.is_dir() {
+        return Err(miette!(
+            help = "give the folder that a sweep's --out named",
+            "there is no folder {}",
+            flags.runs.display()
+        ));
+    }
     let page = flags
         .out
         .clone()

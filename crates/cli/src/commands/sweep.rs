@@ -65,8 +65,9 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
     }
     if flags.list {
         for run in &runs {
-            let arguments = arguments(run).join(" ");
-            println!("{} {arguments}", program.display());
+            let program = program.display().to_string();
+            let words = std::iter::once(program).chain(arguments(run));
+            println!("{}", words.map(quoted).collect::<Vec<_>>().join(" "));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -162,6 +163,16 @@ fn arguments(run: &Planned) -> Vec<String> {
     .to_vec()
 }
 
+/// A word as sh reads it back.
+fn quoted(word: String) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,+:@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 fn write_settings(run: &Planned) -> Result<()> {
     let text = toml::to_string(&run.settings).into_diagnostic()?;
     write_atomic(&run.config, text).into_diagnostic()
@@ -219,10 +230,19 @@ fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
             })
             .collect();
     }
-    Ok(combinations
-        .into_iter()
-        .map(|combination| planned(&flags.out, &preset, combination))
-        .collect())
+    let mut runs = Vec::<Planned>::new();
+    for combination in combinations {
+        let run = planned(&flags.out, &preset, combination);
+        if runs.iter().any(|other| other.directory == run.directory) {
+            return Err(miette!(
+                help = "give every value of a list once",
+                "two runs of the sweep would both be {}",
+                run.directory.display()
+            ));
+        }
+        runs.push(run);
+    }
+    Ok(runs)
 }
 
 /// Seeds vary fastest, so that the first runs already show every weight once a seed.
@@ -285,6 +305,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sh_reads_a_printed_command_back() {
+        for (word, printed) in [
+            ("runs/plw-0.1", "runs/plw-0.1"),
+            ("my runs", "'my runs'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word.to_string()), printed);
+        }
+    }
+
+    #[test]
     fn a_grid_has_every_combination_and_flags_win() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let preset = directory.path().join("preset.toml");
@@ -311,6 +343,10 @@ mod tests {
         flags.plw = Some(vec![1.0]);
         flags.seeds = Some(1);
         assert_eq!(names(&flags), ["seed-1_plw-1"]);
+        flags.plw = Some(vec![1.0, 1.0]);
+        let error = grid(&flags).err().expect("refused").to_string();
+        assert!(error.contains("seed-1_plw-1"), "{error}");
+        flags.plw = Some(vec![1.0]);
         assert_eq!(
             grid(&flags).expect("valid")[0].settings["max_steps"].as_integer(),
             Some(3)
