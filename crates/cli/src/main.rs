@@ -1,5 +1,6 @@
 //! The plw binary: arguments, configuration, logging, and calls into the crates.
 
+mod allocator;
 mod commands;
 mod device;
 mod examples;
@@ -18,6 +19,7 @@ use logging::LogFormat;
 
 /// Ends with 0 when done, 1 on an error, 2 on wrong arguments (clap), 130 when stopped at a checkpoint.
 fn main() -> ExitCode {
+    allocator::configure();
     let cli = Cli::read();
     logging::start(cli.log_format, cli.quiet);
     let result = match cli.command {
