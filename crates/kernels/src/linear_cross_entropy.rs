@@ -2,6 +2,9 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
+use crate::flex;
+use crate::flex::operations::linear_cross_entropy::Targets;
+
 /// Rows of logits that are held at once unless a caller says otherwise.
 pub const DEFAULT_CHUNK: usize = 512;
 
@@ -33,12 +36,35 @@ pub struct LinearCrossEntropy {
 /// `hidden` is `[rows, hidden]`, `classifier` is `[vocab, hidden]`. Never holds more than `chunk` rows of logits: the
 /// gradients of both are computed chunk by chunk during the forward pass, where a graph is recorded at all (compare Liger's
 /// fused linear cross-entropy, and Cut Cross-Entropy, arXiv 2411.09009), and a row's log-sum-exp is computed once however
-/// many targets it has. Log-sum-exp is in f32.
+/// many targets it has. Log-sum-exp is in f32. On flex with one pass over each chunk's logits; elsewhere
+/// [`linear_cross_entropy_chunked`], and [`linear_cross_entropy_reference`] is the plain form of both.
 ///
 /// # Panics
 ///
 /// Where the table's columns differ in length, rows descend, or a row or token is out of range: the caller's bug.
 pub fn linear_cross_entropy(
+    hidden: Tensor<2>,
+    classifier: Tensor<2>,
+    targets: TargetTable<'_>,
+    chunk: usize,
+) -> LinearCrossEntropy {
+    if !flex::takes(&hidden) || !flex::takes(&classifier) {
+        return linear_cross_entropy_chunked(hidden, classifier, targets, chunk);
+    }
+    check_table(targets, hidden.dims()[0], classifier.dims()[0]);
+    let (loss, losses) = flex::operations::linear_cross_entropy::linear_cross_entropy(
+        hidden,
+        classifier,
+        Targets::new(targets, chunk),
+    );
+    LinearCrossEntropy {
+        loss,
+        target_losses: losses.inner(),
+    }
+}
+
+/// The same chunk by chunk in Burn operations, on every backend.
+pub fn linear_cross_entropy_chunked(
     hidden: Tensor<2>,
     classifier: Tensor<2>,
     targets: TargetTable<'_>,
@@ -218,7 +244,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn chunks_equal_the_reference_in_value_and_gradient(
+        fn both_forms_equal_the_reference_in_value_and_gradient(
             rows in 1usize..20, hidden_size in 1usize..9, vocab in 1usize..30, chunk in 1usize..25, seed: u64,
             track in 1u8..4,
         ) {
@@ -232,19 +258,21 @@ mod tests {
             let hidden = random(&mut rng, [rows, hidden_size], &device).set_require_grad(track & 1 != 0);
             let classifier = random(&mut rng, [vocab, hidden_size], &device).set_require_grad(track & 2 != 0);
 
-            let fused = linear_cross_entropy(hidden.clone(), classifier.clone(), table, chunk);
             let plain = linear_cross_entropy_reference(hidden.clone(), classifier.clone(), table);
             let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-5);
-            fused.loss.to_data().assert_approx_eq(&plain.loss.to_data(), tolerance);
-            fused.target_losses.to_data().assert_approx_eq(&plain.target_losses.to_data(), tolerance);
             // The factor shows that a gradient from above is passed on.
-            let fused = fused.loss.mul_scalar(3.0).backward();
-            let plain = plain.loss.mul_scalar(3.0).backward();
-            for input in [&hidden, &classifier] {
-                match (input.grad(&fused), input.grad(&plain)) {
-                    (Some(a), Some(b)) => a.to_data().assert_approx_eq(&b.to_data(), tolerance),
-                    (None, None) => {}
-                    (a, b) => prop_assert!(false, "gradients {} and {}", a.is_some(), b.is_some()),
+            let plain_gradients = plain.loss.clone().mul_scalar(3.0).backward();
+            for form in [linear_cross_entropy, linear_cross_entropy_chunked] {
+                let found = form(hidden.clone(), classifier.clone(), table, chunk);
+                found.loss.to_data().assert_approx_eq(&plain.loss.to_data(), tolerance);
+                found.target_losses.to_data().assert_approx_eq(&plain.target_losses.to_data(), tolerance);
+                let found = found.loss.mul_scalar(3.0).backward();
+                for input in [&hidden, &classifier] {
+                    match (input.grad(&found), input.grad(&plain_gradients)) {
+                        (Some(a), Some(b)) => a.to_data().assert_approx_eq(&b.to_data(), tolerance),
+                        (None, None) => {}
+                        (a, b) => prop_assert!(false, "gradients {} and {}", a.is_some(), b.is_some()),
+                    }
                 }
             }
         }

@@ -1,10 +1,27 @@
 //! Rotary position embeddings, rotating halves as Hugging Face's Llama does.
 
+use std::sync::{Arc, OnceLock};
+
 use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::flex;
 
 /// The rotations of one forward pass: cosines and sines of position times frequency.
 #[derive(Debug, Clone)]
 pub struct Rotations {
+    /// `[batch, seq]`.
+    shape: [usize; 2],
+    /// `[batch * seq, head_dim / 2]`.
+    pub(crate) cosines: Arc<[f32]>,
+    /// `[batch * seq, head_dim / 2]`.
+    pub(crate) sines: Arc<[f32]>,
+    device: Device,
+    /// What the plain form needs, made when it is first asked for.
+    tables: Arc<OnceLock<Tables>>,
+}
+
+#[derive(Debug)]
+struct Tables {
     /// `[batch, seq, 1, head_dim]`, each half the same.
     cosine: Tensor<4>,
     /// `[batch, seq, 1, head_dim]`, each half the same.
@@ -22,54 +39,77 @@ impl Rotations {
         frequencies: &[f32],
         device: &Device,
     ) -> Self {
-        let half = frequencies.len();
-        let head_dim = 2 * half;
-        let mut cosine = Vec::with_capacity(position_ids.len() * head_dim);
-        let mut sine = Vec::with_capacity(position_ids.len() * head_dim);
-        for &position in position_ids {
-            let angles = || {
+        let table = |of: fn(f32) -> f32| {
+            let angles = position_ids.iter().flat_map(|&position| {
                 frequencies
                     .iter()
-                    .map(|frequency| position as f32 * frequency)
-            };
-            cosine.extend(angles().chain(angles()).map(f32::cos));
-            sine.extend(angles().chain(angles()).map(f32::sin));
-        }
-        let mut quarter_turn = vec![0f32; head_dim * head_dim];
-        for i in 0..half {
-            quarter_turn[i * head_dim + half + i] = 1.0;
-            quarter_turn[(half + i) * head_dim + i] = -1.0;
-        }
-        let table = |values: Vec<f32>| {
-            Tensor::from_data(
-                TensorData::new(values, [shape[0], shape[1], 1, head_dim]),
-                device,
-            )
+                    .map(move |frequency| of(position as f32 * frequency))
+            });
+            angles.collect()
         };
         Self {
-            cosine: table(cosine),
-            sine: table(sine),
-            quarter_turn: Tensor::from_data(
-                TensorData::new(quarter_turn, [1, 1, head_dim, head_dim]),
-                device,
-            ),
+            shape,
+            cosines: table(f32::cos),
+            sines: table(f32::sin),
+            device: device.clone(),
+            tables: Arc::default(),
         }
+    }
+
+    fn tables(&self) -> &Tables {
+        self.tables.get_or_init(|| {
+            let [batch, seq] = self.shape;
+            let half = self.cosines.len() / (batch * seq).max(1);
+            let head_dim = 2 * half;
+            let mut quarter_turn = vec![0f32; head_dim * head_dim];
+            for i in 0..half {
+                quarter_turn[i * head_dim + half + i] = 1.0;
+                quarter_turn[(half + i) * head_dim + i] = -1.0;
+            }
+            let tensor = |values: Vec<f32>, shape: [usize; 4]| {
+                Tensor::from_data(TensorData::new(values, shape), &self.device)
+            };
+            let twice = |table: &[f32]| {
+                let rows = table.chunks(half.max(1));
+                let values = rows.flat_map(|row| [row, row].concat()).collect();
+                tensor(values, [batch, seq, 1, head_dim])
+            };
+            Tables {
+                cosine: twice(&self.cosines),
+                sine: twice(&self.sines),
+                quarter_turn: tensor(quarter_turn, [1, 1, head_dim, head_dim]),
+            }
+        })
     }
 }
 
 /// Rotates queries or keys `[batch, seq, heads, head_dim]` to their positions: with `x = [x1, x2]` split in halves,
 /// `x * cos + [-x2, x1] * sin` (Su et al. 2021, arXiv 2104.09864).
+///
+/// On flex one pass, in place where nobody else holds `x`; elsewhere [`rotate_reference`].
 pub fn rotate(x: Tensor<4>, rotations: &Rotations) -> Tensor<4> {
+    match flex::takes(&x) {
+        true => flex::operations::rotate::rotate(
+            x,
+            [rotations.cosines.clone(), rotations.sines.clone()],
+        ),
+        false => rotate_reference(x, rotations),
+    }
+}
+
+/// The same as a plain chain of Burn operations.
+pub fn rotate_reference(x: Tensor<4>, rotations: &Rotations) -> Tensor<4> {
+    let tables = rotations.tables();
     // A product with a signed permutation is exact, and its gradient is one more product; slices and a
     // concatenation would be padded with zeros on the way back.
-    let turned = x.clone().matmul(rotations.quarter_turn.clone());
-    x * rotations.cosine.clone() + turned * rotations.sine.clone()
+    let turned = x.clone().matmul(tables.quarter_turn.clone());
+    x * tables.cosine.clone() + turned * tables.sine.clone()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Tolerance;
+    use burn::tensor::{Distribution, Tolerance};
 
     #[test]
     fn halves_rotate_by_position_times_frequency() {
@@ -108,5 +148,29 @@ mod tests {
             (at(&query, i) * at(&key, j)).sum_dim(3).into_data()
         };
         product(9, 4).assert_approx_eq::<f32>(&product(25, 20), Tolerance::absolute(1e-5));
+    }
+
+    #[test]
+    fn one_pass_equals_the_chain_in_value_and_gradient() {
+        let device = Device::flex().autodiff();
+        for (batch, seq, heads, half) in [(1, 1, 1, 1), (2, 33, 3, 5), (1, 40, 4, 32)] {
+            let positions: Vec<u32> = (0..(batch * seq) as u32).map(|i| i * 7 % 50).collect();
+            let frequencies: Vec<f32> = (0..half).map(|i| 0.7f32.powi(i)).collect();
+            let rotations = Rotations::new([batch, seq], &positions, &frequencies, &device);
+            let random = || {
+                let shape = [batch, seq, heads, 2 * half as usize];
+                Tensor::<4>::random(shape, Distribution::Default, &device)
+            };
+            let (x, upper) = (random().require_grad(), random());
+            let [fused, plain] = [rotate, rotate_reference].map(|rotate| {
+                let output = rotate(x.clone(), &rotations);
+                let gradients = (output.clone() * upper.clone()).sum().backward();
+                let gradient = x.grad(&gradients).expect("tracked");
+                (output.into_data(), gradient.into_data())
+            });
+            let tolerance = Tolerance::<f32>::absolute(1e-6);
+            fused.0.assert_approx_eq(&plain.0, tolerance);
+            fused.1.assert_approx_eq(&plain.1, tolerance);
+        }
     }
 }

@@ -41,6 +41,16 @@ fn no_model(directory: &Path) -> CheckpointError {
 ///
 /// A tensor that is missing, has no place in the model or has another shape is an error that names it.
 pub fn load_llama(directory: &Path, device: &Device) -> Result<Llama, CheckpointError> {
+    load_llama_as(directory, device, WeightType::F32)
+}
+
+/// As [`load_llama`], the layers' linear weights kept in `linear_weights`, for a model whose own weights are not trained:
+/// products make them f32 again, so that nothing is lost where the file has them in that type, or in a smaller one.
+pub fn load_llama_as(
+    directory: &Path,
+    device: &Device,
+    linear_weights: WeightType,
+) -> Result<Llama, CheckpointError> {
     let config = load_config(directory)?;
     let mut files = TensorFiles::open_model(directory)?;
     // Old checkpoints store RoPE's frequencies, which the configuration gives as well.
@@ -54,7 +64,9 @@ pub fn load_llama(directory: &Path, device: &Device) -> Result<Llama, Checkpoint
             return Err(CheckpointError::UntiedHead { path });
         }
     }
-    let model = Llama::assemble(&config, device, |name, shape| files.take(name, shape))?;
+    let model = Llama::assemble(&config, device, linear_weights, |name, shape| {
+        files.take(name, shape)
+    })?;
     files.finish()?;
     Ok(model)
 }

@@ -1,5 +1,6 @@
 //! A Llama's `config.json`: what of it decides the computation, and the rest kept as it was.
 
+use plw_kernels::AttentionHeads;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -107,6 +108,15 @@ impl LlamaConfig {
         };
         keys.insert(key.into(), name.into());
         keys
+    }
+
+    /// Heads of an attention.
+    pub(crate) fn attention_heads(&self) -> AttentionHeads {
+        AttentionHeads {
+            query: self.num_attention_heads,
+            key_value: self.num_key_value_heads,
+            head_dim: self.head_dim,
+        }
     }
 
     /// RoPE's frequencies in radians a position, `[head_dim / 2]`.

@@ -43,6 +43,15 @@ impl Dropout {
         }
     }
 
+    /// The same of these tokens only.
+    pub(crate) fn of(&self, tokens: &[u32]) -> Self {
+        let tokens = tokens.iter().map(|&token| self.tokens[token as usize]);
+        Self {
+            key: self.key,
+            tokens: tokens.collect(),
+        }
+    }
+
     /// The mask `[tokens, columns]` of one module of one layer: `1 / (1 - probability)` where an element is kept, else 0.
     pub(crate) fn mask(
         &self,

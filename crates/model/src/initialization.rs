@@ -8,13 +8,14 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::LlamaConfig;
 use crate::llama::Llama;
+use crate::safetensors_files::WeightType;
 
 impl Llama {
     /// A random model. Matrices `[out, in]` have standard deviation `1 / sqrt(in)`, so that each layer keeps its
     /// input's scale; embeddings `[vocab, hidden]` `1 / sqrt(hidden)`, since a tied table is a classifier with `hidden`
     /// inputs; norms are one.
     pub fn init(config: &LlamaConfig, seed: u64, device: &Device) -> Self {
-        let built = Self::assemble(config, device, |name, shape| {
+        let built = Self::assemble(config, device, WeightType::F32, |name, shape| {
             Ok::<_, Infallible>(match shape {
                 [rows, columns] => {
                     let deviation = 1.0 / (*columns as f64).sqrt();

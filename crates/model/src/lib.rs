@@ -17,12 +17,12 @@ mod rope_scaling;
 mod safetensors_files;
 
 pub use adapter::{load_adapter, load_lora_config, save_adapter};
-pub use checkpoint::{load_config, load_llama, save_llama};
+pub use checkpoint::{load_config, load_llama, load_llama_as, save_llama};
 pub use config::{ConfigError, LlamaConfig};
 pub use dropout::DropoutKey;
 pub use error::CheckpointError;
 pub use llama::Llama;
 pub use lora::{LoraConfig, LoraError, TargetModule};
-pub use parameters::{NamedTensors, ParameterInfo};
+pub use parameters::{NamedTensors, ParameterInfo, accumulate};
 pub use rope_scaling::RopeScaling;
 pub use safetensors_files::WeightType;

@@ -1,7 +1,8 @@
 //! A linear layer without bias, with or without a low-rank adapter.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
+use plw_kernels::{LinearWeight, LowRank};
 
 use crate::dropout::Dropout;
 
@@ -39,6 +40,21 @@ pub(crate) struct DropoutPlace<'a> {
 }
 
 impl Lora {
+    fn factor(&self, place: DropoutPlace<'_>) -> LowRank {
+        let a = self.a.val();
+        let [_, columns] = a.dims();
+        let mask = place.dropout.filter(|_| self.dropout > 0.0).map(|dropout| {
+            let device = a.device();
+            dropout.mask(place.layer, place.module, self.dropout, columns, &device)
+        });
+        LowRank {
+            a,
+            b: self.b.val(),
+            scaling: self.scaling(),
+            mask,
+        }
+    }
+
     fn scaling(&self) -> f64 {
         let [r, _] = self.a.dims();
         self.alpha / r as f64
@@ -50,24 +66,12 @@ impl Linear {
         Self { weight, lora: None }
     }
 
-    /// `[tokens, in]` to `[tokens, out]`.
-    pub(crate) fn forward(&self, x: Tensor<2>, place: DropoutPlace<'_>) -> Tensor<2> {
-        let Some(lora) = &self.lora else {
-            return x.matmul(self.weight.val().transpose());
-        };
-        let base = x.clone().matmul(self.weight.val().transpose());
-        let x = match place.dropout {
-            Some(dropout) if lora.dropout > 0.0 => {
-                let [_, columns] = x.dims();
-                let device = x.device();
-                x * dropout.mask(place.layer, place.module, lora.dropout, columns, &device)
-            }
-            _ => x,
-        };
-        let low_rank = x
-            .matmul(lora.a.val().transpose())
-            .mul_scalar(lora.scaling());
-        base + low_rank.matmul(lora.b.val().transpose())
+    /// The weight and its adapter, for a product.
+    pub(crate) fn factor(&self, place: DropoutPlace<'_>) -> LinearWeight {
+        LinearWeight {
+            weight: self.weight.val(),
+            low_rank: self.lora.as_ref().map(|lora| lora.factor(place)),
+        }
     }
 
     /// The same layer with `W + scaling * B A` for a weight and no adapter.
@@ -80,7 +84,7 @@ impl Linear {
             .matmul(lora.a.val().inner())
             .mul_scalar(lora.scaling());
         Self::new(self.weight.map(|weight| {
-            let merged = weight.clone().inner() + update;
+            let merged = weight.clone().inner().cast(FloatDType::F32) + update;
             if weight.is_autodiff() {
                 merged.autodiff()
             } else {

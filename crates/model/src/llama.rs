@@ -1,13 +1,14 @@
 //! The model, top to bottom: embeddings, decoder layers, final norm.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use plw_batch::Batch;
-use plw_kernels::{AttentionMask, Rotations, attention, rms_norm, rotate, swiglu};
+use plw_kernels::{AttentionMask, LinearInput, Rotations, attention, embedding, linear, rms_norm};
 
 use crate::config::LlamaConfig;
 use crate::dropout::{Dropout, DropoutKey};
 use crate::linear::{DropoutPlace, Linear};
+use crate::safetensors_files::WeightType;
 
 /// A Llama (Touvron et al. 2023, arXiv 2302.13971; grouped-query attention as in Llama 2 and 3), in f32.
 ///
@@ -65,12 +66,13 @@ pub(crate) struct Mlp {
 }
 
 /// What the layers of one forward pass share.
-struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     config: &'a LlamaConfig,
-    shape: [usize; 2],
     rotations: Rotations,
     mask: AttentionMask,
     dropout: Option<Dropout>,
+    /// Of the last layer's output, those asked for.
+    rows: &'a [u32],
 }
 
 impl Llama {
@@ -79,46 +81,56 @@ impl Llama {
     /// `dropout` is the key of the step's masks; without it (evaluation) nothing is dropped. Panics if a token is
     /// outside the vocabulary or a row outside the batch.
     pub fn forward(&self, batch: &Batch, rows: &[u32], dropout: Option<&DropoutKey>) -> Tensor<2> {
+        let pass = self.pass(batch, rows, dropout);
+        let mut hidden = self.embed(&batch.token_ids);
+        for number in 0..self.model.layers.len() {
+            hidden = self.layer(number, hidden, &pass);
+        }
+        self.normalise(hidden)
+    }
+
+    /// What the layers share in a forward pass.
+    pub(crate) fn pass<'a>(
+        &'a self,
+        batch: &Batch,
+        rows: &'a [u32],
+        dropout: Option<&DropoutKey>,
+    ) -> Pass<'a> {
         let device = self.model.embed_tokens.weight.device();
         let frequencies = self.config.frequencies();
-        let pass = Pass {
+        Pass {
             config: &self.config,
-            shape: batch.shape,
             rotations: Rotations::new(batch.shape, &batch.position_ids, &frequencies, &device),
             mask: AttentionMask::new(batch.shape, &batch.visible_until, &device),
             dropout: dropout.map(|key| Dropout::new(key, batch)),
-        };
-        let mut hidden = self.embed(&batch.token_ids, &device);
-        for (number, layer) in self.model.layers.iter().enumerate() {
-            hidden = layer.forward(hidden, number, &pass);
+            rows,
         }
-        let hidden = hidden.select(0, indices(rows, &device));
-        self.model.norm.forward(hidden, &self.config)
+    }
+
+    /// A layer's output, `[tokens, hidden]`, or the last one's: `[rows, hidden]`.
+    pub(crate) fn layer(&self, number: usize, hidden: Tensor<2>, pass: &Pass<'_>) -> Tensor<2> {
+        // Nothing attends to what the last layer's MLP makes: only the rows asked for go through it.
+        let is_last = number + 1 == self.model.layers.len();
+        let rows = is_last.then_some(pass.rows);
+        self.model.layers[number].forward(hidden, number, rows, pass)
+    }
+
+    /// The norm after the last layer.
+    pub(crate) fn normalise(&self, hidden: Tensor<2>) -> Tensor<2> {
+        rms_norm(
+            hidden,
+            self.model.norm.weight.val(),
+            self.config.rms_norm_eps,
+        )
     }
 
     /// The tokens' embeddings, `[tokens, hidden]`.
-    fn embed(&self, token_ids: &[u32], device: &Device) -> Tensor<2> {
-        let embedded = self
-            .model
-            .embed_tokens
-            .weight
-            .val()
-            .select(0, indices(token_ids, device));
-        let padding = self.config.padding_token();
-        if !embedded.is_tracked() || !token_ids.iter().any(|&token| Some(token) == padding) {
-            return embedded;
-        }
-        let is_padding: Vec<bool> = token_ids
-            .iter()
-            .map(|&token| Some(token) == padding)
-            .collect();
-        let [tokens, hidden] = embedded.dims();
-        let is_padding = Tensor::<2, Bool>::from_data(
-            TensorData::new(is_padding, [tokens, 1]),
-            &embedded.device(),
-        );
-        let constant = embedded.clone().detach();
-        embedded.mask_where(is_padding.expand([tokens, hidden]), constant)
+    pub(crate) fn embed(&self, token_ids: &[u32]) -> Tensor<2> {
+        embedding(
+            self.model.embed_tokens.weight.val(),
+            token_ids,
+            self.config.padding_token(),
+        )
     }
 
     /// The classifier `[vocab, hidden]`: the embedding table where the head is tied, so that gradients add up.
@@ -134,10 +146,12 @@ impl Llama {
         &self.config
     }
 
-    /// Builds a model from values that `provide` gives for each Hugging Face name and shape, row-major.
+    /// Builds a model from values that `provide` gives for each Hugging Face name and shape, row-major. The layers' linear
+    /// weights are kept in `linear_weights`, everything else in f32.
     pub(crate) fn assemble<E>(
         config: &LlamaConfig,
         device: &Device,
+        linear_weights: WeightType,
         mut provide: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let mut matrix = |name: &str, shape: [usize; 2]| {
@@ -164,6 +178,7 @@ impl Llama {
                 config,
                 number,
                 device,
+                linear_weights,
                 &mut provide,
             )?);
         }
@@ -186,6 +201,7 @@ impl DecoderLayer {
         config: &LlamaConfig,
         number: usize,
         device: &Device,
+        linear_weights: WeightType,
         provide: &mut impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let hidden = config.hidden_size;
@@ -194,7 +210,8 @@ impl DecoderLayer {
         let prefix = format!("model.layers.{number}");
         let mut linear = |name: &str, outputs: usize, inputs: usize| {
             let values = provide(&format!("{prefix}.{name}.weight"), &[outputs, inputs])?;
-            let weight = Tensor::from_data(TensorData::new(values, [outputs, inputs]), device);
+            let weight = Tensor::<2>::from_data(TensorData::new(values, [outputs, inputs]), device);
+            let weight = weight.cast(linear_weights.dtype());
             Ok(Linear::new(Param::from_tensor(weight)))
         };
         let self_attn = SelfAttention {
@@ -219,21 +236,64 @@ impl DecoderLayer {
         })
     }
 
-    /// Pre-norm residual blocks; `[tokens, hidden]` in and out.
-    fn forward(&self, x: Tensor<2>, number: usize, pass: &Pass<'_>) -> Tensor<2> {
-        let attended = self.self_attn.forward(
-            self.input_layernorm.forward(x.clone(), pass.config),
-            number,
-            pass,
+    /// Pre-norm residual blocks: `[tokens, hidden]` to `[tokens, hidden]`, or of the tokens `rows` only to `[rows, hidden]`.
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        number: usize,
+        rows: Option<&[u32]>,
+        pass: &Pass<'_>,
+    ) -> Tensor<2> {
+        let projections = &self.self_attn;
+        let place = |module| pass.place(number, module);
+        let joined = linear(
+            self.input_layernorm.before(x.clone(), pass.config),
+            vec![
+                projections.q_proj.factor(place(0)),
+                projections.k_proj.factor(place(1)),
+                projections.v_proj.factor(place(2)),
+            ],
+            None,
         );
-        let x = x + attended;
-        let fed = self.mlp.forward(
-            self.post_attention_layernorm
-                .forward(x.clone(), pass.config),
-            number,
-            pass,
+        let attended = attention(
+            joined,
+            pass.config.attention_heads(),
+            &pass.rotations,
+            &pass.mask,
         );
-        x + fed
+        let dropout = rows
+            .zip(pass.dropout.as_ref())
+            .map(|(rows, dropout)| dropout.of(rows));
+        let place = |module| DropoutPlace {
+            dropout: dropout.as_ref().or(pass.dropout.as_ref()),
+            layer: number,
+            module,
+        };
+        let (x, attended) = match rows {
+            None => (x, attended),
+            Some(rows) => {
+                let rows = indices(rows, &x.device());
+                (x.select(0, rows.clone()), attended.select(0, rows))
+            }
+        };
+        let x = linear(
+            LinearInput::Plain(attended),
+            vec![projections.o_proj.factor(place(3))],
+            Some(x),
+        );
+        let joined = linear(
+            self.post_attention_layernorm.before(x.clone(), pass.config),
+            vec![
+                self.mlp.gate_proj.factor(place(4)),
+                self.mlp.up_proj.factor(place(5)),
+            ],
+            None,
+        );
+        linear(
+            LinearInput::Gated(joined),
+            vec![self.mlp.down_proj.factor(place(6))],
+            Some(x),
+        )
     }
 }
 
@@ -251,42 +311,13 @@ impl RmsNorm {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, config: &LlamaConfig) -> Tensor<2> {
-        rms_norm(x, self.weight.val(), config.rms_norm_eps)
-    }
-}
-
-impl SelfAttention {
-    /// `[tokens, hidden]` in and out.
-    fn forward(&self, x: Tensor<2>, layer: usize, pass: &Pass<'_>) -> Tensor<2> {
-        let [batch, seq] = pass.shape;
-        let head_dim = pass.config.head_dim;
-        let heads = |x: Tensor<2>, heads: usize| x.reshape([batch, seq, heads, head_dim]);
-        let queries = pass.config.num_attention_heads;
-        let shared = pass.config.num_key_value_heads;
-        let query = heads(
-            self.q_proj.forward(x.clone(), pass.place(layer, 0)),
-            queries,
-        );
-        let key = heads(self.k_proj.forward(x.clone(), pass.place(layer, 1)), shared);
-        let value = heads(self.v_proj.forward(x, pass.place(layer, 2)), shared);
-        let query = rotate(query, &pass.rotations);
-        let key = rotate(key, &pass.rotations);
-        let attended = attention(query, key, value, &pass.mask);
-        self.o_proj.forward(
-            attended.reshape([batch * seq, queries * head_dim]),
-            pass.place(layer, 3),
-        )
-    }
-}
-
-impl Mlp {
-    /// `[tokens, hidden]` in and out.
-    fn forward(&self, x: Tensor<2>, layer: usize, pass: &Pass<'_>) -> Tensor<2> {
-        let gate = self.gate_proj.forward(x.clone(), pass.place(layer, 4));
-        let up = self.up_proj.forward(x, pass.place(layer, 5));
-        self.down_proj
-            .forward(swiglu(gate, up), pass.place(layer, 6))
+    /// The norm of a product's input.
+    fn before(&self, x: Tensor<2>, config: &LlamaConfig) -> LinearInput {
+        LinearInput::Normalised {
+            x,
+            weight: self.weight.val(),
+            epsilon: config.rms_norm_eps,
+        }
     }
 }
 

@@ -3,12 +3,23 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{FloatDType, Gradients, Tensor};
 
 use crate::llama::Llama;
 
 /// Flat tensors without a graph, by the name of their parameter.
 pub type NamedTensors = BTreeMap<String, Tensor<1>>;
+
+/// Adds gradients to those of the same parameters before them.
+pub fn accumulate(sum: &mut NamedTensors, part: NamedTensors) {
+    for (name, gradient) in part {
+        let total = match sum.remove(&name) {
+            Some(before) => before + gradient,
+            None => gradient,
+        };
+        sum.insert(name, total);
+    }
+}
 
 /// A parameter of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +142,7 @@ impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let tensor = match &mut self.gradients {
             Some(gradients) => parameter.val().grad_remove(gradients),
-            None => Some(parameter.val().inner()),
+            None => Some(parameter.val().inner().cast(FloatDType::F32)),
         };
         if let Some(tensor) = tensor {
             self.found.insert(self.path.name(), flat(tensor));

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, View};
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{CheckpointError, io};
 
 /// Element type of stored weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightType {
     /// 32-bit floating point, what training computes in.
+    #[default]
     #[serde(rename = "float32")]
     F32,
     /// The upper half of an f32.
@@ -35,6 +36,22 @@ impl WeightType {
             Self::F32 => "float32",
             Self::Bf16 => "bfloat16",
             Self::F16 => "float16",
+        }
+    }
+
+    pub(crate) fn dtype(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::Bf16 => FloatDType::BF16,
+            Self::F16 => FloatDType::F16,
+        }
+    }
+
+    /// Bytes of a number.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
         }
     }
 }
@@ -285,6 +302,10 @@ impl View for StoredView {
         let data = self.stored.values.to_data_as::<f32>();
         let values = data.as_slice::<f32>().expect("just read as f32");
         let bytes = match self.weight_type {
+            // The largest tensor, twice in memory as it is, would be held three times by a conversion number by number.
+            WeightType::F32 if cfg!(target_endian = "little") => {
+                bytemuck::cast_slice::<f32, u8>(values).to_vec()
+            }
             WeightType::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             WeightType::Bf16 => values
                 .iter()
@@ -299,11 +320,6 @@ impl View for StoredView {
     }
 
     fn data_len(&self) -> usize {
-        let width = if self.weight_type == WeightType::F32 {
-            4
-        } else {
-            2
-        };
-        self.stored.shape.iter().product::<usize>() * width
+        self.stored.shape.iter().product::<usize>() * self.weight_type.bytes() as usize
     }
 }

@@ -10,7 +10,7 @@ use cases::*;
 use plw_batch::pad;
 use plw_model::{
     CheckpointError, Llama, LlamaConfig, LoraConfig, TargetModule, WeightType, load_adapter,
-    load_llama, save_adapter, save_llama,
+    load_llama, load_llama_as, save_adapter, save_llama,
 };
 
 fn equal(a: &Llama, b: &Llama) -> bool {
@@ -45,6 +45,43 @@ fn a_saved_model_loads_identically() {
             keys.remove("torch_dtype");
         }
         assert_eq!(before, after, "other keys are kept as they were");
+    }
+}
+
+#[test]
+fn weights_kept_in_the_files_type_compute_the_same_bits() {
+    for (case, weight_type) in [
+        ("untied_sharded_bf16", WeightType::Bf16),
+        ("llama3_f16", WeightType::F16),
+    ] {
+        let lora = LoraConfig {
+            r: 2,
+            alpha: 4.0,
+            dropout: 0.0,
+            target_modules: TargetModule::ALL.into(),
+        };
+        let batch = pad(&Golden::read(case).sequences());
+        let [wide, half] = [WeightType::F32, weight_type].map(|weight_type| {
+            let model =
+                load_llama_as(&fixture(case), &training_device(), weight_type).expect("a model");
+            let model = model.with_lora(&lora, 3).expect("valid");
+            let rows: Vec<u32> = (0..batch.positions() as u32).collect();
+            let hidden = values(
+                model
+                    .valid()
+                    .forward(&batch, &rows, None)
+                    .flatten::<1>(0, 1),
+            );
+            let found = gradients(&model, &batch, 1.0, None);
+            let found: Vec<_> = found
+                .into_iter()
+                .map(|(name, x)| (name, values(x)))
+                .collect();
+            (hidden, found, model)
+        });
+        assert_eq!((wide.0, wide.1), (half.0, half.1), "{case}");
+        assert!(equal(&wide.2, &half.2), "{case}");
+        assert!(equal(&wide.2.merge_lora(), &half.2.merge_lora()), "{case}");
     }
 }
 

@@ -43,14 +43,11 @@ impl Optimizer {
     ) -> Llama {
         self.steps += 1;
         model.update(gradients, |name, value, gradient| {
-            let gradient = match gradient_factor {
-                1.0 => gradient,
-                factor => gradient.mul_scalar(factor),
-            };
             let before = self.moments.remove(name);
             let (value, moments) = adamw(
                 value,
                 gradient,
+                gradient_factor,
                 before,
                 self.steps,
                 learning_rate,
@@ -59,17 +56,6 @@ impl Optimizer {
             self.moments.insert(name.to_string(), moments);
             value
         })
-    }
-}
-
-/// Adds a micro-batch's gradients to those of the micro-batches before it.
-pub(crate) fn accumulate(sum: &mut NamedTensors, part: NamedTensors) {
-    for (name, gradient) in part {
-        let total = match sum.remove(&name) {
-            Some(before) => before + gradient,
-            None => gradient,
-        };
-        sum.insert(name, total);
     }
 }
 

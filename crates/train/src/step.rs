@@ -6,9 +6,9 @@ use plw_loss::{
     DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, TokenWeights,
     WeightedTargets, linear_cross_entropy,
 };
-use plw_model::{DropoutKey, Llama, NamedTensors};
+use plw_model::{DropoutKey, Llama, NamedTensors, accumulate};
 
-use crate::optimizer::{accumulate, global_norm};
+use crate::optimizer::global_norm;
 use crate::{BatchingArguments, Optimizer, Row, TrainError};
 
 /// What a step came to.

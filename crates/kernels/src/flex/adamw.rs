@@ -1,0 +1,131 @@
+//! AdamW on slices: every number of a parameter read and written once.
+
+use rayon::prelude::*;
+
+use super::vector::{sum_of, vectorize};
+
+/// Numbers that one task takes.
+const PIECE: usize = 1 << 15;
+
+/// Numbers whose squares are added in f32 before they are added in f64.
+const SUMMED: usize = 1 << 10;
+
+/// The numbers of one step, worked out once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Factors {
+    /// What gradients are multiplied by first.
+    pub(crate) gradient: f32,
+    pub(crate) beta_1: f32,
+    pub(crate) beta_2: f32,
+    pub(crate) epsilon: f32,
+    /// 1 - learning rate * weight decay.
+    pub(crate) decay: f32,
+    /// learning rate / (1 - beta_1^t).
+    pub(crate) rate: f32,
+    /// 1 / sqrt(1 - beta_2^t).
+    pub(crate) second: f32,
+}
+
+/// One step of one parameter, in place; `gradient` stays as it is.
+pub(crate) fn update(
+    parameter: &mut [f32],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    factors: &Factors,
+) {
+    assert!(parameter.len() == gradient.len() && parameter.len() == first.len());
+    assert_eq!(parameter.len(), second.len());
+    parameter
+        .par_chunks_mut(PIECE)
+        .zip(gradient.par_chunks(PIECE))
+        .zip(first.par_chunks_mut(PIECE))
+        .zip(second.par_chunks_mut(PIECE))
+        .for_each(|(((parameter, gradient), first), second)| {
+            vectorize(|| update_piece(parameter, gradient, first, second, factors));
+        });
+}
+
+#[inline(always)]
+fn update_piece(
+    parameter: &mut [f32],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    factors: &Factors,
+) {
+    let Factors { beta_1, beta_2, .. } = *factors;
+    let moments = first.iter_mut().zip(second);
+    for ((p, g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
+        let g = g * factors.gradient;
+        *m = beta_1 * *m + (1.0 - beta_1) * g;
+        *v = beta_2 * *v + (1.0 - beta_2) * g * g;
+        let root = v.sqrt() * factors.second + factors.epsilon;
+        *p = *p * factors.decay - factors.rate * *m / root;
+    }
+}
+
+/// The sum of squares.
+pub(crate) fn squared_norm(gradient: &[f32]) -> f64 {
+    let pieces: Vec<f64> = gradient
+        .par_chunks(PIECE)
+        .map(|piece| {
+            vectorize(|| {
+                let sums = piece
+                    .chunks(SUMMED)
+                    .map(|x| f64::from(sum_of(x, x, |x, _| x * x)));
+                sums.sum()
+            })
+        })
+        .collect();
+    pieces.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flex::vector::at_every_width;
+
+    #[test]
+    fn a_step_is_the_formula_at_every_width() {
+        let count = PIECE + 37;
+        let numbers = |seed: usize| -> Vec<f32> {
+            let number = |i: usize| ((i * seed % 1009) as f32 - 504.0) / 97.0;
+            (0..count).map(number).collect()
+        };
+        let (parameter, gradient, first) = (numbers(37), numbers(53), numbers(71));
+        let second: Vec<f32> = numbers(89).iter().map(|x| x * x).collect();
+        let factors = Factors {
+            gradient: 0.5,
+            beta_1: 0.9,
+            beta_2: 0.99,
+            epsilon: 1e-6,
+            decay: 0.999,
+            rate: 2e-3,
+            second: 1.7,
+        };
+        let found = at_every_width(|| {
+            let [mut parameter, mut first, mut second] =
+                [&parameter, &first, &second].map(Vec::clone);
+            update(&mut parameter, &gradient, &mut first, &mut second, &factors);
+            [parameter, first, second].concat()
+        });
+        for index in [0, 1, 500, PIECE - 1, PIECE, count - 1] {
+            let [p, g, m, v] =
+                [&parameter, &gradient, &first, &second].map(|x| f64::from(x[index]));
+            let g = 0.5 * g;
+            let (m, v) = (0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g);
+            let p = p * 0.999 - 2e-3 * m / (v.sqrt() * 1.7 + 1e-6);
+            for (part, expected) in [p, m, v].into_iter().enumerate() {
+                let found = f64::from(found[part * count + index]);
+                assert!(
+                    (found - expected).abs() < 1e-5 * (1.0 + expected.abs()),
+                    "{found} {expected}"
+                );
+            }
+        }
+        let norm = at_every_width(|| vec![squared_norm(&gradient) as f32])[0];
+        let expected: f64 = gradient.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        assert!((f64::from(norm) - expected).abs() < 1e-6 * expected);
+    }
+}

@@ -1,0 +1,153 @@
+//! Passes over slices with the widest vectors that the machine has, and the exponential that they use.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How wide the vectors of elementwise passes may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VectorWidth {
+    /// What every processor of the target has.
+    Baseline,
+    /// 256 bits: AVX2 with fused multiply-add.
+    Bits256,
+    /// 512 bits: AVX-512.
+    Bits512,
+}
+
+const WIDTHS: [VectorWidth; 3] = [
+    VectorWidth::Baseline,
+    VectorWidth::Bits256,
+    VectorWidth::Bits512,
+];
+
+static LIMIT: AtomicU8 = AtomicU8::new(VectorWidth::Bits512 as u8);
+
+/// Keeps passes from using wider vectors than this, though the machine may have them: so that one machine can test every
+/// path. Results do not depend on it: every pass adds in one order at every width.
+pub fn limit_vector_width(width: VectorWidth) {
+    LIMIT.store(width as u8, Ordering::Relaxed);
+}
+
+/// Runs a pass compiled for the widest vectors allowed. What it calls must be `#[inline(always)]` to be compiled so too.
+#[inline]
+pub(crate) fn vectorize<R>(pass: impl FnOnce() -> R) -> R {
+    let limit = WIDTHS[usize::from(LIMIT.load(Ordering::Relaxed))];
+    #[cfg(target_arch = "x86_64")]
+    {
+        if limit >= VectorWidth::Bits512
+            && let Some(simd) = pulp::x86::V4::try_new()
+        {
+            return simd.vectorize(pass);
+        }
+        if limit >= VectorWidth::Bits256
+            && let Some(simd) = pulp::x86::V3::try_new()
+        {
+            return simd.vectorize(pass);
+        }
+        pass()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = limit;
+        pulp::Arch::new().dispatch(pass)
+    }
+}
+
+/// e^x within 2 units in the last place, as arithmetic that compilers turn into vectors; 0 below -87.3, infinity is
+/// never reached (x is taken as 88.3 above that), NaN stays NaN. Cephes' polynomial.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    const LOWEST: f32 = -87.3;
+    const HIGHEST: f32 = 88.3;
+    /// 1.5 * 2^23: added and taken off again, it rounds to an integer, which stands in the sum's last bits meanwhile.
+    const ROUND: f32 = 12_582_912.0;
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    let is_zero = x < LOWEST;
+    let x = if is_zero { LOWEST } else { x };
+    let x = if x > HIGHEST { HIGHEST } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * LN_2_HIGH - n * LN_2_LOW;
+    let mut p = 1.987_569_1e-4;
+    for coefficient in [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        5e-1,
+    ] {
+        p = p * r + coefficient;
+    }
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+    let value = (p * r * r + r + 1.0) * power;
+    if is_zero { 0.0 } else { value }
+}
+
+/// Partial sums and maxima are kept in so many lanes whatever the vectors' width, so that results do not depend on it.
+const LANES: usize = 16;
+
+/// Sum of f(x, y) over two slices of one length.
+#[inline(always)]
+pub(crate) fn sum_of(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (x_lanes, x_rest) = x.as_chunks::<LANES>();
+    let (y_lanes, y_rest) = y.as_chunks::<LANES>();
+    for (x, y) in x_lanes.iter().zip(y_lanes) {
+        for lane in 0..LANES {
+            lanes[lane] += f(x[lane], y[lane]);
+        }
+    }
+    for (lane, (x, y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
+        *lane += f(*x, *y);
+    }
+    fold(lanes, |a, b| a + b)
+}
+
+/// The largest value; minus infinity of an empty slice.
+#[inline(always)]
+pub(crate) fn maximum(x: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] = larger(lanes[lane], chunk[lane]);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, x);
+    }
+    fold(lanes, larger)
+}
+
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = f(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// What a pass gives, which must be the same to the last bit at every width that the machine has.
+#[cfg(test)]
+pub(crate) fn at_every_width(pass: impl Fn() -> Vec<f32>) -> Vec<f32> {
+    use std::sync::{Mutex, PoisonError};
+
+    // The limit is the whole process's: tests take turns.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let results = WIDTHS.map(|width| {
+        limit_vector_width(width);
+        pass()
+    });
+    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for (result, width) in results.iter().zip(WIDTHS) {
+        assert_eq!(bits(result), bits(&results[0]), "{width:?}");
+    }
+    let [_, _, widest] = results;
+    widest
+}

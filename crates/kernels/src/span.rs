@@ -1,0 +1,50 @@
+//! Parts of a batch that have nothing to do with each other.
+
+/// Tokens of a row that see, and are seen by, none of the row's others: a document, or a tree of prefixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) row: usize,
+    /// Its first token's place in the row.
+    pub(crate) start: usize,
+    /// One past its last token's.
+    pub(crate) end: usize,
+}
+
+impl Span {
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// The spans of all rows of `seq` tokens, in order: together all tokens.
+pub(crate) fn spans(seq: usize, visible_until: &[u32]) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for (row, until) in visible_until.chunks_exact(seq.max(1)).enumerate() {
+        let (mut start, mut reach) = (0, 0);
+        for (token, &until) in until.iter().enumerate() {
+            reach = reach.max(until as usize);
+            if reach <= token + 1 {
+                spans.push(Span {
+                    row,
+                    start,
+                    end: token + 1,
+                });
+                start = token + 1;
+            }
+        }
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_ends_where_nothing_is_seen_any_more() {
+        let found = spans(5, &[2, 2, 5, 4, 5, 5, 2, 3, 5, 5]);
+        let ranges: Vec<_> = found.iter().map(|s| (s.row, s.start, s.end)).collect();
+        assert_eq!(ranges, [(0, 0, 2), (0, 2, 5), (1, 0, 5)]);
+        assert_eq!(spans(0, &[]), []);
+    }
+}
