@@ -19,6 +19,12 @@ pub fn pad<S: std::borrow::Borrow<Sequence>>(sequences: &[S]) -> Batch {
     lay_out_packs(&rows, CrossDocumentAttention::Masked)
 }
 
+/// Lays sequences one after another in a single row, none of which sees another: no position is padding.
+pub fn concatenate<S: std::borrow::Borrow<Sequence>>(sequences: &[S]) -> Batch {
+    let row: Vec<&Sequence> = sequences.iter().map(|s| s.borrow()).collect();
+    lay_out_packs(&[row], CrossDocumentAttention::Masked)
+}
+
 /// Packs sequences shortest-pack-first into rows of at most `max_length` tokens; one batch a pack.
 pub fn pack(sequences: &[Sequence], max_length: usize) -> Vec<Batch> {
     let units: Vec<packing::Unit> = (0u32..)

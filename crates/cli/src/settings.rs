@@ -173,7 +173,7 @@ impl Settings {
         // A preset's grid is the sweep's business, and a run's config.toml holds what its files were.
         merged.remove("sweep");
         merged.remove(DIGESTS);
-        let settings = Self {
+        let mut settings = Self {
             source: take(&mut merged)?,
             prompt: take(&mut merged)?,
             loss: take(&mut merged)?,
@@ -182,6 +182,8 @@ impl Settings {
             training: take(&mut merged)?,
             evaluation: take(&mut merged)?,
         };
+        // Evaluation is never packed, so nothing keeps it from sharing.
+        settings.evaluation.share_prefixes = settings.batching.share_prefixes.unwrap_or(true);
         let Some(unknown) = merged.keys().next() else {
             return Ok(settings);
         };
@@ -212,6 +214,10 @@ impl Settings {
             map.remove(name);
         }
         map.insert("max_length".to_string(), self.batching.max_length.into());
+        map.insert(
+            "share_prefixes".to_string(),
+            self.batching.share_prefixes.into(),
+        );
         Self::config_of(map)
     }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use plw_batch::{Answer, Batch, Sequence, pad};
+use plw_batch::{Answer, Batch, Sequence, concatenate, share_prefixes};
 use plw_loss::{
     DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, TokenWeights, WeightError,
     WeightedTargets, linear_cross_entropy,
@@ -42,6 +42,14 @@ pub struct EvaluationOptions {
     pub per_device_eval_batch_size: NonZeroUsize,
     /// Whether to compute the prompts' loss, which costs the classifier on every prompt token.
     pub prompt_loss: bool,
+    /// Whether sequences of a forward pass share the prefixes that they have in common. Not a setting of its own: it
+    /// goes with training's.
+    #[serde(skip, default = "default_sharing")]
+    pub share_prefixes: bool,
+}
+
+fn default_sharing() -> bool {
+    true
 }
 
 impl Default for EvaluationOptions {
@@ -50,6 +58,7 @@ impl Default for EvaluationOptions {
         Self {
             per_device_eval_batch_size: SEQUENCES,
             prompt_loss: false,
+            share_prefixes: default_sharing(),
         }
     }
 }
@@ -61,8 +70,12 @@ pub struct Evaluation {
     pub predictions: Vec<PredictionRow>,
     /// Means over all examples.
     pub losses: MeanLosses,
-    /// Tokens of all examples.
+    /// Tokens of all examples, each counting its own.
     pub tokens: usize,
+    /// Positions that forward passes computed.
+    pub tokens_computed: usize,
+    /// Whether sequences of a forward pass shared prefixes.
+    pub share_prefixes: bool,
     /// Questions left out for their length.
     pub dropped_examples: u64,
     /// Bad rows left out.
@@ -74,7 +87,8 @@ pub struct Evaluation {
 /// Evaluates a model that carries no graph (`model.valid()`). `progress` is told how many examples are done; where it
 /// breaks off, nothing comes out.
 ///
-/// Examples go through the model by length, so that little is padded; what comes out is in the examples' order.
+/// Examples go through the model group by group where prefixes are shared, else by length, so that little is padded; what
+/// comes out is in the examples' order.
 ///
 /// # Errors
 ///
@@ -86,17 +100,21 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Evaluation>, EvaluationError> {
     let began = Instant::now();
-    let mut by_length: Vec<&Sequence> = examples.sequences.iter().collect();
-    by_length.sort_by_key(|sequence| sequence.len());
+    let batches = batches(&examples.sequences, options);
     let mut totals = LossTotals::default();
     let mut predictions = Vec::new();
-    let mut done = 0;
-    for part in by_length.chunks(options.per_device_eval_batch_size.get()) {
+    let (mut done, mut tokens_computed) = (0, 0);
+    for part in &batches {
         if progress(done).is_break() {
             return Ok(None);
         }
-        let scored = score(model, &pad(part), options.prompt_loss)?;
-        for (sequence, score) in part.iter().zip(scored) {
+        let batch = match options.share_prefixes {
+            true => share_prefixes(part),
+            false => concatenate(part),
+        };
+        tokens_computed += batch.positions();
+        let scored = score(model, &batch, options.prompt_loss)?;
+        for (sequence, score) in batch.sequences.iter().zip(scored) {
             totals.merge(score.losses);
             if let (Some(answer), Some(logits)) = (&sequence.answer, score.logits) {
                 if logits.iter().any(|logit| !logit.is_finite()) {
@@ -121,10 +139,33 @@ pub fn evaluate(
         predictions: predictions.into_iter().map(|(_, row)| row).collect(),
         losses: totals.means(),
         tokens: examples.sequences.iter().map(Sequence::len).sum(),
+        tokens_computed,
+        share_prefixes: options.share_prefixes,
         dropped_examples: examples.dropped,
         skipped_rows: examples.skipped_rows,
         elapsed: began.elapsed(),
     }))
+}
+
+/// The sequences of each forward pass: at most as many as asked for, where prefixes are shared by groups that are whole if
+/// they are no larger.
+fn batches<'a>(sequences: &'a [Sequence], options: &EvaluationOptions) -> Vec<Vec<&'a Sequence>> {
+    let size = options.per_device_eval_batch_size.get();
+    let mut sequences: Vec<&Sequence> = sequences.iter().collect();
+    if !options.share_prefixes {
+        sequences.sort_by_key(|sequence| sequence.len());
+        return sequences.chunks(size).map(<[_]>::to_vec).collect();
+    }
+    sequences.sort_by_key(|sequence| sequence.group);
+    let mut batches: Vec<Vec<&Sequence>> = Vec::new();
+    let groups = sequences.chunk_by(|a, b| a.group == b.group);
+    for group in groups.flat_map(|group| group.chunks(size)) {
+        match batches.last_mut() {
+            Some(batch) if batch.len() + group.len() <= size => batch.extend(group),
+            _ => batches.push(group.to_vec()),
+        }
+    }
+    batches
 }
 
 /// What a forward pass says of one sequence.
@@ -237,6 +278,9 @@ impl Evaluation {
             prompt_loss: self.losses.prompt,
             completion_loss: self.losses.completion,
             answer_loss: self.losses.answer,
+            tokens: self.tokens as u64,
+            tokens_computed: self.tokens_computed as u64,
+            share_prefixes: self.share_prefixes,
             tokens_per_second: self.tokens as f64 / seconds,
             questions_per_second: self.predictions.len() as f64 / seconds,
             peak_memory_bytes: peak_memory_bytes(),

@@ -90,7 +90,13 @@ pub struct EvaluationSummary {
     pub completion_loss: Option<f64>,
     /// Mean loss of the answers' tokens.
     pub answer_loss: Option<f64>,
-    /// Tokens of the sequences, each counting its own, a second.
+    /// Tokens of the sequences, each counting its own.
+    #[serde(default)]
+    pub tokens: u64,
+    /// Positions that forward passes computed, padding included.
+    #[serde(default)]
+    pub tokens_computed: u64,
+    /// `tokens` a second.
     pub tokens_per_second: f64,
     /// Questions a second.
     pub questions_per_second: f64,

@@ -261,6 +261,9 @@ pub struct BatchingArguments {
     pub shuffle: bool,
     /// What is moved as one piece.
     pub shuffle_unit: ShuffleUnit,
+    /// Whether sequences of a micro-batch share the prefixes that they have in common, which changes the cost and no
+    /// result; none: they do, but with `cross_document_attention`, where they cannot.
+    pub share_prefixes: Option<bool>,
 }
 
 impl Default for BatchingArguments {
@@ -272,6 +275,7 @@ impl Default for BatchingArguments {
             cross_document_attention: false,
             shuffle: true,
             shuffle_unit: ShuffleUnit::Article,
+            share_prefixes: None,
         }
     }
 }
@@ -293,6 +297,19 @@ impl BatchingArguments {
                 "false where nothing is packed (packing = \"none\")",
             ));
         }
+        if self.cross_document_attention && self.share_prefixes == Some(true) {
+            return Err(TrainError::setting(
+                "share_prefixes",
+                true,
+                "false with cross_document_attention: there each document follows others, so no two begin alike",
+            ));
+        }
         Ok(())
+    }
+
+    /// Whether sequences share the prefixes that they have in common.
+    pub fn shares_prefixes(&self) -> bool {
+        self.share_prefixes
+            .unwrap_or(!self.cross_document_attention)
     }
 }

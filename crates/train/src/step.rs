@@ -1,6 +1,8 @@
 //! One optimizer step: micro-batches, loss, gradients, clipping, AdamW.
 
-use plw_batch::{Batch, CrossDocumentAttention, Sequence, lay_out_packs};
+use plw_batch::{
+    Batch, CrossDocumentAttention, Sequence, concatenate, lay_out_packs, share_prefixes,
+};
 use plw_kernels::clip_factor;
 use plw_loss::{
     DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, TokenWeights,
@@ -22,28 +24,30 @@ pub struct StepResult {
     pub grad_norm: f64,
 }
 
-/// Lays a step's rows out in micro-batches of `batch_size` rows.
+/// Lays a step's rows out in micro-batches of `batch_size` rows. Nothing is padded: all sequences of the rows stand in one
+/// row, as a tree where prefixes are shared, else one after another; only where documents see those before them do
+/// the rows stay rows.
 pub fn micro_batches(
     sequences: &[Sequence],
     rows: &[Row],
     batch_size: usize,
     batching: &BatchingArguments,
 ) -> Vec<Batch> {
-    let attention = match batching.cross_document_attention {
-        true => CrossDocumentAttention::Allowed,
-        false => CrossDocumentAttention::Masked,
+    let sequences_of = |row: &Row| -> Vec<&Sequence> {
+        row.iter()
+            .map(|&index| &sequences[index as usize])
+            .collect()
     };
     rows.chunks(batch_size)
         .map(|rows| {
-            let packs: Vec<Vec<&Sequence>> = rows
-                .iter()
-                .map(|row| {
-                    row.iter()
-                        .map(|&index| &sequences[index as usize])
-                        .collect()
-                })
-                .collect();
-            lay_out_packs(&packs, attention)
+            let rows: Vec<Vec<&Sequence>> = rows.iter().map(sequences_of).collect();
+            if batching.cross_document_attention {
+                lay_out_packs(&rows, CrossDocumentAttention::Allowed)
+            } else if batching.shares_prefixes() {
+                share_prefixes(&rows.concat())
+            } else {
+                concatenate(&rows.concat())
+            }
         })
         .collect()
 }

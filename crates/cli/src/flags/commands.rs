@@ -115,6 +115,10 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_loss: Option<bool>,
+    /// Whether examples of a batch share the prefixes that they have in common (on unless said otherwise).
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_prefixes: Option<bool>,
     /// Examples of a batch.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -121,6 +121,10 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     cross_document_attention: Option<bool>,
+    /// Whether examples of a batch share the prefixes that they have in common (on unless said otherwise).
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_prefixes: Option<bool>,
     /// Whether each epoch takes the examples in another order.
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -45,6 +45,20 @@ pub(crate) fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
         .collect()
 }
 
+/// Random questions, most of which begin as an earlier one does, for any number of tokens: some parts of a prompt are
+/// another's completion, and some are the whole of another.
+pub(crate) fn random_tree(count: usize, seed: u64) -> Vec<Sequence> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut sequences = random_sequences(count, seed);
+    for index in 1..count {
+        let model = sequences[rng.random_range(0..index)].token_ids.clone();
+        let sequence = &mut sequences[index];
+        let shared = rng.random_range(0..=model.len().min(sequence.token_ids.len()));
+        sequence.token_ids[..shared].copy_from_slice(&model[..shared]);
+    }
+    sequences
+}
+
 pub(crate) fn random_examples(count: usize, seed: u64) -> Examples {
     let sequences = random_sequences(count, seed);
     let keys = sequences

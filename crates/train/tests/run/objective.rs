@@ -1,6 +1,6 @@
 //! The objective does not depend on how a step is laid out or split.
 
-use crate::cases::{random_sequences, tiny_llama};
+use crate::cases::{random_sequences, random_tree, tiny_llama};
 use burn::tensor::{Device, Tensor};
 use plw_batch::{Batch, Sequence};
 use plw_loss::{Normalization, TokenWeights};
@@ -86,6 +86,37 @@ proptest! {
         let packs = [first.to_vec(), second.to_vec()];
         let packed = compute(&micro_batches(&sequences, &packs, 2, &batching), weights, normalization);
         assert_equal(&packed, &alone);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn shared_prefixes_change_no_gradient(
+        count in 1usize..12, split in 1usize..12, seed: u64,
+        prompt in prop_oneof![Just(0.0), Just(0.1), Just(1.0)], normalization in normalization(),
+    ) {
+        let sequences = random_tree(count, seed);
+        let weights = TokenWeights::new(prompt, 1.0).expect("valid");
+        let rows = rows_of_one(&sequences);
+        let of = |share_prefixes: bool| {
+            let batching = BatchingArguments { share_prefixes: Some(share_prefixes), ..BatchingArguments::default() };
+            micro_batches(&sequences, &rows, split, &batching)
+        };
+        let (shared, unshared) = (of(true), of(false));
+        let held = |batches: &[Batch]| -> Vec<Vec<u32>> {
+            let examples = |batch: &Batch| {
+                let mut examples: Vec<u32> = batch.sequences.iter().map(|s| s.example).collect();
+                examples.sort_unstable();
+                examples
+            };
+            batches.iter().map(examples).collect()
+        };
+        prop_assert_eq!(held(&shared), held(&unshared));
+        let tokens = |batches: &[Batch]| batches.iter().map(Batch::tokens).sum::<usize>();
+        prop_assert_eq!(tokens(&shared), tokens(&unshared));
+        assert_equal(&compute(&shared, weights, normalization), &compute(&unshared, weights, normalization));
     }
 }
 
