@@ -3,6 +3,7 @@
 //! Knows batches and weights; knows no loss, no data set, no question.
 #![doc = include_str!("../README.md")]
 
+mod activation_checkpointing;
 mod adapter;
 mod checkpoint;
 mod config;
@@ -16,6 +17,7 @@ mod parameters;
 mod rope_scaling;
 mod safetensors_files;
 
+pub use activation_checkpointing::CheckpointedForward;
 pub use adapter::{load_adapter, load_lora_config, save_adapter};
 pub use checkpoint::{load_config, load_llama, load_llama_as, save_llama};
 pub use config::{ConfigError, LlamaConfig};

@@ -141,6 +141,7 @@ pub fn train(
             run.loss.normalization,
             rate,
             run.training.max_grad_norm,
+            run.training.gradient_checkpointing,
             &dropout,
         )
         .map_err(|error| name_examples(error, run.train, &batches))?;

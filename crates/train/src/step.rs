@@ -54,7 +54,8 @@ pub fn micro_batches(
 
 /// The objective of these micro-batches together, its gradients by parameter, and the losses to report.
 ///
-/// The denominator is that of the whole step, so that how it is split into micro-batches changes nothing.
+/// The denominator is that of the whole step, so that how it is split into micro-batches changes nothing; nor does
+/// `gradient_checkpointing`, which keeps no more than each layer's input and computes the layers again in the backward pass.
 ///
 /// # Errors
 ///
@@ -64,6 +65,7 @@ pub fn loss_and_gradients(
     batches: &[Batch],
     weights: TokenWeights,
     normalization: Normalization,
+    gradient_checkpointing: bool,
     dropout: Option<&DropoutKey>,
 ) -> Result<(f64, MeanLosses, NamedTensors), TrainError> {
     let sequences = batches.iter().flat_map(|batch| &batch.sequences);
@@ -76,7 +78,12 @@ pub fn loss_and_gradients(
         if targets.is_empty() {
             continue;
         }
-        let hidden = model.forward(batch, &targets.rows, dropout);
+        let checkpointed = gradient_checkpointing
+            .then(|| model.forward_checkpointed(batch, &targets.rows, dropout));
+        let hidden = match &checkpointed {
+            Some(forward) => forward.hidden(),
+            None => model.forward(batch, &targets.rows, dropout),
+        };
         let result = linear_cross_entropy(hidden, model.classifier(), &targets, DEFAULT_CHUNK);
         let target_losses = result
             .target_losses
@@ -88,10 +95,12 @@ pub fn loss_and_gradients(
             .map(|(&weight, &loss)| f64::from(weight) * f64::from(loss))
             .sum::<f64>();
         totals.add(batch, &targets, &target_losses);
-        accumulate(
-            &mut gradients,
-            model.take_gradients(&mut result.loss.backward()),
-        );
+        let mut of_loss = result.loss.backward();
+        let part = match checkpointed {
+            Some(forward) => forward.gradients(of_loss),
+            None => model.take_gradients(&mut of_loss),
+        };
+        accumulate(&mut gradients, part);
     }
     Ok((loss, totals.means(), gradients))
 }
@@ -113,10 +122,17 @@ pub fn step(
     normalization: Normalization,
     learning_rate: f64,
     max_grad_norm: f64,
+    gradient_checkpointing: bool,
     dropout: &DropoutKey,
 ) -> Result<(Llama, StepResult), TrainError> {
-    let (loss, losses, gradients) =
-        loss_and_gradients(&model, batches, weights, normalization, Some(dropout))?;
+    let (loss, losses, gradients) = loss_and_gradients(
+        &model,
+        batches,
+        weights,
+        normalization,
+        gradient_checkpointing,
+        Some(dropout),
+    )?;
     let grad_norm = global_norm(&gradients);
     for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
         if !value.is_finite() {

@@ -101,6 +101,10 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gradient_accumulation_steps: Option<usize>,
+    /// Keep only each layer's input for the backward pass, which computes the rest again: less memory, a third more time.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gradient_checkpointing: Option<bool>,
     /// Optimizer steps; wins over --num-train-epochs.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

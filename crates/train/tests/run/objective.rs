@@ -4,7 +4,7 @@ use crate::cases::{random_sequences, random_tree, tiny_llama};
 use burn::tensor::{Device, Tensor};
 use plw_batch::{Batch, Sequence};
 use plw_loss::{Normalization, TokenWeights};
-use plw_model::NamedTensors;
+use plw_model::{DropoutKey, LoraConfig, NamedTensors, TargetModule};
 use plw_train::{BatchingArguments, Packing, Row, loss_and_gradients, micro_batches};
 use proptest::prelude::*;
 
@@ -29,7 +29,8 @@ fn compute(
 ) -> (f64, NamedTensors) {
     let model = tiny_llama(7, &Device::flex().autodiff());
     let (loss, _, gradients) =
-        loss_and_gradients(&model, batches, weights, normalization, None).expect("it weighs");
+        loss_and_gradients(&model, batches, weights, normalization, false, None)
+            .expect("it weighs");
     (loss, gradients)
 }
 
@@ -118,6 +119,36 @@ proptest! {
         prop_assert_eq!(tokens(&shared), tokens(&unshared));
         assert_equal(&compute(&shared, weights, normalization), &compute(&unshared, weights, normalization));
     }
+
+    #[test]
+    fn recomputed_activations_give_the_same_bits(
+        count in 1usize..7, seed: u64, prompt in prop_oneof![Just(0.0), Just(0.1)], with_adapter: bool,
+    ) {
+        let sequences = random_tree(count, seed);
+        let batches = micro_batches(&sequences, &rows_of_one(&sequences), count, &BatchingArguments::default());
+        let mut model = tiny_llama(7, &Device::flex().autodiff());
+        if with_adapter {
+            let lora = LoraConfig { r: 2, alpha: 4.0, dropout: 0.3, target_modules: TargetModule::ALL.into() };
+            model = model.with_lora(&lora, 3).expect("a valid adapter");
+        }
+        let weights = TokenWeights::new(prompt, 1.0).expect("valid");
+        let key = DropoutKey { seed, step: 1 };
+        let of = |gradient_checkpointing| {
+            let computed = loss_and_gradients(
+                &model, &batches, weights, Normalization::WeightSum, gradient_checkpointing, Some(&key),
+            );
+            let (loss, _, gradients) = computed.expect("it weighs");
+            let bits = |tensor: Tensor<1>| -> Vec<u32> {
+                let values = tensor.into_data().try_into_vec::<f32>().expect("f32");
+                values.into_iter().map(f32::to_bits).collect()
+            };
+            let gradients = gradients.into_iter().map(|(name, gradient)| (name, bits(gradient)));
+            (loss.to_bits(), gradients.collect::<Vec<_>>())
+        };
+        let (kept, recomputed) = (of(false), of(true));
+        prop_assert!(kept.1.len() > 2);
+        prop_assert_eq!(recomputed, kept);
+    }
 }
 
 #[test]
@@ -132,9 +163,15 @@ fn weight_0_is_completion_loss_and_weight_1_is_plain_causal_loss() {
     );
     let losses = |prompt: f64| {
         let weights = TokenWeights::new(prompt, 1.0).expect("valid");
-        let (loss, means, _) =
-            loss_and_gradients(&model, &batches, weights, Normalization::WeightSum, None)
-                .expect("it weighs");
+        let (loss, means, _) = loss_and_gradients(
+            &model,
+            &batches,
+            weights,
+            Normalization::WeightSum,
+            false,
+            None,
+        )
+        .expect("it weighs");
         (loss, means)
     };
     let (masked, masked_means) = losses(0.0);
@@ -192,9 +229,15 @@ fn gradients_agree_with_finite_differences() {
     let model = tiny_llama(7, &Device::flex().autodiff());
     let step = 1e-3 / squared.sqrt();
     let moved = descend(model, &gradients, step);
-    let (after, _, _) =
-        loss_and_gradients(&moved, &batches, weights, Normalization::WeightSum, None)
-            .expect("it weighs");
+    let (after, _, _) = loss_and_gradients(
+        &moved,
+        &batches,
+        weights,
+        Normalization::WeightSum,
+        false,
+        None,
+    )
+    .expect("it weighs");
     let expected = step * squared;
     assert!(
         ((loss - after) - expected).abs() < 0.05 * expected,
