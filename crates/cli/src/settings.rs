@@ -7,7 +7,7 @@ use figment::providers::{Format, Serialized, Toml};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{OnBadRow, PromptSettings, Split};
 use plw_eval::EvaluationOptions;
-use plw_model::load_lora_config;
+use plw_model::{WeightType, load_lora_config};
 use plw_record::RunConfig;
 use plw_train::{BatchingArguments, LossArguments, TrainingArguments};
 use serde::de::DeserializeOwned;
@@ -41,6 +41,8 @@ pub(crate) struct SourceSettings {
     /// Which files of a folder `plw eval` takes; a training run's evaluations have their own.
     pub(crate) split: Option<Split>,
     pub(crate) on_bad_row: OnBadRow,
+    /// Type of the layers' linear weights in memory, where they are not trained.
+    pub(crate) dtype: WeightType,
     pub(crate) device: ComputeDevice,
 }
 
@@ -82,6 +84,12 @@ impl Settings {
         self.loss.weights().into_diagnostic()?;
         self.batching.check().into_diagnostic()?;
         self.lora.check()?;
+        if self.source.dtype != WeightType::F32 && self.lora.lora_r.is_none() {
+            return Err(miette!(
+                help = "train adapters (--lora-r N), or leave dtype out",
+                "dtype is for weights that are not trained, and without LoRA all of them are"
+            ));
+        }
         if self.source.split.is_some() {
             return Err(miette!(
                 help = "leave it out: eval_data is read for its validation files, test_data for its test files",
@@ -363,6 +371,10 @@ mod tests {
             (json!({"lora_r": 0}), "r must be at least 1"),
             (json!({"lora_r": 4, "lora_dropout": 1.0}), "dropout"),
             (json!({"lora_alpha": 32}), "lora_alpha was 16.0, is 32.0"),
+            (
+                json!({"dtype": "bfloat16"}),
+                "dtype is for weights that are not trained",
+            ),
             (json!({"max_steps": 0}), "max_steps is 0"),
             (json!({"num_train_epochs": 0}), "num_train_epochs is 0"),
             (json!({"learning_rate": -1}), "learning_rate"),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::Split;
 use plw_eval::evaluate;
-use plw_model::{load_adapter, load_llama};
+use plw_model::{WeightType, load_adapter, load_llama_as};
 use plw_record::{
     EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory, write_predictions,
 };
@@ -33,9 +33,13 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     output.check_free_for(&config)?;
     let encoder = encoder(&settings)?;
     let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
-    let mut llama = load_llama(model, &source.device.open()?).into_diagnostic()?;
+    let mut llama = load_llama_as(model, &source.device.open()?, source.dtype).into_diagnostic()?;
     if let Some(adapter) = &source.init_adapter {
-        llama = load_adapter(llama, adapter).into_diagnostic()?.merge_lora();
+        llama = load_adapter(llama, adapter).into_diagnostic()?;
+        // Merged weights are no longer those of the file, and would be kept in f32.
+        if source.dtype == WeightType::F32 {
+            llama = llama.merge_lora();
+        }
     }
     check_vocabulary(&examples, llama.config())?;
     // Where nothing can be written is known before the work is done.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::Split;
-use plw_model::{Llama, LlamaConfig, load_adapter, load_llama};
+use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory};
 use plw_train::{Outcome, Run, train};
 
@@ -110,7 +110,9 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
     let model = match (&source.model, &source.init_config) {
-        (Some(model), None) => load_llama(model, device).into_diagnostic()?,
+        (Some(model), None) => {
+            load_llama_as(model, device, source.dtype).into_diagnostic()?
+        }
         (None, Some(config)) => {
             let text = std::fs::read_to_string(config)
                 .map_err(|error| miette!("cannot read {}: {error}", config.display()))?;

@@ -26,6 +26,11 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
+    /// Type in which the layers' linear weights are kept where they are not trained: float32, bfloat16 or float16. Products
+    /// are in float32 all the same; nothing is lost where the model's file has that type.
+    #[arg(long, value_name = "TYPE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dtype: Option<String>,
     /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; all but cpu must be built in (--features cuda).
     #[arg(long, value_name = "DEVICE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +95,11 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
+    /// Type in which the layers' linear weights are kept where they are not trained: float32, bfloat16 or float16. Products
+    /// are in float32 all the same; nothing is lost where the model's file has that type.
+    #[arg(long, value_name = "TYPE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dtype: Option<String>,
     /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; all but cpu must be built in (--features cuda).
     #[arg(long, value_name = "DEVICE")]
     #[serde(skip_serializing_if = "Option::is_none")]
