@@ -97,6 +97,24 @@ pub(crate) fn questions(
     loaded(dataset, source, settings.batching.max_length, rows)
 }
 
+/// What a run is trained on: questions, which need an encoder, or plain text.
+pub(crate) fn training_examples(
+    settings: &Settings,
+    encoder: Option<&PromptEncoder>,
+) -> Result<Examples> {
+    let source = &settings.source;
+    match (&source.train_data, encoder, &source.text) {
+        (Some(data), Some(encoder), None) => {
+            questions(settings, encoder, data, Split::Train, source.limit)
+        }
+        (None, _, Some(text)) => texts(settings, text),
+        _ => Err(miette!(
+            help = "give --train-data PATH (questions) or --text PATH (plain text), not both",
+            "it is not clear what to train on"
+        )),
+    }
+}
+
 /// The rows of a source.
 pub(crate) fn reader(
     settings: &Settings,
@@ -114,7 +132,7 @@ pub(crate) fn reader(
 }
 
 /// Reads and tokenises plain texts, column `text`.
-pub(crate) fn texts(settings: &Settings, source: &str) -> Result<Examples> {
+fn texts(settings: &Settings, source: &str) -> Result<Examples> {
     let tokenizer =
         ModelTokenizer::from_directory(&tokenizer_directory(settings)?).into_diagnostic()?;
     let place: Source = source.parse().into_diagnostic()?;

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     logging::start(cli.log_format, cli.quiet);
     let result = match cli.command {
         Command::Train(flags) => commands::train::run(&flags),
+        Command::Plan(flags) => commands::plan::run(&flags),
         Command::Eval(flags) => commands::eval::run(&flags),
         Command::Inspect(flags) => commands::inspect::run(&flags),
         Command::Sweep(flags) => commands::sweep::run(&flags),

@@ -16,6 +16,7 @@ mod lora;
 mod parameters;
 mod rope_scaling;
 mod safetensors_files;
+mod size;
 
 pub use activation_checkpointing::CheckpointedForward;
 pub use adapter::{load_adapter, load_lora_config, save_adapter};
@@ -28,3 +29,4 @@ pub use lora::{LoraConfig, LoraError, TargetModule};
 pub use parameters::{NamedTensors, ParameterInfo, accumulate};
 pub use rope_scaling::RopeScaling;
 pub use safetensors_files::WeightType;
+pub use size::PassSize;

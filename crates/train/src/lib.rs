@@ -6,6 +6,7 @@
 mod arguments;
 mod checkpoint;
 mod error;
+mod memory;
 mod optimizer;
 mod plan;
 mod run;
@@ -15,6 +16,7 @@ mod step;
 pub use arguments::{BatchingArguments, LossArguments, Packing, ShuffleUnit, TrainingArguments};
 pub use checkpoint::TrainerState;
 pub use error::TrainError;
+pub use memory::MemoryPlan;
 pub use optimizer::{Optimizer, global_norm};
 pub use plan::{Plan, Row, plan};
 pub use run::{Observer, Outcome, Run, train};

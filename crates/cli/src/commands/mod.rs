@@ -3,6 +3,7 @@
 pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod sweep;
 pub(crate) mod train;

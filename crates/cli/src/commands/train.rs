@@ -1,16 +1,17 @@
 //! `plw train`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_data::Split;
 use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory};
 use plw_train::{Outcome, Run, train};
 
 use crate::examples::{
-    check_vocabulary, companions, encoder, questions, texts, tokenizer_directory,
+    check_vocabulary, companions, encoder, questions, tokenizer_directory, training_examples,
 };
 use crate::flags::TrainFlags;
 use crate::inputs::Inputs;
@@ -18,7 +19,7 @@ use crate::progress::Progress;
 use crate::settings::Settings;
 
 pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
-    let settings = Settings::load_training(flags.config.as_deref(), &[], flags)?;
+    let settings = Settings::load_training(flags.config.as_deref(), &[], &flags.settings)?;
     // What is wrong with the settings is said before anything is read.
     settings.check()?;
     let device = settings.source.device.open()?.autodiff();
@@ -41,19 +42,7 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
             .map(|(data, encoder)| questions(&settings, encoder, data, split, limit))
             .transpose()
     };
-    let data = match (
-        questions(&source.train_data, Split::Train, source.limit)?,
-        &source.text,
-    ) {
-        (Some(data), None) => data,
-        (None, Some(text)) => texts(&settings, text)?,
-        _ => {
-            return Err(miette!(
-                help = "give --train-data PATH (questions) or --text PATH (plain text), not both",
-                "it is not clear what to train on"
-            ));
-        }
-    };
+    let data = training_examples(&settings, encoder.as_ref())?;
     let validation = questions(&source.eval_data, Split::Validation, source.eval_limit)?;
     let test = questions(&source.test_data, Split::Test, source.eval_limit)?;
     let model = starting_model(&settings, &device)?;
@@ -106,26 +95,23 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     Ok(before.difference(config).is_none())
 }
 
+/// The configuration of a model without weights.
+pub(super) fn read_config(file: &Path) -> Result<LlamaConfig> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| miette!("cannot read {}: {error}", file.display()))?;
+    LlamaConfig::from_json(&text).map_err(|error| miette!("{}: {error}", file.display()))
+}
+
 /// The weights a run starts from.
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
     let model = match (&source.model, &source.init_config) {
-        (Some(model), None) => {
-            load_llama_as(model, device, source.dtype).into_diagnostic()?
-        }
-        (None, Some(config)) => {
-            let text = std::fs::read_to_string(config)
-                .map_err(|error| miette!("cannot read {}: {error}", config.display()))?;
-            let config = LlamaConfig::from_json(&text)
-                .map_err(|error| miette!("{}: {error}", config.display()))?;
+        (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
+        (None, Some(file)) => {
+            let config = read_config(file)?;
             Llama::init(&config, settings.training.seed, device)
         }
-        _ => {
-            return Err(miette!(
-                help = "give --model DIR (weights to start from) or --init-config FILE (random weights), not both",
-                "it is not clear what to start from"
-            ));
-        }
+        _ => return Err(unclear_start()),
     };
     match (&source.init_adapter, settings.lora.config()) {
         (Some(adapter), _) => load_adapter(model, adapter).into_diagnostic(),
@@ -134,4 +120,12 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
             .into_diagnostic(),
         (None, None) => Ok(model),
     }
+}
+
+/// There must be one of a model and a configuration to initialise one from.
+pub(super) fn unclear_start() -> Report {
+    miette!(
+        help = "give --model DIR (weights to start from) or --init-config FILE (random weights), not both",
+        "it is not clear what to start from"
+    )
 }

@@ -8,20 +8,33 @@ use serde::Serialize;
 use super::prompt::PromptFlags;
 use super::training::{LoraFlags, LossFlags, TrainingFlags};
 
-#[derive(Debug, Clone, Default, Args, Serialize)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct TrainFlags {
     /// A TOML file of settings.
     #[arg(long, value_name = "FILE")]
-    #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
     /// Where the run leaves its records.
     #[arg(long, value_name = "DIR")]
-    #[serde(skip)]
     pub(crate) output_dir: PathBuf,
     /// Go on with the run that is there, from its last complete checkpoint; starts it if there is none.
     #[arg(long)]
-    #[serde(skip)]
     pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) settings: RunFlags,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlanFlags {
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: RunFlags,
+}
+
+/// A training run's settings.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(crate) struct RunFlags {
     /// Directory of the model, in the Hugging Face layout.
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]

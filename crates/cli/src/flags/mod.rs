@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::Value;
 
 pub(crate) use commands::{
-    DataCommand, DataFlags, EvalFlags, InspectFlags, ReportFlags, SweepFlags, TrainFlags,
+    DataCommand, DataFlags, EvalFlags, InspectFlags, PlanFlags, ReportFlags, SweepFlags, TrainFlags,
 };
 
 use crate::logging::LogFormat;
@@ -35,6 +35,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Fine-tunes a model (or pretrains one) and leaves metrics, checkpoints and a summary.
     Train(Box<TrainFlags>),
+    /// Tells what a training run will do and how much memory it will take, and does nothing.
+    Plan(Box<PlanFlags>),
     /// Scores a model on multiple-choice questions.
     Eval(Box<EvalFlags>),
     /// Prints examples as the model gets them: prompt, completion and answer tokens in colours, and their weights.
@@ -52,7 +54,7 @@ impl Cli {
     pub(crate) fn read() -> Self {
         let command = Self::command().mut_subcommands(|command| {
             let mut defaults = Settings::default_values();
-            if command.get_name() == "train" {
+            if matches!(command.get_name(), "train" | "plan") {
                 defaults.extend(Settings::training_defaults());
             }
             command.mut_args(|argument| {

@@ -1,0 +1,139 @@
+//! How large a model is, and what a training pass keeps of it: known from its configuration alone.
+
+use crate::config::LlamaConfig;
+use crate::lora::{LoraConfig, TargetModule};
+
+/// What a pass computes: positions, and those of them that go through the end of the last layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassSize {
+    /// Positions of the batch, padding included.
+    pub positions: u64,
+    /// Positions that a target needs.
+    pub rows: u64,
+}
+
+impl LlamaConfig {
+    /// Outputs and inputs of a linear layer.
+    fn linear_shape(&self, module: TargetModule) -> [u64; 2] {
+        let queries = self.num_attention_heads * self.head_dim;
+        let keys = self.num_key_value_heads * self.head_dim;
+        let (hidden, intermediate) = (self.hidden_size, self.intermediate_size);
+        let shape = match module {
+            TargetModule::QProj => [queries, hidden],
+            TargetModule::KProj | TargetModule::VProj => [keys, hidden],
+            TargetModule::OProj => [hidden, queries],
+            TargetModule::GateProj | TargetModule::UpProj => [intermediate, hidden],
+            TargetModule::DownProj => [hidden, intermediate],
+        };
+        shape.map(|size| size as u64)
+    }
+
+    /// Numbers of the embedding table, and of the classifier.
+    pub fn embedding_parameter_count(&self) -> u64 {
+        (self.vocab_size * self.hidden_size) as u64
+    }
+
+    /// Numbers of all layers' linear weights.
+    pub fn linear_parameter_count(&self) -> u64 {
+        let modules = TargetModule::ALL.iter();
+        let a_layer: u64 = modules
+            .map(|&module| self.linear_shape(module).iter().product::<u64>())
+            .sum();
+        self.num_hidden_layers as u64 * a_layer
+    }
+
+    /// Parameters of the model, without an adapter.
+    pub fn parameter_count(&self) -> u64 {
+        let norms = (2 * self.num_hidden_layers + 1) * self.hidden_size;
+        let tables = if self.tie_word_embeddings { 1 } else { 2 };
+        tables * self.embedding_parameter_count() + self.linear_parameter_count() + norms as u64
+    }
+
+    /// Parameters of an adapter on it.
+    pub fn adapter_parameter_count(&self, lora: &LoraConfig) -> u64 {
+        let targets = lora.target_modules.iter();
+        let a_layer: u64 = targets
+            .map(|&module| lora.r as u64 * self.linear_shape(module).iter().sum::<u64>())
+            .sum();
+        self.num_hidden_layers as u64 * a_layer
+    }
+
+    /// Numbers that the forward pass keeps for the backward pass, on the CPU: of each layer its input, queries, keys and
+    /// values, what was attended to, the input of the feed-forward block, gate and other half, and masks of dropout.
+    pub fn kept_activations(&self, lora: Option<&LoraConfig>, size: PassSize) -> u64 {
+        let whole = self.kept_by_attention(lora) + self.kept_by_feed_forward(lora);
+        let last = size.positions * self.kept_by_attention(lora)
+            + size.rows * self.kept_by_feed_forward(lora);
+        (self.num_hidden_layers as u64 - 1) * size.positions * whole + last
+    }
+
+    /// The same where the layers are computed again from their inputs: those, and what one layer keeps.
+    pub fn kept_activations_recomputed(&self, lora: Option<&LoraConfig>, size: PassSize) -> u64 {
+        let one = self.kept_by_attention(lora) + self.kept_by_feed_forward(lora);
+        let inputs = self.num_hidden_layers as u64 * self.hidden_size as u64;
+        size.positions * (inputs + one)
+    }
+
+    /// A position's numbers.
+    fn kept_by_attention(&self, lora: Option<&LoraConfig>) -> u64 {
+        let [queries, hidden] = self.linear_shape(TargetModule::QProj);
+        let [keys, _] = self.linear_shape(TargetModule::KProj);
+        let log_sum_exp = self.num_attention_heads as u64;
+        let masks = self.mask_width(lora, &TargetModule::ALL[..3]);
+        hidden + queries + 2 * keys + queries + log_sum_exp + masks
+    }
+
+    /// A position's numbers.
+    fn kept_by_feed_forward(&self, lora: Option<&LoraConfig>) -> u64 {
+        let [intermediate, hidden] = self.linear_shape(TargetModule::GateProj);
+        hidden + 2 * intermediate + self.mask_width(lora, &TargetModule::ALL[3..])
+    }
+
+    fn mask_width(&self, lora: Option<&LoraConfig>, modules: &[TargetModule]) -> u64 {
+        let Some(lora) = lora.filter(|lora| lora.dropout > 0.0) else {
+            return 0;
+        };
+        let adapted = modules
+            .iter()
+            .filter(|module| lora.target_modules.contains(module));
+        adapted.map(|&module| self.linear_shape(module)[1]).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Llama;
+    use burn::tensor::Device;
+
+    #[test]
+    fn counts_are_those_of_the_model_itself() {
+        for tied in [true, false] {
+            let config = LlamaConfig::from_json(&format!(
+                r#"{{"model_type": "llama", "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+                    "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": {tied}}}"#
+            ))
+            .expect("a valid config.json");
+            let count = |model: &Llama| -> u64 {
+                let parameters = model.parameters();
+                let counts = parameters
+                    .iter()
+                    .map(|p| p.shape.iter().product::<usize>() as u64);
+                counts.sum()
+            };
+            let model = Llama::init(&config, 1, &Device::flex());
+            assert_eq!(config.parameter_count(), count(&model));
+            let lora = LoraConfig {
+                r: 3,
+                alpha: 6.0,
+                dropout: 0.0,
+                target_modules: [TargetModule::VProj, TargetModule::DownProj].into(),
+            };
+            let adapted = model.with_lora(&lora, 1).expect("valid");
+            assert_eq!(
+                config.parameter_count() + config.adapter_parameter_count(&lora),
+                count(&adapted)
+            );
+        }
+    }
+}
