@@ -1,5 +1,6 @@
 //! `cargo xtask`: drives the plw binary. Knows processes, presets and records; knows no tensor, no model, no row of data.
 
+mod bench;
 mod binary;
 mod committed_result;
 mod fixtures;
@@ -35,6 +36,8 @@ enum Task {
     Pretrain(pretrain::Flags),
     /// Compares plw with PyTorch, transformers and peft on real data (needs ../shared, or PLW_SHARED).
     Parity(parity::Flags),
+    /// Measures speed and memory next to PyTorch's (with ../shared, or PLW_SHARED), and kernels next to their plain forms.
+    Bench(bench::Flags),
     /// Makes the golden test fixtures again with the committed Python scripts.
     Fixtures(fixtures::Flags),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Reproduce(flags) => reproduce::run(&workspace, &flags),
         Task::Pretrain(flags) => pretrain::run(&workspace, &flags),
         Task::Parity(flags) => parity::run(&workspace, &flags),
+        Task::Bench(flags) => bench::run(&workspace, &flags),
         Task::Fixtures(flags) => fixtures::run(&workspace, &flags),
     });
     match result {

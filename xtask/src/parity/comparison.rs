@@ -33,7 +33,7 @@ pub(super) fn expected_steps(model: &Path) -> Option<&'static [(f64, f64)]> {
 }
 
 /// |ours - theirs| / |theirs|; infinite where one is not finite.
-pub(super) fn relative_difference(ours: f64, theirs: f64) -> f64 {
+pub(crate) fn relative_difference(ours: f64, theirs: f64) -> f64 {
     let difference = (ours - theirs).abs() / theirs.abs();
     match (ours == theirs, difference.is_nan()) {
         (true, _) => 0.0,

@@ -2,11 +2,11 @@
 //! peft), on the same files, compared number by number.
 
 mod cases;
-mod comparison;
-mod peer;
-mod plw;
-mod progress;
-mod python;
+pub(crate) mod comparison;
+pub(crate) mod peer;
+pub(crate) mod plw;
+pub(crate) mod progress;
+pub(crate) mod python;
 mod record;
 
 use std::path::{Path, PathBuf};
@@ -186,7 +186,7 @@ fn chosen(flags: &Flags) -> Result<Vec<Case>> {
 }
 
 /// The model directory given, else SmolLM2-135M, which is built once.
-fn model(workspace: &Workspace, shared: &Path, given: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn model(workspace: &Workspace, shared: &Path, given: Option<&Path>) -> Result<PathBuf> {
     if let Some(given) = given {
         return absolute(given);
     }

@@ -98,7 +98,7 @@ fn command(setting: &Setting, what: &str) -> Command {
 }
 
 /// The lines of a log that are of a kind: a step or an answer, or the summary that comes last.
-fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+pub(crate) fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = std::fs::read_to_string(path).into_diagnostic();
     let text = text.wrap_err_with(|| format!("cannot read {}", path.display()))?;
     Ok(text

@@ -99,8 +99,8 @@ pub(super) fn evaluate(setting: &Setting, limit: usize) -> Result<Evaluation> {
     })
 }
 
-/// Removes what an earlier parity run left: every comparison starts from nothing.
-fn remove(path: &Path) -> Result<()> {
+/// Removes what an earlier run left: every comparison starts from nothing.
+pub(crate) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)
             .into_diagnostic()

@@ -6,12 +6,12 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The tasks of a parity run.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    pub(super) fn new(tasks: usize) -> Self {
+    pub(crate) fn new(tasks: usize) -> Self {
         let template = "[{elapsed_precise}] task {pos}/{len} {wide_bar} {msg}";
         let style = ProgressStyle::with_template(template).expect("the template is a constant");
         let bar = ProgressBar::new(tasks as u64).with_style(style);
@@ -20,7 +20,7 @@ impl Progress {
     }
 
     /// The next task begins.
-    pub(super) fn task(&self, name: &str) {
+    pub(crate) fn task(&self, name: &str) {
         self.bar.inc(1);
         self.bar.set_message(name.to_string());
         if !std::io::stderr().is_terminal() {
@@ -30,12 +30,12 @@ impl Progress {
     }
 
     /// Prints without disturbing the bar.
-    pub(super) fn print(&self, text: &str) {
+    pub(crate) fn print(&self, text: &str) {
         self.bar.suspend(|| println!("{text}"));
     }
 
     /// All tasks are done.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -22,20 +22,10 @@ const PACKAGES: [&str; 5] = ["torch", "transformers", "peft", "pyarrow", "jinja2
 /// Where the environment cannot be made.
 pub(super) fn find(workspace: &Workspace, given: Option<&Path>) -> Result<PathBuf> {
     if let Some(given) = given {
-        // A bare name is looked up in PATH.
-        return if given.components().count() > 1 {
-            absolute(given)
-        } else {
-            Ok(given.to_path_buf())
-        };
+        return resolve(given);
     }
     let environment = workspace.path(FOLDER).join("venv");
-    let complete = environment.join("complete");
-    let python = environment.join(if cfg!(windows) {
-        "Scripts/python.exe"
-    } else {
-        "bin/python"
-    });
+    let (python, complete) = made(workspace);
     if !complete.is_file() {
         eprintln!(
             "installing {} in {} (5.6 GB)",
@@ -55,29 +45,79 @@ pub(super) fn find(workspace: &Workspace, given: Option<&Path>) -> Result<PathBu
     Ok(python)
 }
 
+/// The Python of the environment that is made once, and the file whose presence says that it is complete.
+pub(crate) fn made(workspace: &Workspace) -> (PathBuf, PathBuf) {
+    let environment = workspace.path(FOLDER).join("venv");
+    let python = environment.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
+    (python, environment.join("complete"))
+}
+
+/// A Python as the user gave it.
+///
+/// # Errors
+///
+/// Where the current directory is gone.
+pub(crate) fn resolve(given: &Path) -> Result<PathBuf> {
+    // A bare name is looked up in PATH.
+    if given.components().count() > 1 {
+        absolute(given)
+    } else {
+        Ok(given.to_path_buf())
+    }
+}
+
 /// Name and version of the peer's packages, of plw, of burn and of the compiler.
 ///
 /// # Errors
 ///
 /// Where one cannot be asked.
 pub(super) fn versions(setting: &Setting) -> Result<BTreeMap<String, String>> {
+    let mut versions = peer_versions(&setting.python)?;
+    versions.extend(own_versions(setting.workspace, &setting.plw)?);
+    Ok(versions)
+}
+
+/// Name and version of a Python and of the peer's packages in it.
+///
+/// # Errors
+///
+/// Where it cannot be run or one is missing.
+pub(crate) fn peer_versions(python: &Path) -> Result<BTreeMap<String, String>> {
     let script = "import platform, importlib.metadata as m, sys\nprint('python', platform.python_version())\n\
                   for name in sys.argv[1:]: print(name, m.version(name))";
-    let mut python = Command::new(&setting.python);
-    let text = process::output(python.args(["-c", script]).args(PACKAGES))?;
-    let pair = |line: &str| {
-        line.split_once(' ')
-            .map(|(name, version)| (name.to_string(), version.to_string()))
-    };
-    let mut versions: BTreeMap<String, String> = text.lines().filter_map(pair).collect();
-    versions.extend(pair(&binary::version(&setting.plw)?));
-    versions.extend(pair(
-        process::output(Command::new("rustc").arg("--version"))?.trim(),
-    ));
-    let lock = std::fs::read_to_string(setting.workspace.path("Cargo.lock")).into_diagnostic();
+    let mut command = Command::new(python);
+    let text = process::output(command.args(["-c", script]).args(PACKAGES))?;
+    Ok(text.lines().filter_map(name_and_version).collect())
+}
+
+/// Name and version of plw, of burn and of the compiler.
+///
+/// # Errors
+///
+/// Where one cannot be asked.
+pub(crate) fn own_versions(
+    workspace: &Workspace,
+    plw: &PathBuf,
+) -> Result<BTreeMap<String, String>> {
+    let rustc = process::output(Command::new("rustc").arg("--version"))?;
+    let lines = [binary::version(plw)?, rustc.trim().to_string()];
+    let mut versions: BTreeMap<String, String> = lines
+        .iter()
+        .filter_map(|line| name_and_version(line))
+        .collect();
+    let lock = std::fs::read_to_string(workspace.path("Cargo.lock")).into_diagnostic();
     let lock = lock.wrap_err("cannot read Cargo.lock")?;
     versions.extend(locked(&lock, "burn")?.map(|version| ("burn".to_string(), version)));
     Ok(versions)
+}
+
+fn name_and_version(line: &str) -> Option<(String, String)> {
+    let (name, version) = line.split_once(' ')?;
+    Some((name.to_string(), version.to_string()))
 }
 
 /// The version of a package in Cargo.lock.

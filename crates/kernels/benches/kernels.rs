@@ -1,0 +1,317 @@
+//! Each kernel against its plain form in Burn operations, on flex, at SmolLM2-135M's sizes and four sequences of 420 tokens.
+//!
+//! `cargo xtask bench` reads the estimates: criterion's group is the kernel, its function the pass, its parameter the form. Both
+//! forms have the system's allocator here; the plw binary has another, which spares both the clearing of fresh pages.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use criterion::{BenchmarkId, Criterion};
+use plw_kernels::{
+    AdamW, AttentionHeads, AttentionMask, DEFAULT_CHUNK, LinearInput, LinearWeight, LowRank,
+    Moments, Rotations, TargetTable, adamw, adamw_reference, attention, attention_reference,
+    embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    linear_reference, rms_norm, rms_norm_reference, rotate, rotate_reference, squared_norm,
+    squared_norm_reference, swiglu, swiglu_reference,
+};
+
+const BATCH: usize = 4;
+const SEQ: usize = 420;
+const TOKENS: usize = BATCH * SEQ;
+const HIDDEN: usize = 576;
+const INTERMEDIATE: usize = 1536;
+const VOCAB: usize = 49_152;
+const HEADS: AttentionHeads = AttentionHeads {
+    query: 9,
+    key_value: 3,
+    head_dim: 64,
+};
+const EPSILON: f64 = 1e-5;
+/// The token whose embedding gets no gradient.
+const PADDING: u32 = 2;
+/// Of an adapter.
+const RANK: usize = 16;
+/// Targets of a sequence whose prompt weighs nothing: a letter, the end of the turn, a newline.
+const COMPLETION: usize = 3;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .configure_from_args();
+    let criterion = &mut criterion;
+    embeddings(criterion);
+    norms(criterion);
+    rotations(criterion);
+    gates(criterion);
+    attentions(criterion);
+    linears(criterion);
+    cross_entropies(criterion);
+    optimizers(criterion);
+    criterion.final_summary();
+}
+
+/// A kernel's form: a function of what it is given.
+type Form<I, const D: usize> = fn(&I) -> Tensor<D>;
+
+/// Benches both forms of a kernel without a graph, and with one together with the backward pass of a gradient of ones.
+/// `make` makes what they are given, on the device.
+fn compare<I, const D: usize>(
+    criterion: &mut Criterion,
+    kernel: &str,
+    make: impl Fn(&Device) -> I,
+    fused: Form<I, D>,
+    plain: Form<I, D>,
+) {
+    let mut group = criterion.benchmark_group(kernel);
+    let forms = [("fused", fused), ("plain", plain)];
+    let inputs = make(&Device::flex());
+    for (name, form) in forms {
+        group.bench_function(BenchmarkId::new("forward", name), |bencher| {
+            bencher.iter(|| form(black_box(&inputs)));
+        });
+    }
+    drop(inputs);
+    let inputs = make(&Device::flex().autodiff());
+    for (name, form) in forms {
+        group.bench_function(BenchmarkId::new("forward_backward", name), |bencher| {
+            bencher.iter(|| form(black_box(&inputs)).backward());
+        });
+    }
+    group.finish();
+}
+
+fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+/// A tensor that gets a gradient, where there is a graph.
+fn leaf<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    let tensor = random(shape, device);
+    match device.is_autodiff() {
+        true => tensor.require_grad(),
+        false => tensor,
+    }
+}
+
+fn embeddings(criterion: &mut Criterion) {
+    compare(
+        criterion,
+        "embedding",
+        |device| {
+            let token_ids: Vec<u32> = (0..TOKENS as u32)
+                .map(|i| i * 7919 % VOCAB as u32)
+                .collect();
+            (leaf([VOCAB, HIDDEN], device), token_ids)
+        },
+        |(table, token_ids)| embedding(table.clone(), token_ids, Some(PADDING)),
+        |(table, token_ids)| embedding_reference(table.clone(), token_ids, Some(PADDING)),
+    );
+}
+
+fn norms(criterion: &mut Criterion) {
+    compare(
+        criterion,
+        "rms_norm",
+        |device| (leaf([TOKENS, HIDDEN], device), leaf([HIDDEN], device)),
+        |(x, weight)| rms_norm(x.clone(), weight.clone(), EPSILON),
+        |(x, weight)| rms_norm_reference(x.clone(), weight.clone(), EPSILON),
+    );
+}
+
+/// Of all sequences' positions, with SmolLM2's base.
+fn rotations_of(device: &Device) -> Rotations {
+    let positions: Vec<u32> = (0..BATCH).flat_map(|_| 0..SEQ as u32).collect();
+    let half = HEADS.head_dim / 2;
+    let frequencies: Vec<f32> = (0..half)
+        .map(|i| 100_000f32.powf(-(i as f32) / half as f32))
+        .collect();
+    Rotations::new([BATCH, SEQ], &positions, &frequencies, device)
+}
+
+fn rotations(criterion: &mut Criterion) {
+    compare(
+        criterion,
+        "rotate",
+        |device| {
+            let shape = [BATCH, SEQ, HEADS.query, HEADS.head_dim];
+            (leaf(shape, device), rotations_of(device))
+        },
+        |(x, rotations)| rotate(x.clone(), rotations),
+        |(x, rotations)| rotate_reference(x.clone(), rotations),
+    );
+}
+
+fn gates(criterion: &mut Criterion) {
+    compare(
+        criterion,
+        "swiglu",
+        |device| leaf([TOKENS, 2 * INTERMEDIATE], device),
+        |joined| swiglu(joined.clone()),
+        |joined| swiglu_reference(joined.clone()),
+    );
+}
+
+fn attentions(criterion: &mut Criterion) {
+    compare(
+        criterion,
+        "attention",
+        |device| {
+            let width = (HEADS.query + 2 * HEADS.key_value) * HEADS.head_dim;
+            // Every token is seen to the end of its sequence.
+            let mask = AttentionMask::new([BATCH, SEQ], &[SEQ as u32; TOKENS], device);
+            (leaf([TOKENS, width], device), rotations_of(device), mask)
+        },
+        |(joined, rotations, mask)| attention(joined.clone(), HEADS, rotations, mask),
+        |(joined, rotations, mask)| attention_reference(joined.clone(), HEADS, rotations, mask),
+    );
+}
+
+/// What a linear layer takes.
+type Linear = (LinearInput, Vec<LinearWeight>, Option<Tensor<2>>);
+
+fn compare_linears(criterion: &mut Criterion, kernel: &str, make: impl Fn(&Device) -> Linear) {
+    compare(
+        criterion,
+        kernel,
+        make,
+        |(input, weights, residual)| linear(input.clone(), weights.clone(), residual.clone()),
+        |(input, weights, residual)| {
+            linear_reference(input.clone(), weights.clone(), residual.clone())
+        },
+    );
+}
+
+fn linears(criterion: &mut Criterion) {
+    let normalised = |device: &Device| LinearInput::Normalised {
+        x: leaf([TOKENS, HIDDEN], device),
+        weight: leaf([HIDDEN], device),
+        epsilon: EPSILON,
+    };
+    let trained = |outputs, inputs, device: &Device| LinearWeight {
+        weight: leaf([outputs, inputs], device),
+        low_rank: None,
+    };
+    let adapted = |outputs, inputs, device: &Device| LinearWeight {
+        weight: random([outputs, inputs], device),
+        low_rank: Some(LowRank {
+            a: leaf([RANK, inputs], device),
+            b: leaf([outputs, RANK], device),
+            scaling: 2.0,
+            mask: None,
+        }),
+    };
+    compare_linears(criterion, "linear_query_key_value", |device| {
+        let outputs = [HEADS.query, HEADS.key_value, HEADS.key_value];
+        let weights = outputs.map(|heads| trained(heads * HEADS.head_dim, HIDDEN, device));
+        (normalised(device), weights.into(), None)
+    });
+    compare_linears(criterion, "linear_gate_up", |device| {
+        let weights = [0; 2].map(|_| trained(INTERMEDIATE, HIDDEN, device));
+        (normalised(device), weights.into(), None)
+    });
+    compare_linears(criterion, "linear_gate_up_lora", |device| {
+        let weights = [0; 2].map(|_| adapted(INTERMEDIATE, HIDDEN, device));
+        (normalised(device), weights.into(), None)
+    });
+    compare_linears(criterion, "linear_down", |device| {
+        let gated = LinearInput::Gated(leaf([TOKENS, 2 * INTERMEDIATE], device));
+        let residual = leaf([TOKENS, HIDDEN], device);
+        let weights = vec![trained(HIDDEN, INTERMEDIATE, device)];
+        (gated, weights, Some(residual))
+    });
+}
+
+/// Hidden states of the rows that targets need, one target each, and the classifier.
+struct Classified {
+    hidden: Tensor<2>,
+    classifier: Tensor<2>,
+    row: Vec<u32>,
+    token: Vec<u32>,
+    weight: Vec<f32>,
+}
+
+impl Classified {
+    fn new(targets: usize, device: &Device) -> Self {
+        let row: Vec<u32> = (0..targets as u32).collect();
+        Self {
+            hidden: leaf([targets, HIDDEN], device),
+            classifier: leaf([VOCAB, HIDDEN], device),
+            token: row.iter().map(|row| row * 29 % VOCAB as u32).collect(),
+            weight: vec![1.0 / targets as f32; targets],
+            row,
+        }
+    }
+
+    fn table(&self) -> TargetTable<'_> {
+        TargetTable {
+            row: &self.row,
+            token: &self.token,
+            weight: &self.weight,
+        }
+    }
+}
+
+fn cross_entropies(criterion: &mut Criterion) {
+    // A sequence's first token is no target.
+    let counts = [
+        ("linear_cross_entropy_few", BATCH * COMPLETION),
+        ("linear_cross_entropy_many", BATCH * (SEQ - 1)),
+    ];
+    for (kernel, targets) in counts {
+        compare(
+            criterion,
+            kernel,
+            |device| Classified::new(targets, device),
+            |of| {
+                let (hidden, classifier) = (of.hidden.clone(), of.classifier.clone());
+                linear_cross_entropy(hidden, classifier, of.table(), DEFAULT_CHUNK).loss
+            },
+            |of| {
+                let (hidden, classifier) = (of.hidden.clone(), of.classifier.clone());
+                linear_cross_entropy_reference(hidden, classifier, of.table()).loss
+            },
+        );
+    }
+}
+
+/// One parameter's AdamW step, as [`adamw`] and its plain form take it.
+type Step =
+    fn(Tensor<2>, Tensor<2>, f64, Option<Moments<2>>, u64, f64, &AdamW) -> (Tensor<2>, Moments<2>);
+
+/// The norm's square, as [`squared_norm`] and its plain form give it.
+type SquaredNorm = fn(&Tensor<2>) -> f64;
+
+/// The optimizer and the norm that it clips by, on the largest parameter, the embedding table.
+fn optimizers(criterion: &mut Criterion) {
+    let device = Device::flex();
+    let gradient = random([VOCAB, HIDDEN], &device);
+    let forms: [(&str, Step); 2] = [("fused", adamw), ("plain", adamw_reference)];
+    let mut group = criterion.benchmark_group("adamw");
+    for (name, form) in forms {
+        group.bench_function(BenchmarkId::new("step", name), |bencher| {
+            let settings = AdamW::default();
+            let mut state = Some((random([VOCAB, HIDDEN], &device), None));
+            bencher.iter(|| {
+                // Moved in and out again, so that what can be done in place is.
+                let (parameter, moments) = state.take().expect("put back each time");
+                let gradient = gradient.clone();
+                let (parameter, moments) =
+                    form(parameter, gradient, 0.5, moments, 2, 2e-4, &settings);
+                state = Some((parameter, Some(moments)));
+            });
+        });
+    }
+    group.finish();
+    let forms: [(&str, SquaredNorm); 2] =
+        [("fused", squared_norm), ("plain", squared_norm_reference)];
+    let mut group = criterion.benchmark_group("squared_norm");
+    for (name, form) in forms {
+        group.bench_function(BenchmarkId::new("forward", name), |bencher| {
+            bencher.iter(|| form(black_box(&gradient)));
+        });
+    }
+    group.finish();
+}

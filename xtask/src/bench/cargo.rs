@@ -1,0 +1,187 @@
+//! What cargo builds and runs beside the plw binary: the gemm peak's example and the kernels' benchmark.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use miette::{IntoDiagnostic, Result, WrapErr};
+use serde::Deserialize;
+
+use super::FOLDER;
+use super::record::{GemmSpeed, KernelFigure};
+use crate::parity::plw::remove;
+use crate::process;
+use crate::read::read_json;
+use crate::workspace::Workspace;
+
+/// A kernel's two forms, as its benchmark names them.
+const FORMS: [&str; 2] = ["fused", "plain"];
+
+/// Builds the example that measures the gemm peak, and says where it is: beside the plw binary.
+///
+/// # Errors
+///
+/// Where it does not build.
+pub(super) fn build_gemm_peak(workspace: &Workspace, plw: &Path) -> Result<PathBuf> {
+    let mut build = cargo(workspace);
+    build.args(["build", "--release", "--locked", "--example", "gemm_peak"]);
+    process::run(&mut build, "mend what the compiler says above")?;
+    let name = format!("gemm_peak{}", std::env::consts::EXE_SUFFIX);
+    Ok(plw.with_file_name("examples").join(name))
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// Where it fails or prints something else.
+pub(super) fn gemm_peak(example: &Path) -> Result<GemmSpeed> {
+    let printed = process::output(&mut Command::new(example))?;
+    serde_json::from_str(&printed)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} printed {printed:?}", example.display()))
+}
+
+/// Builds the kernels' benchmark: before anything is measured, so that the measuring is undisturbed.
+///
+/// # Errors
+///
+/// Where it does not build.
+pub(super) fn build_kernels(workspace: &Workspace) -> Result<()> {
+    let mut build = cargo(workspace);
+    build.args(BENCH).arg("--no-run");
+    process::run(&mut build, "mend what the compiler says above")
+}
+
+/// Its profile inherits release's and changes nothing, so that it shares release's artefacts.
+const BENCH: [&str; 4] = ["bench", "--locked", "--bench", "kernels"];
+
+/// Runs it and reads what criterion estimates. `arguments` are criterion's.
+///
+/// # Errors
+///
+/// Where it fails or leaves something else.
+pub(super) fn kernels(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<KernelFigure>> {
+    let folder = workspace.path(FOLDER);
+    // A folder of its own: nothing of an earlier run is read, and nobody's baselines are touched.
+    let criterion = folder.join("criterion");
+    remove(&criterion)?;
+    let mut bench = cargo(workspace);
+    // Nobody looks at the plots of the first run of all.
+    bench.args(BENCH).args(["--", "--noplot"]).args(arguments);
+    bench.env("CRITERION_HOME", &criterion);
+    process::run_logged(&mut bench, &folder.join("logs/kernels"))?;
+    read_estimates(&criterion)
+}
+
+fn cargo(workspace: &Workspace) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = workspace.command(PathBuf::from(cargo));
+    // As in `binary::build`: build scripts that watch what `cargo run` tells xtask of its own package would run anew.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// Reads `KERNEL/PASS/FORM/new/estimates.json`; criterion's own report folders have no such thing.
+fn read_estimates(criterion: &Path) -> Result<Vec<KernelFigure>> {
+    let mut figures = Vec::new();
+    for kernel in folders(criterion)? {
+        for pass in folders(&criterion.join(&kernel))? {
+            let of_form = |form: &str| -> Result<Option<f64>> {
+                let path = criterion
+                    .join(&kernel)
+                    .join(&pass)
+                    .join(form)
+                    .join("new/estimates.json");
+                path.is_file()
+                    .then(|| read_json::<Estimates>(&path).map(|read| read.seconds()))
+                    .transpose()
+            };
+            let [fused, plain] = FORMS.map(of_form);
+            if let (Some(fused_seconds), Some(plain_seconds)) = (fused?, plain?) {
+                figures.push(KernelFigure {
+                    kernel: kernel.clone(),
+                    pass,
+                    fused_seconds,
+                    plain_seconds,
+                    ratio: plain_seconds / fused_seconds,
+                });
+            }
+        }
+    }
+    Ok(figures)
+}
+
+/// Of `estimates.json`, in nanoseconds.
+#[derive(Deserialize)]
+struct Estimates {
+    median: Estimate,
+}
+
+#[derive(Deserialize)]
+struct Estimate {
+    point_estimate: f64,
+}
+
+impl Estimates {
+    fn seconds(&self) -> f64 {
+        self.median.point_estimate / 1e9
+    }
+}
+
+/// Names of the folders in a folder, sorted.
+fn folders(path: &Path) -> Result<BTreeSet<String>> {
+    let entries = fs::read_dir(path).into_diagnostic();
+    let entries = entries.wrap_err_with(|| format!("cannot list {}", path.display()))?;
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        let entry = entry.into_diagnostic()?;
+        if entry.path().is_dir() {
+            names.insert(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn estimates_are_paired_by_kernel_and_pass() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let write = |path: &str, nanoseconds: f64| {
+            let path = directory.path().join(path).join("new/estimates.json");
+            fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            let estimate =
+                format!("{{\"point_estimate\": {nanoseconds}, \"standard_error\": 1.0}}");
+            let text = format!("{{\"mean\": {estimate}, \"median\": {estimate}, \"slope\": null}}");
+            fs::write(path, text).expect("written");
+        };
+        write("swiglu/forward/fused", 2e6);
+        write("swiglu/forward/plain", 5e6);
+        write("attention/forward_backward/plain", 3e9);
+        write("attention/forward_backward/fused", 1e9);
+        write("attention/forward/fused", 1e9);
+        fs::create_dir_all(directory.path().join("report/attention")).expect("made");
+        let read = read_estimates(directory.path()).expect("read");
+        let found: Vec<_> = read
+            .iter()
+            .map(|figure| (figure.kernel.as_str(), figure.pass.as_str(), figure.ratio))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("attention", "forward_backward", 3.0),
+                ("swiglu", "forward", 2.5)
+            ]
+        );
+        assert_eq!(read[0].plain_seconds, 3.0);
+    }
+}
