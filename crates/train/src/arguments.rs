@@ -93,6 +93,7 @@ impl TrainingArguments {
             ("learning_rate", self.learning_rate),
             ("weight_decay", self.weight_decay),
             ("max_grad_norm", self.max_grad_norm),
+            ("num_train_epochs", self.num_train_epochs),
         ];
         for (name, value) in not_negative {
             if !value.is_finite() || value < 0.0 {
@@ -115,18 +116,11 @@ impl TrainingArguments {
                 ));
             }
         }
-        if !(self.num_train_epochs.is_finite() && self.num_train_epochs > 0.0) {
+        if self.max_steps.is_none() && self.num_train_epochs == 0.0 {
             return Err(TrainError::setting(
                 "num_train_epochs",
                 self.num_train_epochs,
-                "a positive number; `plw eval` evaluates a model that is not trained",
-            ));
-        }
-        if self.max_steps == Some(0) {
-            return Err(TrainError::setting(
-                "max_steps",
-                0,
-                "at least 1; `plw eval` evaluates a model that is not trained",
+                "a positive number where max_steps does not say how long to train",
             ));
         }
         // Every step is planned ahead.
@@ -160,6 +154,7 @@ impl TrainingArguments {
                 "gradient_accumulation_steps",
                 self.gradient_accumulation_steps as u64,
             ),
+            ("max_steps", self.max_steps.unwrap_or(1)),
             ("logging_steps", self.logging_steps),
             ("eval_steps", self.eval_steps.unwrap_or(1)),
             ("save_steps", self.save_steps.unwrap_or(1)),

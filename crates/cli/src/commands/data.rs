@@ -13,9 +13,12 @@ use crate::flags::{DataCommand, DataFlags};
 use crate::settings::read_toml;
 
 pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
+    let (DataCommand::Synth { out, .. }
+    | DataCommand::PretrainingText { out, .. }
+    | DataCommand::Tokenizer { out, .. }) = &flags.command;
+    check_new(out)?;
     match &flags.command {
         DataCommand::Synth { out, config, seed } => {
-            check_new(out)?;
             let mut settings: SyntheticConfig = config
                 .as_deref()
                 .map(read_toml)
@@ -27,7 +30,6 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             }
         }
         DataCommand::PretrainingText { config, out } => {
-            check_new(out)?;
             let stage: PretrainingStage = read_toml(config)?;
             let path = out.join("train-00000-of-00001.parquet");
             let rows = pretraining_text(&stage).into_diagnostic()?;
@@ -40,7 +42,6 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             vocab_size,
             out,
         } => {
-            check_new(out)?;
             let source: Source = text.parse().into_diagnostic()?;
             let texts = read_text(&source, Split::Train, "text", &ReadOptions::default())
                 .into_diagnostic()?;
