@@ -9,6 +9,7 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use serde::Deserialize;
 
 use super::FOLDER;
+use super::environment::without_settings;
 use super::record::{GemmSpeed, KernelFigure};
 use crate::parity::plw::remove;
 use crate::process;
@@ -37,7 +38,7 @@ pub(super) fn build_gemm_peak(workspace: &Workspace, plw: &Path) -> Result<PathB
 ///
 /// Where it fails or prints something else.
 pub(super) fn gemm_peak(example: &Path) -> Result<GemmSpeed> {
-    let printed = process::output(&mut Command::new(example))?;
+    let printed = process::output(without_settings(&mut Command::new(example)))?;
     serde_json::from_str(&printed)
         .into_diagnostic()
         .wrap_err_with(|| format!("{} printed {printed:?}", example.display()))
@@ -71,6 +72,7 @@ pub(super) fn kernels(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<K
     // Nobody looks at the plots of the first run of all.
     bench.args(BENCH).args(["--", "--noplot"]).args(arguments);
     bench.env("CRITERION_HOME", &criterion);
+    without_settings(&mut bench);
     process::run_logged(&mut bench, &folder.join("logs/kernels"))?;
     read_estimates(&criterion)
 }

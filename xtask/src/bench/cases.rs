@@ -142,6 +142,11 @@ impl Extent {
         small: Batches { size: 8, steps: 3 },
         small_timed_rows: 16..24,
     };
+
+    /// Whether it is enough for speeds to be held against a bar.
+    pub(super) fn is_judged(&self) -> bool {
+        *self != Self::SMOKE
+    }
 }
 
 impl From<Case> for String {

@@ -21,7 +21,7 @@ pub(super) struct Figure {
     pub(super) peer_median: Option<f64>,
     pub(super) ratio: Option<Ratio>,
     pub(super) bar: Bar,
-    /// None where a ratio is asked for and there is no peer.
+    /// None where a ratio is asked for and there is no peer, and in a smoke run.
     pub(super) reached: Option<bool>,
     pub(super) aim_reached: Option<bool>,
 }
@@ -231,7 +231,10 @@ pub(super) fn figures(
             .on_xeon
             .filter(|_| is_xeon_with_avx512(machine))
             .unwrap_or([row.must_reach, row.aim_for]);
-        let is_reached = |bar| row.of.is_reached(bar, plw_median, ratio);
+        let is_reached = |bar| {
+            let reached = row.of.is_reached(bar, plw_median, ratio);
+            reached.filter(|_| extent.is_judged())
+        };
         Some(Figure {
             name: row.name.to_string(),
             work: row.work.to_string(),
@@ -381,6 +384,17 @@ mod tests {
             (efficiency.reached, efficiency.aim_reached),
             (Some(false), Some(false))
         );
+    }
+
+    #[test]
+    fn a_smoke_run_is_not_judged() {
+        let machine = machine("AMD EPYC");
+        let found = figures(&measurements(), 2, &Extent::SMOKE, None, &machine);
+        let full = &found[0];
+        assert!(full.ratio.is_some() && !full.plw.is_empty());
+        for figure in &found {
+            assert_eq!((figure.reached, figure.aim_reached), (None, None));
+        }
     }
 
     #[test]

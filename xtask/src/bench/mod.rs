@@ -3,6 +3,7 @@
 
 mod cargo;
 mod cases;
+mod environment;
 mod figures;
 mod operations;
 mod peer;
@@ -29,7 +30,7 @@ use cases::{Case, Chosen, Extent, FULL_PROMPT_LOSS_WEIGHT, Job, Program};
 use figures::Work;
 use record::{Bench, GemmPeak, Measurement, UsefulOperations};
 use rounds::Rounds;
-use setting::Setting;
+use setting::{Files, Peer, Python, Setting};
 
 /// What lies between runs: the small model, logs, run directories, criterion's estimates.
 const FOLDER: &str = "target/bench";
@@ -88,7 +89,13 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
             "no round measures nothing"
         ));
     }
+    // Before the builds, which take minutes: all that can be refused.
     let mut cases = Case::runs(flags.only.as_deref());
+    let Inputs {
+        peer,
+        race,
+        left_out,
+    } = inputs(workspace, workspace.shared(), flags, &mut cases)?;
     let plw = binary::build(workspace, binary::CPU)?;
     let example = cargo::build_gemm_peak(workspace, &plw)?;
     if flags.with_kernels() {
@@ -96,7 +103,17 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     }
     // Of what was built just now, whatever becomes of the checkout meanwhile.
     let commit = workspace.commit();
-    let (setting, left_out) = setting(workspace, flags, plw, &mut cases)?;
+    let small = match cases.contains(&Case::SmallModel) {
+        true => Some(small_model::make(workspace, &plw)?),
+        false => None,
+    };
+    let setting = Setting {
+        workspace,
+        plw,
+        peer,
+        race,
+        small,
+    };
     let extent = flags.extent();
     let rounds = Rounds {
         setting: &setting,
@@ -135,6 +152,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
             name.to_string_lossy().into_owned()
         }),
         rounds: flags.rounds,
+        smoke: flags.smoke,
         left_out,
         gemm_peak,
         useful_operations,
@@ -153,15 +171,29 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     finish(workspace, flags, &bench)
 }
 
-/// What is there to be measured; takes cases out that cannot be, and says which and why.
-fn setting<'a>(
-    workspace: &'a Workspace,
+/// What runs are given that is not built here.
+struct Inputs {
+    /// None where it cannot run.
+    peer: Option<Peer>,
+    /// None where no case needs it.
+    race: Option<Files>,
+    /// What cannot be measured, and why.
+    left_out: Vec<String>,
+}
+
+/// What is there to be measured with; takes cases out that cannot be, and says which and why. `shared` is where the peer and RACE
+/// are looked for.
+fn inputs(
+    workspace: &Workspace,
+    shared: Result<PathBuf>,
     flags: &Flags,
-    plw: PathBuf,
     cases: &mut Vec<Case>,
-) -> Result<(Setting<'a>, Vec<String>)> {
+) -> Result<Inputs> {
+    let model = flags.model.as_deref().map(setting::given_model);
+    let model = model.transpose()?;
+    let python = flags.python.as_deref().map(Python::given).transpose()?;
     let mut left_out = Vec::new();
-    let shared = match workspace.shared() {
+    let shared = match shared {
         _ if cases.is_empty() => None,
         Ok(shared) => Some(shared),
         Err(report) => {
@@ -172,35 +204,35 @@ fn setting<'a>(
             None
         }
     };
+    if cases.is_empty() && !flags.with_kernels() {
+        return Err(miette!(
+            help = "set PLW_SHARED to the folder with peer/, data/ and tools/; small-model and kernels can be measured without",
+            "nothing that --only asks for can be measured; left out: {}",
+            left_out.join("; ")
+        ));
+    }
     let mut peer = None;
     let mut race = None;
     if let Some(shared) = &shared {
-        if cases.iter().any(|case| case.needs_race()) {
-            race = Some(setting::race(workspace, shared, flags.model.as_deref())?);
-        }
-        peer = setting::peer(workspace, shared, flags.python.as_deref())?;
+        peer = setting::peer(workspace, shared, python);
         if peer.is_none() {
             left_out.push(
                 "the peer (no ../shared/peer, or no Python with torch, transformers, peft, pyarrow and jinja2; --python names one)"
                     .to_string(),
             );
         }
+        if cases.iter().any(|case| case.needs_race()) {
+            race = Some(setting::race(workspace, shared, model.as_deref())?);
+        }
     }
     for text in &left_out {
         eprintln!("left out: {text}");
     }
-    let small = match cases.contains(&Case::SmallModel) {
-        true => Some(small_model::make(workspace, &plw)?),
-        false => None,
-    };
-    let setting = Setting {
-        workspace,
-        plw,
+    Ok(Inputs {
         peer,
         race,
-        small,
-    };
-    Ok((setting, left_out))
+        left_out,
+    })
 }
 
 /// What the timed rows of `full-batch-4` need, where it was measured.
@@ -245,7 +277,7 @@ fn useful_operations(
 fn versions(setting: &Setting) -> Result<std::collections::BTreeMap<String, String>> {
     let mut versions = python::own_versions(setting.workspace, &setting.plw)?;
     let peer = setting.peer.iter();
-    versions.extend(peer.flat_map(|peer| peer.versions.clone()));
+    versions.extend(peer.flat_map(|peer| peer.python.versions.clone()));
     Ok(versions)
 }
 
@@ -263,4 +295,58 @@ fn finish(workspace: &Workspace, flags: &Flags, bench: &Bench) -> Result<()> {
     print!("{text}");
     println!("{}\n{}", json.display(), table.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn without_shared(only: Option<&str>, model: Option<&str>) -> Result<(Vec<Case>, Inputs)> {
+        let only = only.map(|only| {
+            let chosen = only.split(',').map(|name| name.parse().expect("known"));
+            chosen.collect::<Vec<Chosen>>()
+        });
+        let flags = Flags {
+            rounds: 1,
+            only,
+            python: None,
+            model: model.map(PathBuf::from),
+            smoke: true,
+        };
+        let mut cases = Case::runs(flags.only.as_deref());
+        let shared = Err(miette!("/nowhere: it is not there"));
+        let found = inputs(&Workspace::find(), shared, &flags, &mut cases)?;
+        Ok((cases, found))
+    }
+
+    #[test]
+    fn what_was_asked_for_and_cannot_be_measured_at_all_is_an_error() {
+        for only in ["full-batch-4", "step-efficiency", "lora-0,evaluate"] {
+            let report = without_shared(Some(only), None)
+                .err()
+                .expect("nothing is left");
+            let text = report.to_string();
+            assert!(
+                text.contains("--only") && text.contains("/nowhere: it is"),
+                "{text}"
+            );
+        }
+        let cases = [
+            (None, vec![Case::SmallModel], 1),
+            (Some("full-batch-4,small-model"), vec![Case::SmallModel], 1),
+            (Some("full-batch-4,kernels"), Vec::new(), 1),
+            (Some("kernels"), Vec::new(), 0),
+        ];
+        for (only, expected, notes) in cases {
+            let (left, found) = without_shared(only, None).expect("something is left");
+            assert_eq!((left, found.left_out.len()), (expected, notes), "{only:?}");
+        }
+    }
+
+    #[test]
+    fn a_given_model_is_looked_at_whatever_is_measured() {
+        let report = without_shared(Some("kernels"), Some("/nowhere/model"));
+        let text = report.err().expect("no such directory").to_string();
+        assert!(text.contains("/nowhere/model"), "{text}");
+    }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::cases::{Job, LORA_ALPHA, LORA_R, Trained, Training};
+use super::environment::without_settings;
 use super::plw::{CLIP, LEARNING_RATE, MAX_LENGTH, WEIGHT_DECAY};
 use super::record::{Outcome, Step, TrainingOutcome};
 use super::setting::{Files, Peer, Setting};
@@ -55,10 +56,11 @@ pub(super) fn run(
 }
 
 fn command(setting: &Setting, peer: &Peer, files: &Files, what: &str) -> Command {
-    let mut command = setting.workspace.command(&peer.python);
+    let mut command = setting.workspace.command(&peer.python.path);
     command.args(["-c", WITH_PEAK_MEMORY]);
     command.arg(&peer.script).arg(what);
     command.arg("--model").arg(&files.model);
+    without_settings(&mut command);
     // Set for other programs on some machines, they slow PyTorch down.
     command
         .env_remove("OPENBLAS_CORETYPE")

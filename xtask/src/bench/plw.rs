@@ -7,6 +7,7 @@ use miette::{IntoDiagnostic, Result, miette};
 use plw_record::{EvaluationSummary, RunDirectory};
 
 use super::cases::{Job, LORA_ALPHA, LORA_R, Layout, Trained, Training};
+use super::environment::without_settings;
 use super::operations::{Length, lengths};
 use super::record::{EvaluationOutcome, Outcome, Step, TrainingOutcome};
 use super::setting::{Files, Setting};
@@ -90,6 +91,7 @@ fn command(setting: &Setting, files: &Files, what: &str) -> Command {
     let mut command = setting.workspace.command(&setting.plw);
     command.arg(what).arg("--model").arg(&files.model);
     command.args(["--max-length", MAX_LENGTH]);
+    without_settings(&mut command);
     command
 }
 

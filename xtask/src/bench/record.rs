@@ -18,6 +18,8 @@ pub(super) struct Bench {
     /// The name of the directory of the model that learns RACE.
     pub(super) model: Option<String>,
     pub(super) rounds: usize,
+    /// As little was done as shows that everything runs: the figures mean nothing.
+    pub(super) smoke: bool,
     /// What was asked for and could not be measured, and why.
     pub(super) left_out: Vec<String>,
     pub(super) gemm_peak: GemmPeak,

@@ -6,6 +6,7 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_record::{RunDirectory, latest_checkpoint};
 
 use super::FOLDER;
+use super::environment::without_settings;
 use super::setting::Files;
 use crate::parity::plw::remove;
 use crate::process;
@@ -36,7 +37,7 @@ pub(super) fn make(workspace: &Workspace, plw: &Path) -> Result<Files> {
             command.arg(flag).arg(path);
         }
         let log = workspace.path(FOLDER).join("logs").join(name);
-        process::run_logged(&mut command, &log)
+        process::run_logged(without_settings(&mut command), &log)
     };
     plw(
         "small-model-text",

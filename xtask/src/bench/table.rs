@@ -7,7 +7,11 @@ use super::record::Bench;
 pub(super) fn render(bench: &Bench) -> String {
     let machine = &bench.machine;
     let peak = &bench.gemm_peak;
-    let mut text = format!(
+    let mut text = match bench.smoke {
+        true => "Smoke run: figures mean nothing.\n".to_string(),
+        false => String::new(),
+    };
+    text += &format!(
         "{}, {} threads ({}). Gemm peak {:.0} GFLOP/s (f32, {} x {} x {}; {:.0} before and {:.0} after).\n",
         machine.processor,
         machine.threads,
@@ -168,7 +172,50 @@ fn markdown(header: &[&str], left: usize, rows: &[Vec<String>]) -> String {
 mod tests {
     use super::*;
     use crate::bench::figures::Bar;
+    use crate::bench::record::{GemmPeak, GemmSpeed};
     use crate::bench::statistics::Ratio;
+
+    fn bench(smoke: bool) -> Bench {
+        let speed = GemmSpeed {
+            rows: 1,
+            inner: 1,
+            columns: 1,
+            threads: 1,
+            repetitions: 1,
+            seconds: 1.0,
+            gflops: 100.0,
+        };
+        Bench {
+            commit: "unknown".to_string(),
+            versions: Default::default(),
+            machine: Default::default(),
+            model: None,
+            rounds: 1,
+            smoke,
+            left_out: Vec::new(),
+            gemm_peak: GemmPeak {
+                before: speed.clone(),
+                after: speed,
+            },
+            useful_operations: None,
+            figures: Vec::new(),
+            kernels: Vec::new(),
+            agreements: Vec::new(),
+            measurements: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_smoke_run_says_so_first() {
+        for smoke in [true, false] {
+            let bench = bench(smoke);
+            let text = render(&bench);
+            let says_so = text.starts_with("Smoke run: figures mean nothing.\n");
+            assert_eq!(says_so, smoke, "{text}");
+            let json = serde_json::to_value(&bench).expect("plain data");
+            assert_eq!(json["smoke"], smoke);
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_cells() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use miette::{IntoDiagnostic, Result, WrapErr};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_record::write_atomic;
 use toml::Table;
 
@@ -14,6 +14,17 @@ use crate::{binary, process};
 
 /// What the peer imports.
 const PACKAGES: [&str; 5] = ["torch", "transformers", "peft", "pyarrow", "jinja2"];
+
+/// Prints its own version, and that of each package named which is installed.
+const VERSIONS: &str = "\
+import platform, importlib.metadata, sys
+print('python', platform.python_version())
+for name in sys.argv[1:]:
+    try:
+        print(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        pass
+";
 
 /// The Python given, else that of an environment which is made once.
 ///
@@ -87,11 +98,45 @@ pub(super) fn versions(setting: &Setting) -> Result<BTreeMap<String, String>> {
 ///
 /// Where it cannot be run or one is missing.
 pub(crate) fn peer_versions(python: &Path) -> Result<BTreeMap<String, String>> {
-    let script = "import platform, importlib.metadata as m, sys\nprint('python', platform.python_version())\n\
-                  for name in sys.argv[1:]: print(name, m.version(name))";
-    let mut command = Command::new(python);
-    let text = process::output(command.args(["-c", script]).args(PACKAGES))?;
-    Ok(text.lines().filter_map(name_and_version).collect())
+    let output = Command::new(python)
+        .args(["-c", VERSIONS])
+        .args(PACKAGES)
+        .output()
+        .map_err(|error| {
+            miette!(
+                help = "give --python the path of a Python program",
+                "cannot run {}: {error}",
+                python.display()
+            )
+        })?;
+    if !output.status.success() {
+        return Err(miette!(
+            help = "give --python the path of a Python 3.8 or later that works",
+            "{} cannot tell the versions of its packages; it ended with {}:\n{}",
+            python.display(),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        ));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let versions: BTreeMap<_, _> = text.lines().filter_map(name_and_version).collect();
+    let lacking: Vec<&str> = PACKAGES
+        .into_iter()
+        .filter(|name| !versions.contains_key(*name))
+        .collect();
+    match lacking.is_empty() {
+        true => Ok(versions),
+        false => Err(miette!(
+            help = format!(
+                "install what is missing with `{} -m pip install {}`, or give --python another",
+                python.display(),
+                lacking.join(" ")
+            ),
+            "{} has no {}",
+            python.display(),
+            lacking.join(", no ")
+        )),
+    }
 }
 
 /// Name and version of plw, of burn and of the compiler.
