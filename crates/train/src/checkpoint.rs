@@ -1,7 +1,9 @@
 //! Checkpoints: a Hugging Face (or PEFT) directory plus what the trainer needs to go on bit for bit.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -10,7 +12,7 @@ use plw_model::{Llama, WeightType};
 use plw_record::{
     EvaluationRow, RecordError, checkpoint_name, update_latest, write_directory_atomic,
 };
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::tensor::{Dtype, Metadata, View};
 use serde::{Deserialize, Serialize};
 
 use crate::{Optimizer, TrainError};
@@ -97,29 +99,50 @@ pub(crate) fn load_state(checkpoint: &Path) -> Result<TrainerState, TrainError> 
 }
 
 fn save_moments(optimizer: &Optimizer, path: &Path) -> Result<(), TrainError> {
-    let failed = |problem: String| TrainError::TrainerState {
-        path: path.to_path_buf(),
-        problem,
-    };
-    let mut tensors: Vec<(String, Vec<f32>)> = Vec::new();
-    for (name, moments) in &optimizer.moments {
-        for (kind, tensor) in [("first", &moments.first), ("second", &moments.second)] {
-            let values = tensor
-                .to_data_as::<f32>()
-                .try_into_vec::<f32>()
-                .map_err(|error| failed(format!("{error:?}")))?;
-            tensors.push((format!("{kind}.{name}"), values));
+    let tensors = optimizer.moments.iter().flat_map(|(name, moments)| {
+        [("first", &moments.first), ("second", &moments.second)].map(|(kind, tensor)| {
+            let shape = tensor.dims();
+            (format!("{kind}.{name}"), MomentView { tensor, shape })
+        })
+    });
+    let metadata = [("steps".to_string(), optimizer.steps.to_string())].into();
+    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| {
+        TrainError::TrainerState {
+            path: path.to_path_buf(),
+            problem: error.to_string(),
+        }
+    })
+}
+
+/// A moment on its way to a file. Its bytes are made when they are written: those of all at once would be the most that a run
+/// of full fine-tuning ever holds.
+struct MomentView<'a> {
+    tensor: &'a Tensor<1>,
+    shape: [usize; 1],
+}
+
+impl View for MomentView<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let data = self.tensor.to_data_as::<f32>();
+        let values = data.as_slice::<f32>().expect("just read as f32");
+        if cfg!(target_endian = "little") {
+            Cow::Owned(bytemuck::cast_slice::<f32, u8>(values).to_vec())
+        } else {
+            Cow::Owned(values.iter().flat_map(|v| v.to_le_bytes()).collect())
         }
     }
-    let mut views = Vec::new();
-    for (name, values) in &tensors {
-        let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values))
-            .map_err(|error| failed(error.to_string()))?;
-        views.push((name.as_str(), view));
+
+    fn data_len(&self) -> usize {
+        self.shape[0] * size_of::<f32>()
     }
-    let metadata = [("steps".to_string(), optimizer.steps.to_string())].into();
-    safetensors::serialize_to_file(views, Some(metadata), path)
-        .map_err(|error| failed(error.to_string()))
 }
 
 /// Gives an optimizer the moments of a checkpoint.
@@ -133,27 +156,29 @@ pub(crate) fn load_moments(
         path: path.clone(),
         problem,
     };
-    let bytes = fs::read(&path).map_err(RecordError::io("read", &path))?;
-    let (_, metadata) =
-        SafeTensors::read_metadata(&bytes).map_err(|error| failed(error.to_string()))?;
+    let mut file = File::open(&path).map_err(RecordError::io("open", &path))?;
+    let (data, metadata) = read_header(&mut file).map_err(failed)?;
     let steps = metadata
         .metadata()
         .as_ref()
         .and_then(|m| m.get("steps"))
         .and_then(|steps| steps.parse().ok());
     optimizer.steps = steps.ok_or_else(|| failed("the number of steps is missing".to_string()))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| failed(error.to_string()))?;
     let mut parts = BTreeMap::new();
-    for (name, view) in tensors.iter() {
+    for (name, info) in metadata.tensors() {
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0; end - start];
+        file.seek(SeekFrom::Start(data + start as u64))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(RecordError::io("read", &path))?;
         // The file's bytes need not be aligned for f32.
-        let values: Vec<f32> = view
-            .data()
+        let values: Vec<f32> = bytes
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
             .collect();
         let count = values.len();
         parts.insert(
-            name.to_string(),
+            name,
             Tensor::<1>::from_data(TensorData::new(values, [count]), device),
         );
     }
@@ -170,4 +195,25 @@ pub(crate) fn load_moments(
             .insert(parameter.to_string(), Moments { first, second });
     }
     Ok(())
+}
+
+/// Where the tensors of a safetensors file begin, and what they are.
+fn read_header(file: &mut File) -> Result<(u64, Metadata), String> {
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut size = [0; 8];
+    file.read_exact(&mut size)
+        .map_err(|_| "it is shorter than 8 bytes".to_string())?;
+    let header_length = u64::from_le_bytes(size);
+    if header_length > length - 8 {
+        return Err(format!("its header should have {header_length} bytes"));
+    }
+    let mut header = vec![0; header_length as usize];
+    file.read_exact(&mut header)
+        .map_err(|error| error.to_string())?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
+    let expected = 8 + header_length + metadata.data_len() as u64;
+    if length != expected {
+        return Err(format!("it has {length} bytes and should have {expected}"));
+    }
+    Ok((8 + header_length, metadata))
 }
