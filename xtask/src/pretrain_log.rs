@@ -30,7 +30,7 @@ pub(crate) struct StageLog {
     tokens: u64,
     /// Seconds of its steps.
     seconds: f64,
-    tokens_per_second: f64,
+    tokens_per_second: Option<f64>,
     parameters: u64,
     /// Evenly spaced steps and their losses, the last among them.
     losses: Vec<(u64, f64)>,
@@ -132,7 +132,7 @@ mod tests {
             steps: 2,
             tokens: 100,
             seconds,
-            tokens_per_second: 100.0 / seconds,
+            tokens_per_second: Some(100.0 / seconds),
             parameters: 10,
             losses: vec![(1, 4.0), (2, 3.5)],
             accuracy: None,

@@ -178,10 +178,11 @@ pub struct TrainingSummary {
     pub questions: u64,
     /// Wall-clock seconds of the training steps, evaluations and checkpoints left out.
     pub seconds: f64,
-    /// `tokens` a second of `seconds`.
-    pub tokens_per_second: f64,
-    /// `questions` a second of `seconds`.
-    pub questions_per_second: f64,
+    /// Tokens a second, each sequence counting its own, over the steps after each process's second; none where there is no such
+    /// step.
+    pub tokens_per_second: Option<f64>,
+    /// Questions a second, over the same steps.
+    pub questions_per_second: Option<f64>,
     /// Peak resident memory of the process in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
     /// Parameters of the model, adapters included.

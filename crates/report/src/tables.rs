@@ -228,7 +228,9 @@ pub(crate) fn runs_table(sweep: &Sweep) -> Table {
             percent(run.reported.summary.accuracy.accuracy),
             loss(run.reported.summary.completion_loss),
             duration(summary.seconds),
-            count(summary.tokens_per_second.round() as u64),
+            summary
+                .tokens_per_second
+                .map_or("-".to_string(), |speed| count(speed.round() as u64)),
             summary
                 .peak_memory_bytes
                 .map_or("-".to_string(), |bytes| count(bytes.div_ceil(1 << 20))),

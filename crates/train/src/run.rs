@@ -425,13 +425,8 @@ fn finish(
             row
         }
     };
-    let per_second = |count: u64| {
-        if state.timed_seconds > 0.0 {
-            count as f64 / state.timed_seconds
-        } else {
-            0.0
-        }
-    };
+    let per_second =
+        |count: u64| (state.timed_seconds > 0.0).then(|| count as f64 / state.timed_seconds);
     let summary = TrainingSummary {
         name: run.directory.name(),
         config_hash: run.config.hash(),

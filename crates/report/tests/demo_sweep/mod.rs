@@ -159,8 +159,8 @@ pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, Rec
         tokens_computed: 1000 * run.steps,
         questions: 12 * run.steps,
         seconds: 0.4 * run.steps as f64,
-        tokens_per_second: 2250.0,
-        questions_per_second: 30.0,
+        tokens_per_second: Some(2250.0),
+        questions_per_second: Some(30.0),
         peak_memory_bytes: Some(300 << 20),
         // Not this machine's: reports of equal records are equal.
         machine: Machine {
