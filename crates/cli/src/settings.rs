@@ -145,13 +145,20 @@ impl Settings {
                 continue;
             }
             if known.contains_key(&name) {
-                given.insert(name.clone(), Self::typed(&name, &text));
+                let value = Self::typed(&name, &text);
+                let alone = Map::from_iter([(name.clone(), value.clone())]);
+                Self::from_map(alone, None).wrap_err_with(|| {
+                    format!("the environment variable {variable} is of no use")
+                })?;
+                given.insert(name, value);
             } else {
-                let nearest = known.keys().min_by_key(|known| distance(known, &name));
-                tracing::warn!(
-                    "{variable} is no setting; did you mean {ENVIRONMENT_PREFIX}{}?",
-                    nearest.map_or(String::new(), |name| name.to_uppercase())
-                );
+                let guess = nearest(&known, &name).map_or(String::new(), |name| {
+                    format!(
+                        "; did you mean {ENVIRONMENT_PREFIX}{}?",
+                        name.to_uppercase()
+                    )
+                });
+                tracing::warn!("{variable} is no setting{guess}");
             }
         }
         Ok(given)
@@ -196,9 +203,11 @@ impl Settings {
             return Ok(settings);
         };
         let known = Self::default().to_map()?;
-        let nearest = known.keys().min_by_key(|name| distance(name, unknown));
         Err(miette!(
-            help = format!("did you mean `{}`?", nearest.map_or("", String::as_str)),
+            help = match nearest(&known, unknown) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "`plw train --help` and `plw eval --help` list the settings".to_string(),
+            },
             "`{unknown}` in {} is no setting",
             file.map_or("the environment".to_string(), |file| file
                 .display()
@@ -293,6 +302,15 @@ fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Valu
         if value.is_null() {
             return Err(miette!("the setting `{name}` is not a finite number"));
         }
+        if value
+            .as_u64()
+            .is_some_and(|value| i64::try_from(value).is_err())
+        {
+            return Err(miette!(
+                "the setting `{name}` is {value}: the greatest integer that TOML has is {}",
+                i64::MAX
+            ));
+        }
         let mut alone = defaults.clone();
         alone.insert(name.clone(), value.clone());
         serde_json::from_value::<T>(Value::Object(alone))
@@ -300,6 +318,13 @@ fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Valu
         own.insert(name.clone(), value);
     }
     serde_json::from_value(Value::Object(own)).into_diagnostic()
+}
+
+/// What a misspelt name may have meant: the setting that differs least, where more of the name agrees than differs.
+fn nearest<'a>(known: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    let distances = known.keys().map(|known| (distance(known, name), known));
+    let (distance, known) = distances.min()?;
+    (2 * distance <= name.len()).then_some(known)
 }
 
 /// Levenshtein distance, to guess what a misspelt name meant.
@@ -412,6 +437,22 @@ mod tests {
             error.to_string(),
             "the setting `prompt_loss_weight` is not a finite number"
         );
+    }
+
+    #[test]
+    fn what_toml_cannot_hold_is_refused() {
+        let error = load(json!({"seed": u64::MAX})).expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "the setting `seed` is 18446744073709551615: the greatest integer that TOML has is 9223372036854775807"
+        );
+    }
+
+    #[test]
+    fn a_guess_is_made_only_where_names_are_alike() {
+        let known = Settings::default().to_map().expect("a table");
+        assert_eq!(nearest(&known, "learning_rat"), Some("learning_rate"));
+        assert_eq!(nearest(&known, "nonsense"), None);
     }
 
     #[test]

@@ -242,6 +242,9 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
     }
 }
 
+/// Far above any Llama's sizes, and small enough for counts of parameters to fit 64 bits.
+const MOST: usize = 1 << 20;
+
 impl LlamaConfig {
     fn check_sizes(&self, head_dim_given: bool) -> Result<(), ConfigError> {
         let sizes = [
@@ -255,6 +258,21 @@ impl LlamaConfig {
         ];
         if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(ConfigError::Sizes(format!("`{key}` must be at least 1")));
+        }
+        if let Some((key, size)) = sizes.iter().find(|(_, size)| *size > MOST) {
+            return Err(ConfigError::Sizes(format!(
+                "`{key}` must be at most {MOST}, not {size}"
+            )));
+        }
+        for (key, value) in [
+            ("rms_norm_eps", self.rms_norm_eps),
+            ("rope_theta", self.rope_theta),
+        ] {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(ConfigError::Sizes(format!(
+                    "`{key}` must be a positive number, not {value}"
+                )));
+            }
         }
         let (heads, shared) = (self.num_attention_heads, self.num_key_value_heads);
         if !heads.is_multiple_of(shared) {
@@ -367,6 +385,9 @@ mod tests {
             (r#", "num_key_value_heads": 0"#, "num_key_value_heads"),
             (r#", "num_attention_heads": 3"#, "num_attention_heads"),
             (r#", "vocab_size": "many""#, "string"),
+            (r#", "hidden_size": 999999999999"#, "hidden_size"),
+            (r#", "rms_norm_eps": -1"#, "rms_norm_eps"),
+            (r#", "rope_theta": 0"#, "rope_theta"),
         ];
         for (changes, named) in table {
             let error = config(changes).expect_err(changes).to_string();

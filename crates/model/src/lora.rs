@@ -11,12 +11,15 @@ use crate::initialization::{generator, uniform};
 use crate::linear::{Linear, Lora};
 use crate::llama::{DecoderLayer, Llama};
 
+/// Greatest rank: a greater one could hold any change of a Llama's weights at more than their cost.
+const MOST_RANK: usize = 1 << 16;
+
 /// Why an adapter's settings cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum LoraError {
-    /// The rank is zero.
-    #[error("LoRA's r must be at least 1")]
-    Rank,
+    /// The rank is zero, or greater than any weight's smaller side.
+    #[error("LoRA's r must be from 1 to {MOST_RANK}, not {0}")]
+    Rank(usize),
     /// Alpha is negative or not finite.
     #[error("LoRA's alpha must be finite and not negative, not {0}")]
     Alpha(f64),
@@ -123,8 +126,8 @@ pub struct LoraConfig {
 impl LoraConfig {
     /// Refuses settings that make no sense.
     pub fn check(&self) -> Result<(), LoraError> {
-        if self.r == 0 {
-            return Err(LoraError::Rank);
+        if !(1..=MOST_RANK).contains(&self.r) {
+            return Err(LoraError::Rank(self.r));
         }
         if !(self.alpha.is_finite() && self.alpha >= 0.0) {
             return Err(LoraError::Alpha(self.alpha));
@@ -282,5 +285,27 @@ impl DecoderLayer {
             *linear = linear.clone().merged();
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rank_that_no_weight_has_is_refused() {
+        let check = |r| {
+            LoraConfig {
+                r,
+                alpha: 1.0,
+                dropout: 0.0,
+                target_modules: [TargetModule::QProj].into(),
+            }
+            .check()
+        };
+        assert_eq!(check(MOST_RANK), Ok(()));
+        for r in [0, MOST_RANK + 1] {
+            assert_eq!(check(r), Err(LoraError::Rank(r)));
+        }
     }
 }

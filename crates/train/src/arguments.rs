@@ -82,6 +82,9 @@ impl Default for TrainingArguments {
 /// More passes over the data than anybody means.
 const MOST_EPOCHS: f64 = 100_000.0;
 
+/// More rows a step than any data set has.
+const MOST_ROWS: usize = 1 << 32;
+
 impl TrainingArguments {
     /// Checks what no type can.
     ///
@@ -167,6 +170,16 @@ impl TrainingArguments {
             if value == 0 {
                 return Err(TrainError::setting(name, value, "at least 1"));
             }
+        }
+        let rows = self
+            .per_device_train_batch_size
+            .checked_mul(self.gradient_accumulation_steps);
+        if rows.is_none_or(|rows| rows > MOST_ROWS) {
+            return Err(TrainError::setting(
+                "per_device_train_batch_size",
+                self.per_device_train_batch_size,
+                "at most 4294967296 together with gradient_accumulation_steps; no data set has as many examples",
+            ));
         }
         Ok(())
     }
@@ -310,5 +323,29 @@ impl BatchingArguments {
     pub fn shares_prefixes(&self) -> bool {
         self.share_prefixes
             .unwrap_or(!self.cross_document_attention)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_step_that_no_number_holds_are_refused() {
+        let check = |per_device_train_batch_size, gradient_accumulation_steps| {
+            TrainingArguments {
+                per_device_train_batch_size,
+                gradient_accumulation_steps,
+                ..TrainingArguments::default()
+            }
+            .check()
+            .map_err(|error| error.to_string())
+        };
+        assert_eq!(check(1 << 16, 1 << 16), Ok(()));
+        for (size, steps) in [(1 << 62, 4), (1 << 32, 2)] {
+            let error = check(size, steps).expect_err("refused");
+            let named = format!("per_device_train_batch_size is {size}");
+            assert!(error.contains(&named), "{error}");
+        }
     }
 }
