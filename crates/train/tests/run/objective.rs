@@ -51,7 +51,7 @@ fn assert_equal(a: &(f64, NamedTensors), b: &(f64, NamedTensors)) {
             |tensor: Tensor<1>| f64::from(tensor.powi_scalar(2).sum().into_scalar::<f32>()).sqrt();
         let difference = norm(a.1[name].clone() - expected.clone());
         assert!(
-            difference <= 1e-5 * norm(expected.clone()) + 1e-8,
+            difference <= 1e-5 * norm(expected.clone()),
             "{name}: {difference}"
         );
     }
