@@ -49,6 +49,11 @@ pub struct Moments<const D: usize> {
 ///
 /// `step` is t, from 1; `gradient_factor` is [`clip_factor`]'s. None of the tensors may carry a graph. On flex one parallel
 /// pass, in place where nobody else holds the tensors; elsewhere [`adamw_reference`].
+///
+/// # Panics
+///
+/// Where gradient or moments have another shape than the parameter, where `step` is 0, or where a tensor carries a graph:
+/// the caller's bug.
 pub fn adamw<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -58,6 +63,7 @@ pub fn adamw<const D: usize>(
     learning_rate: f64,
     settings: &AdamW,
 ) -> (Tensor<D>, Moments<D>) {
+    check_step(&parameter, &gradient, moments.as_ref(), step);
     if !flex::takes(&parameter) || !flex::takes(&gradient) {
         return adamw_reference(
             parameter,
@@ -99,7 +105,29 @@ pub fn adamw<const D: usize>(
     (from_numbers(parameter), moments)
 }
 
+fn check_step<const D: usize>(
+    parameter: &Tensor<D>,
+    gradient: &Tensor<D>,
+    moments: Option<&Moments<D>>,
+    step: u64,
+) {
+    assert!(step > 0, "AdamW counts its steps from 1");
+    let shape = parameter.dims();
+    assert_eq!(
+        gradient.dims(),
+        shape,
+        "a gradient has its parameter's shape"
+    );
+    for moment in moments.iter().flat_map(|of| [&of.first, &of.second]) {
+        assert_eq!(moment.dims(), shape, "a moment has its parameter's shape");
+    }
+}
+
 /// The same as a plain chain of Burn operations.
+///
+/// # Panics
+///
+/// Where shapes differ or `step` is 0, as [`adamw`] does.
 pub fn adamw_reference<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -109,6 +137,7 @@ pub fn adamw_reference<const D: usize>(
     learning_rate: f64,
     settings: &AdamW,
 ) -> (Tensor<D>, Moments<D>) {
+    check_step(&parameter, &gradient, moments.as_ref(), step);
     let AdamW {
         beta_1,
         beta_2,
@@ -281,5 +310,14 @@ mod tests {
     fn clipping_only_shrinks() {
         assert_eq!(clip_factor(0.1, 0.3), 1.0);
         assert!((clip_factor(3.0, 0.3) - 0.1).abs() < 1e-6);
+    }
+
+    #[test]
+    #[should_panic(expected = "a gradient has its parameter's shape")]
+    fn a_gradient_of_another_shape_is_refused() {
+        let device = Device::flex();
+        let [parameter, gradient] =
+            [[2, 3], [3, 2]].map(|shape| Tensor::<2>::zeros(shape, &device));
+        adamw(parameter, gradient, 1.0, None, 1, 0.1, &AdamW::default());
     }
 }

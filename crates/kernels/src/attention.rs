@@ -51,8 +51,27 @@ struct SpanRows {
 
 impl AttentionMask {
     /// From `visible_until` (`[batch * seq]`, `shape` being `[batch, seq]`). Every token must be seen by itself, so
-    /// that no softmax is empty.
+    /// that no softmax is empty; a padding token is seen by itself alone. Ranges need not be nested.
+    ///
+    /// # Panics
+    ///
+    /// Where there is not one entry a token, or where token j of a row does not have `j < visible_until[j] <= seq`: the
+    /// caller's bug.
     pub fn new(shape: [usize; 2], visible_until: &[u32], device: &Device) -> Self {
+        let [batch, seq] = shape;
+        assert_eq!(
+            visible_until.len(),
+            batch * seq,
+            "a mask of {batch} rows of {seq} tokens has an entry a token"
+        );
+        for (flat, &until) in visible_until.iter().enumerate() {
+            let (row, token) = (flat / seq, flat % seq);
+            assert!(
+                (token + 1..=seq).contains(&(until as usize)),
+                "row {row}, token {token}: visible until {until}, not until {} to {seq}",
+                token + 1
+            );
+        }
         Self {
             shape,
             visible_until: visible_until.into(),
@@ -122,12 +141,18 @@ impl AttentionMask {
 /// On flex by tiles with an online softmax and a backward pass that computes the scores again (Dao et al. 2022, arXiv
 /// 2205.14135): the scores of all pairs are never held, and tiles that the mask hides are not computed. Elsewhere
 /// [`attention_reference`], of each span of tokens that sees no other by itself.
+///
+/// # Panics
+///
+/// Where there are no heads or the query's are not a multiple of those of key and value, where `joined` has another shape
+/// than heads and mask say, or where the rotations are of another shape or head: the caller's bug.
 pub fn attention(
     joined: Tensor<2>,
     heads: AttentionHeads,
     rotations: &Rotations,
     mask: &AttentionMask,
 ) -> Tensor<2> {
+    check_shapes(&joined, heads, rotations, mask);
     if !flex::takes(&joined) {
         return plain(joined, heads, rotations, mask, mask.span_rows());
     }
@@ -148,13 +173,42 @@ pub fn attention(
 }
 
 /// The same as a plain chain of Burn operations that holds the scores of all pairs of a row's tokens.
+///
+/// # Panics
+///
+/// As [`attention`] does.
 pub fn attention_reference(
     joined: Tensor<2>,
     heads: AttentionHeads,
     rotations: &Rotations,
     mask: &AttentionMask,
 ) -> Tensor<2> {
+    check_shapes(&joined, heads, rotations, mask);
     plain(joined, heads, rotations, mask, None)
+}
+
+fn check_shapes(
+    joined: &Tensor<2>,
+    heads: AttentionHeads,
+    rotations: &Rotations,
+    mask: &AttentionMask,
+) {
+    let AttentionHeads {
+        query,
+        key_value,
+        head_dim,
+    } = heads;
+    assert!(
+        query > 0 && key_value > 0 && head_dim > 0 && query.is_multiple_of(key_value),
+        "the query's heads are not a multiple of those of key and value, or there are none: {heads:?}"
+    );
+    let [batch, seq] = mask.shape;
+    assert_eq!(
+        joined.dims(),
+        [batch * seq, (query + 2 * key_value) * head_dim],
+        "the shape of the joined heads {heads:?} of {batch} rows of {seq} tokens"
+    );
+    rotations.check_shape(mask.shape, head_dim);
 }
 
 /// In Burn operations, with the batch's own rows or with those of its spans.
@@ -171,6 +225,11 @@ fn plain(
         key_value,
         head_dim,
     } = heads;
+    let width = query * head_dim;
+    // Not every backend has the maximum of no scores.
+    if batch * seq == 0 {
+        return joined.slice([0..0, 0..width]);
+    }
     let part = |first: usize, heads: usize| {
         let columns = first * head_dim..(first + heads) * head_dim;
         joined
@@ -183,7 +242,6 @@ fn plain(
         rotate_reference(part(query, key_value), rotations),
         part(query + key_value, key_value),
     ];
-    let width = query * head_dim;
     let Some(rows) = span_rows else {
         return plain_attention(parts, mask).reshape([batch * seq, width]);
     };
@@ -226,181 +284,4 @@ fn plain_attention([query, key, value]: [Tensor<4>; 3], mask: &AttentionMask) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::{Gradients, Tolerance};
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    const VISIBLE_UNTIL: [u32; 10] = [2, 2, 5, 5, 5, 4, 2, 4, 4, 5];
-    const SHAPE: [usize; 2] = [2, 5];
-    const HEADS: usize = 4;
-    const SHARED: usize = 2;
-    const WIDTH: usize = 3;
-
-    /// Head by head and query by query, in f64.
-    fn expected(query: &[f32], key: &[f32], value: &[f32]) -> Vec<f64> {
-        let [batch, seq] = SHAPE;
-        let mut output = Vec::new();
-        for (row, i, head) in (0..batch)
-            .flat_map(|row| (0..seq).flat_map(move |i| (0..HEADS).map(move |head| (row, i, head))))
-        {
-            let q = &query[((row * seq + i) * HEADS + head) * WIDTH..][..WIDTH];
-            let at = |j: usize| ((row * seq + j) * SHARED + head * SHARED / HEADS) * WIDTH;
-            let seen: Vec<usize> = (0..=i)
-                .filter(|j| i < VISIBLE_UNTIL[row * seq + j] as usize)
-                .collect();
-            let weights: Vec<f64> = seen
-                .iter()
-                .map(|&j| {
-                    let k = &key[at(j)..][..WIDTH];
-                    let product: f64 = q
-                        .iter()
-                        .zip(k)
-                        .map(|(&a, &b)| f64::from(a) * f64::from(b))
-                        .sum();
-                    (product / (WIDTH as f64).sqrt()).exp()
-                })
-                .collect();
-            let sum: f64 = weights.iter().sum();
-            output.extend((0..WIDTH).map(|column| {
-                let weighted = seen
-                    .iter()
-                    .zip(&weights)
-                    .map(|(&j, w)| w * f64::from(value[at(j) + column]));
-                weighted.sum::<f64>() / sum
-            }));
-        }
-        output
-    }
-
-    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor
-            .into_data_as::<f32>()
-            .as_slice()
-            .expect("just read as f32")
-            .to_vec()
-    }
-
-    fn random(heads: usize, seed: u64, device: &Device) -> Tensor<4> {
-        let shape = [SHAPE[0], SHAPE[1], heads, WIDTH];
-        let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        let draw = || generator.random_range(-2.0..2.0f32);
-        let values = std::iter::repeat_with(draw)
-            .take(shape.iter().product())
-            .collect::<Vec<_>>();
-        Tensor::from_data(TensorData::new(values, shape), device)
-    }
-
-    #[test]
-    fn it_is_the_formula_under_the_mask() {
-        let device = Device::flex();
-        let [query, key, value] = [(HEADS, 1), (SHARED, 2), (SHARED, 3)]
-            .map(|(heads, seed)| random(heads, seed, &device));
-        let mask = AttentionMask::new(SHAPE, &VISIBLE_UNTIL, &device);
-        let found = values(plain_attention(
-            [query.clone(), key.clone(), value.clone()],
-            &mask,
-        ));
-        for (found, expected) in
-            found
-                .iter()
-                .zip(expected(&values(query), &values(key), &values(value)))
-        {
-            assert!(
-                (f64::from(*found) - expected).abs() < 1e-5,
-                "{found} {expected}"
-            );
-        }
-    }
-
-    #[test]
-    fn gradients_are_the_slopes() {
-        let device = Device::flex().autodiff();
-        let inputs = [(HEADS, 4), (SHARED, 5), (SHARED, 6)]
-            .map(|(heads, seed)| random(heads, seed, &device).require_grad());
-        let probe = random(HEADS, 7, &device).inner();
-        let mask = AttentionMask::new(SHAPE, &VISIBLE_UNTIL, &device);
-        let output = plain_attention(inputs.clone(), &mask);
-        let gradients: Gradients = (output * Tensor::from_inner(probe.clone()))
-            .sum()
-            .backward();
-        let plain = inputs.clone().map(|x| values(x.inner()));
-        let probe = values(probe);
-        let loss = |plain: &[Vec<f32>; 3]| -> f64 {
-            let output = expected(&plain[0], &plain[1], &plain[2]);
-            output
-                .iter()
-                .zip(&probe)
-                .map(|(o, &p)| o * f64::from(p))
-                .sum()
-        };
-        for (number, input) in inputs.iter().enumerate() {
-            let gradient = values(input.grad(&gradients).expect("required"));
-            for (index, found) in gradient.into_iter().enumerate() {
-                let [above, below] = [1e-2, -1e-2].map(|step| {
-                    let mut moved = plain.clone();
-                    moved[number][index] += step;
-                    (loss(&moved), f64::from(moved[number][index]))
-                });
-                let slope = (above.0 - below.0) / (above.1 - below.1);
-                assert!(
-                    (slope - f64::from(found)).abs() < 1e-3,
-                    "{number} {index}: {found} {slope}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn tiles_equal_the_chain_in_value_and_gradient_under_random_trees() {
-        let device = Device::flex().autodiff();
-        for (seed, (batch, seq, query, key_value, head_dim)) in (0u64..).zip([
-            (1, 1, 1, 1, 2),
-            (2, 70, 4, 2, 6),
-            (1, 131, 3, 1, 64),
-            (2, 65, 2, 2, 80),
-            (1, 33, 2, 1, 128),
-        ]) {
-            let mut generator = ChaCha8Rng::seed_from_u64(seed);
-            let heads = AttentionHeads {
-                query,
-                key_value,
-                head_dim,
-            };
-            let until: Vec<u32> = (0..batch)
-                .flat_map(|_| crate::flex::attention::random_tree(&mut generator, seq))
-                .collect();
-            let mask = AttentionMask::new([batch, seq], &until, &device);
-            let positions: Vec<u32> = (0..(batch * seq) as u32).map(|i| i * 11 % 90).collect();
-            let frequencies: Vec<f32> = (0..head_dim / 2).map(|i| 0.9f32.powi(i as i32)).collect();
-            let rotations = Rotations::new([batch, seq], &positions, &frequencies, &device);
-            let mut random = |width: usize| {
-                let draw = || generator.random_range(-1.5..1.5f32);
-                let values: Vec<f32> = std::iter::repeat_with(draw)
-                    .take(batch * seq * width)
-                    .collect();
-                Tensor::<2>::from_data(TensorData::new(values, [batch * seq, width]), &device)
-            };
-            let joined = random((query + 2 * key_value) * head_dim).require_grad();
-            let upper = random(query * head_dim);
-            let by_spans = |joined, heads, rotations: &_, mask: &AttentionMask| {
-                plain(joined, heads, rotations, mask, mask.span_rows())
-            };
-            type Form<'a> =
-                &'a dyn Fn(Tensor<2>, AttentionHeads, &Rotations, &AttentionMask) -> Tensor<2>;
-            let forms: [Form; 3] = [&attention, &attention_reference, &by_spans];
-            let [fused, plain, by_spans] = forms.map(|attention| {
-                let output = attention(joined.clone(), heads, &rotations, &mask);
-                let gradients = (output.clone() * upper.clone()).sum().backward();
-                let gradient = joined.grad(&gradients).expect("tracked");
-                (output.into_data(), gradient.into_data())
-            });
-            let tolerance = Tolerance::<f32>::rel_abs(1e-4, 2e-5);
-            fused.0.assert_approx_eq(&plain.0, tolerance);
-            fused.1.assert_approx_eq(&plain.1, tolerance);
-            by_spans.0.assert_approx_eq(&plain.0, tolerance);
-            by_spans.1.assert_approx_eq(&plain.1, tolerance);
-        }
-    }
-}
+mod tests;

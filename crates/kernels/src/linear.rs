@@ -58,7 +58,8 @@ pub struct LowRank {
 ///
 /// # Panics
 ///
-/// Without a weight or with more than three, or where one in half precision has a gradient to get: the caller's bug.
+/// Without a weight or with more than three, where one in half precision has a gradient to get, or where a weight, a part of
+/// an adapter, the norm or the residual has another shape than the input asks for: the caller's bug.
 pub fn linear(
     input: LinearInput,
     weights: Vec<LinearWeight>,
@@ -75,9 +76,10 @@ pub fn linear(
             .all(|w| is_whole(&w.weight) || !w.weight.is_tracked()),
         "a weight in half precision is a constant"
     );
+    check_shapes(&input, &weights, residual.as_ref());
     let (LinearInput::Plain(x) | LinearInput::Normalised { x, .. } | LinearInput::Gated(x)) =
         &input;
-    if !flex::takes(x) || x.dims()[0] == 0 {
+    if !flex::takes(x) || x.dims().contains(&0) {
         return linear_reference(input, weights, residual);
     }
     let (input, norm, preparation) = match input {
@@ -105,6 +107,44 @@ pub fn linear(
             .collect(),
     };
     flex::operations::linear::linear(operands, preparation)
+}
+
+fn check_shapes(input: &LinearInput, weights: &[LinearWeight], residual: Option<&Tensor<2>>) {
+    let [tokens, inputs] = match input {
+        LinearInput::Plain(x) => x.dims(),
+        LinearInput::Normalised { x, weight, .. } => {
+            let [tokens, inputs] = x.dims();
+            assert_eq!(weight.dims(), [inputs], "the norm's weight: [in]");
+            [tokens, inputs]
+        }
+        LinearInput::Gated(x) => {
+            let [tokens, width] = x.dims();
+            assert!(
+                width.is_multiple_of(2),
+                "gate and up cannot share a width of {width}"
+            );
+            [tokens, width / 2]
+        }
+    };
+    for LinearWeight { weight, low_rank } in weights {
+        let [outputs, width] = weight.dims();
+        assert_eq!(width, inputs, "a weight's width and its input's");
+        let Some(LowRank { a, b, mask, .. }) = low_rank else {
+            continue;
+        };
+        let [rank, width] = a.dims();
+        assert!(rank > 0, "an adapter has a rank");
+        assert_eq!(width, inputs, "an adapter's width and its input's");
+        assert_eq!(b.dims(), [outputs, rank], "an adapter's B: [out, r]");
+        if let Some(mask) = mask {
+            assert_eq!(mask.dims(), [tokens, inputs], "a mask: [tokens, in]");
+        }
+    }
+    if let Some(residual) = residual {
+        let outputs = weights.iter().map(|w| w.weight.dims()[0]).sum();
+        let expected: [usize; 2] = [tokens, outputs];
+        assert_eq!(residual.dims(), expected, "the residual: [tokens, out]");
+    }
 }
 
 /// The same as a plain chain of Burn operations.
@@ -143,123 +183,4 @@ pub fn linear_reference(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::{Device, Distribution, Tolerance};
-    use proptest::prelude::*;
-
-    /// What is tracked, and what there is.
-    #[derive(Debug, Clone, Copy)]
-    struct Case {
-        tokens: usize,
-        inputs: usize,
-        outputs: [usize; 3],
-        count: usize,
-        preparation: u8,
-        has_residual: bool,
-        rank: usize,
-        has_mask: bool,
-        tracks_input: bool,
-        tracks_weights: bool,
-        half_precision: Option<FloatDType>,
-    }
-
-    fn cases() -> impl Strategy<Value = Case> {
-        let sizes = (
-            1usize..40,
-            1usize..40,
-            [1usize..20, 1usize..20, 1usize..20],
-            1usize..4,
-        );
-        let half_precision = prop_oneof![
-            Just(None),
-            Just(Some(FloatDType::BF16)),
-            Just(Some(FloatDType::F16))
-        ];
-        let kinds = (
-            0u8..3,
-            any::<bool>(),
-            0usize..4,
-            any::<bool>(),
-            half_precision,
-        );
-        (sizes, kinds, any::<[bool; 2]>()).prop_map(|(sizes, kinds, tracks)| Case {
-            tokens: sizes.0,
-            inputs: sizes.1,
-            outputs: sizes.2,
-            count: sizes.3,
-            preparation: kinds.0,
-            has_residual: kinds.1,
-            rank: kinds.2,
-            has_mask: kinds.3,
-            tracks_input: tracks[0],
-            tracks_weights: tracks[1],
-            half_precision: kinds.4,
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
-
-        #[test]
-        fn one_operation_equals_the_chain_in_value_and_gradient(case in cases()) {
-            let device = Device::flex().autodiff();
-            let random = |shape: [usize; 2], is_tracked: bool| {
-                Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device).set_require_grad(is_tracked)
-            };
-            let Case { tokens, inputs, tracks_input, tracks_weights, .. } = case;
-            let widths = &case.outputs[..case.count];
-            let width: usize = widths.iter().sum();
-            let x = random([tokens, inputs * if case.preparation == 2 { 2 } else { 1 }], tracks_input);
-            let norm = random([1, inputs], tracks_weights);
-            let residual = random([tokens, width], tracks_input);
-            let upper = random([tokens, width], false);
-            // A frozen weight under a trained adapter, or a trained weight.
-            let weights: Vec<LinearWeight> = widths.iter().map(|&outputs| LinearWeight {
-                weight: {
-                    let is_trained = tracks_weights && case.rank == 0;
-                    let weight = random([outputs, inputs], is_trained);
-                    match case.half_precision {
-                        Some(dtype) if !is_trained => weight.cast(dtype),
-                        _ => weight,
-                    }
-                },
-                low_rank: (case.rank > 0).then(|| LowRank {
-                    a: random([case.rank, inputs], tracks_weights),
-                    b: random([outputs, case.rank], tracks_weights),
-                    scaling: 0.7,
-                    mask: case.has_mask.then(|| random([tokens, inputs], false)),
-                }),
-            }).collect();
-            let mut leaves = vec![x.clone(), norm.clone(), residual.clone()];
-            for LinearWeight { weight, low_rank } in &weights {
-                leaves.push(weight.clone());
-                leaves.extend(low_rank.iter().flat_map(|update| [update.a.clone(), update.b.clone()]));
-            }
-            let [fused, plain] = [linear, linear_reference].map(|linear| {
-                let input = match case.preparation {
-                    0 => LinearInput::Plain(x.clone()),
-                    1 => LinearInput::Normalised { x: x.clone(), weight: norm.clone().flatten(0, 1), epsilon: 1e-3 },
-                    _ => LinearInput::Gated(x.clone()),
-                };
-                let output = linear(input, weights.clone(), case.has_residual.then(|| residual.clone()));
-                let values = output.to_data();
-                if !output.is_tracked() {
-                    return (values, Vec::new());
-                }
-                let gradients = (output * upper.clone()).sum().backward();
-                (values, leaves.iter().map(|leaf| leaf.grad(&gradients).map(Tensor::into_data)).collect::<Vec<_>>())
-            });
-            let tolerance = Tolerance::<f32>::rel_abs(1e-3, 2e-4);
-            fused.0.assert_approx_eq(&plain.0, tolerance);
-            prop_assert_eq!(fused.1.len(), plain.1.len());
-            for (fused, plain) in fused.1.iter().zip(&plain.1) {
-                match (fused, plain) {
-                    (Some(fused), Some(plain)) => fused.assert_approx_eq(plain, tolerance),
-                    (None, None) => {}
-                    (fused, plain) => prop_assert!(false, "gradients: {} and {}", fused.is_some(), plain.is_some()),
-                }
-            }
-        }
-    }
-}
+mod tests;

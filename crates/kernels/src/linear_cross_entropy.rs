@@ -41,17 +41,19 @@ pub struct LinearCrossEntropy {
 ///
 /// # Panics
 ///
-/// Where the table's columns differ in length, rows descend, or a row or token is out of range: the caller's bug.
+/// Where the table's columns differ in length, rows descend, or a row or token is out of range, or where hidden states and
+/// classifier differ in width or in type (no classifier in half precision is widened, as [`linear`](crate::linear()) does
+/// its weights): the caller's bug.
 pub fn linear_cross_entropy(
     hidden: Tensor<2>,
     classifier: Tensor<2>,
     targets: TargetTable<'_>,
     chunk: usize,
 ) -> LinearCrossEntropy {
-    if !flex::takes(&hidden) || !flex::takes(&classifier) {
+    check(&hidden, &classifier, targets);
+    if !flex::takes(&hidden) {
         return linear_cross_entropy_chunked(hidden, classifier, targets, chunk);
     }
-    check_table(targets, hidden.dims()[0], classifier.dims()[0]);
     let (loss, losses) = flex::operations::linear_cross_entropy::linear_cross_entropy(
         hidden,
         classifier,
@@ -64,6 +66,10 @@ pub fn linear_cross_entropy(
 }
 
 /// The same chunk by chunk in Burn operations, on every backend.
+///
+/// # Panics
+///
+/// As [`linear_cross_entropy`] does.
 pub fn linear_cross_entropy_chunked(
     hidden: Tensor<2>,
     classifier: Tensor<2>,
@@ -72,7 +78,7 @@ pub fn linear_cross_entropy_chunked(
 ) -> LinearCrossEntropy {
     let [rows, hidden_size] = hidden.dims();
     let [vocab, _] = classifier.dims();
-    check_table(targets, rows, vocab);
+    check(&hidden, &classifier, targets);
     let (wants_hidden, wants_classifier) = (hidden.is_tracked(), classifier.is_tracked());
     let (plain_hidden, plain_classifier) = (hidden.clone().inner(), classifier.clone().inner());
     let device = plain_hidden.device();
@@ -184,14 +190,17 @@ fn attach_gradient<const D: usize>(
 }
 
 /// The same function as a plain chain of Burn operations that holds all logits: the reference for tests.
+///
+/// # Panics
+///
+/// As [`linear_cross_entropy`] does.
 pub fn linear_cross_entropy_reference(
     hidden: Tensor<2>,
     classifier: Tensor<2>,
     targets: TargetTable<'_>,
 ) -> LinearCrossEntropy {
-    let [rows, _] = hidden.dims();
     let [vocab, _] = classifier.dims();
-    check_table(targets, rows, vocab);
+    check(&hidden, &classifier, targets);
     let device = hidden.device().inner();
     let count = targets.row.len();
     let flat: Vec<i64> = targets
@@ -211,7 +220,17 @@ pub fn linear_cross_entropy_reference(
     }
 }
 
-fn check_table(targets: TargetTable<'_>, rows: usize, vocab: usize) {
+fn check(hidden: &Tensor<2>, classifier: &Tensor<2>, targets: TargetTable<'_>) {
+    let ([rows, width], [vocab, classifier_width]) = (hidden.dims(), classifier.dims());
+    assert_eq!(
+        width, classifier_width,
+        "hidden states and classifier must have one width"
+    );
+    assert_eq!(
+        hidden.dtype(),
+        classifier.dtype(),
+        "hidden states and classifier must have one type"
+    );
     assert!(
         targets.row.len() == targets.token.len() && targets.row.len() == targets.weight.len(),
         "a target table's columns must have one length"
@@ -228,68 +247,4 @@ fn check_table(targets: TargetTable<'_>, rows: usize, vocab: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::{Device, Tolerance};
-    use proptest::prelude::*;
-    use rand::{RngExt, SeedableRng};
-
-    fn random(rng: &mut rand_chacha::ChaCha8Rng, shape: [usize; 2], device: &Device) -> Tensor<2> {
-        let values: Vec<f32> = (0..shape[0] * shape[1])
-            .map(|_| rng.random_range(-2.0..2.0))
-            .collect();
-        Tensor::from_data(TensorData::new(values, shape), device)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        #[test]
-        fn both_forms_equal_the_reference_in_value_and_gradient(
-            rows in 1usize..20, hidden_size in 1usize..9, vocab in 1usize..30, chunk in 1usize..25, seed: u64,
-            track in 1u8..4,
-        ) {
-            let device = Device::flex().autodiff();
-            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-            let mut row: Vec<u32> = (0..rng.random_range(1..30)).map(|_| rng.random_range(0..rows as u32)).collect();
-            row.sort_unstable();
-            let token: Vec<u32> = row.iter().map(|_| rng.random_range(0..vocab as u32)).collect();
-            let weight: Vec<f32> = row.iter().map(|_| rng.random_range(0.0..1.5)).collect();
-            let table = TargetTable { row: &row, token: &token, weight: &weight };
-            let hidden = random(&mut rng, [rows, hidden_size], &device).set_require_grad(track & 1 != 0);
-            let classifier = random(&mut rng, [vocab, hidden_size], &device).set_require_grad(track & 2 != 0);
-
-            let plain = linear_cross_entropy_reference(hidden.clone(), classifier.clone(), table);
-            let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-5);
-            // The factor shows that a gradient from above is passed on.
-            let plain_gradients = plain.loss.clone().mul_scalar(3.0).backward();
-            for form in [linear_cross_entropy, linear_cross_entropy_chunked] {
-                let found = form(hidden.clone(), classifier.clone(), table, chunk);
-                found.loss.to_data().assert_approx_eq(&plain.loss.to_data(), tolerance);
-                found.target_losses.to_data().assert_approx_eq(&plain.target_losses.to_data(), tolerance);
-                let found = found.loss.mul_scalar(3.0).backward();
-                for input in [&hidden, &classifier] {
-                    match (input.grad(&found), input.grad(&plain_gradients)) {
-                        (Some(a), Some(b)) => a.to_data().assert_approx_eq(&b.to_data(), tolerance),
-                        (None, None) => {}
-                        (a, b) => prop_assert!(false, "gradients {} and {}", a.is_some(), b.is_some()),
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn no_graph_no_gradient() {
-        let device = Device::flex();
-        let hidden = Tensor::<2>::from_data([[1.0, 0.0]], &device);
-        let classifier = Tensor::<2>::from_data([[0.0, 0.0], [0.0, 0.0]], &device);
-        let table = TargetTable {
-            row: &[0],
-            token: &[1],
-            weight: &[2.0],
-        };
-        let result = linear_cross_entropy(hidden, classifier, table, 4);
-        let expected = 2.0 * std::f32::consts::LN_2;
-        assert!((result.loss.into_scalar::<f32>() - expected).abs() < 1e-6);
-    }
-}
+mod tests;

@@ -8,15 +8,34 @@ use crate::flex;
 /// (Zhang & Sennrich 2019, arXiv 1910.07467). `x` is `[tokens, hidden]`, `weight` `[hidden]`; returns `[tokens, hidden]`.
 ///
 /// On flex one pass over the rows, and one back; elsewhere [`rms_norm_reference`].
+///
+/// # Panics
+///
+/// Where the weight is of another width than `x`: the caller's bug.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
+    check_width(&x, &weight);
     match flex::takes(&x) {
         true => flex::operations::rms_norm::rms_norm(x, weight, epsilon),
         false => rms_norm_reference(x, weight, epsilon),
     }
 }
 
+fn check_width(x: &Tensor<2>, weight: &Tensor<1>) {
+    let [width] = weight.dims();
+    assert_eq!(
+        x.dims()[1],
+        width,
+        "a norm's weight of {width} and the width of its input"
+    );
+}
+
 /// The same as a plain chain of Burn operations.
+///
+/// # Panics
+///
+/// As [`rms_norm`] does.
 pub fn rms_norm_reference(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
+    check_width(&x, &weight);
     let root_mean_square = x.clone().square().mean_dim(1).add_scalar(epsilon).sqrt();
     x / root_mean_square * weight.unsqueeze()
 }
@@ -61,5 +80,16 @@ mod tests {
         found
             .into_data()
             .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-6));
+    }
+
+    #[test]
+    #[should_panic(expected = "a norm's weight of 8 and the width of its input")]
+    fn a_weight_of_another_width_is_refused() {
+        let device = Device::flex();
+        rms_norm(
+            Tensor::zeros([4, 6], &device),
+            Tensor::zeros([8], &device),
+            1e-5,
+        );
     }
 }

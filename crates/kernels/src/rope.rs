@@ -11,6 +11,8 @@ use crate::flex;
 pub struct Rotations {
     /// `[batch, seq]`.
     shape: [usize; 2],
+    /// head_dim / 2.
+    half: usize,
     /// `[batch * seq, head_dim / 2]`.
     pub(crate) cosines: Arc<[f32]>,
     /// `[batch * seq, head_dim / 2]`.
@@ -33,12 +35,22 @@ struct Tables {
 impl Rotations {
     /// Of the positions `position_ids` (`[batch * seq]`, `shape` being `[batch, seq]`) at `frequencies`
     /// (`[head_dim / 2]`, radians a position). Angles are products in f32, as in transformers.
+    ///
+    /// # Panics
+    ///
+    /// Where there is not one position a token: the caller's bug.
     pub fn new(
         shape: [usize; 2],
         position_ids: &[u32],
         frequencies: &[f32],
         device: &Device,
     ) -> Self {
+        let [batch, seq] = shape;
+        assert_eq!(
+            position_ids.len(),
+            batch * seq,
+            "{batch} rows of {seq} tokens have a position a token"
+        );
         let table = |of: fn(f32) -> f32| {
             let angles = position_ids.iter().flat_map(|&position| {
                 frequencies
@@ -49,6 +61,7 @@ impl Rotations {
         };
         Self {
             shape,
+            half: frequencies.len(),
             cosines: table(f32::cos),
             sines: table(f32::sin),
             device: device.clone(),
@@ -56,10 +69,19 @@ impl Rotations {
         }
     }
 
+    /// Panics unless these are the rotations of heads of `head_dim` numbers of `[batch, seq]` tokens.
+    pub(crate) fn check_shape(&self, shape: [usize; 2], head_dim: usize) {
+        assert_eq!(
+            (self.shape, 2 * self.half),
+            (shape, head_dim),
+            "rotations of one batch and head were given for another ([batch, seq], head_dim)"
+        );
+    }
+
     fn tables(&self) -> &Tables {
         self.tables.get_or_init(|| {
             let [batch, seq] = self.shape;
-            let half = self.cosines.len() / (batch * seq).max(1);
+            let half = self.half;
             let head_dim = 2 * half;
             let mut quarter_turn = vec![0f32; head_dim * head_dim];
             for i in 0..half {
@@ -87,7 +109,13 @@ impl Rotations {
 /// `x * cos + [-x2, x1] * sin` (Su et al. 2021, arXiv 2104.09864).
 ///
 /// On flex one pass, in place where nobody else holds `x`; elsewhere [`rotate_reference`].
+///
+/// # Panics
+///
+/// Where the rotations are of another batch's shape or another head_dim: the caller's bug.
 pub fn rotate(x: Tensor<4>, rotations: &Rotations) -> Tensor<4> {
+    let [batch, seq, _, head_dim] = x.dims();
+    rotations.check_shape([batch, seq], head_dim);
     match flex::takes(&x) {
         true => flex::operations::rotate::rotate(
             x,
@@ -172,5 +200,54 @@ mod tests {
             fused.0.assert_approx_eq(&plain.0, tolerance);
             fused.1.assert_approx_eq(&plain.1, tolerance);
         }
+    }
+
+    #[test]
+    fn a_tensor_that_nobody_else_holds_is_turned_in_place_to_the_same_result() {
+        let positions: Vec<u32> = (0..66).map(|i| i * 7 % 50).collect();
+        let shape = [2, 33, 3, 4];
+        let numbers: Vec<f32> = (0..2 * 33 * 3 * 4).map(|i| (i as f32).sin()).collect();
+        let numbers = TensorData::new(numbers, shape);
+        let tolerance = Tolerance::<f32>::absolute(1e-6);
+        for device in [Device::flex(), Device::flex().autodiff()] {
+            let rotations = Rotations::new([2, 33], &positions, &[1.0, 0.3], &device);
+            let [found, expected] = [rotate, rotate_reference].map(|rotate| {
+                let leaf = Tensor::<4>::from_data(numbers.clone(), &device);
+                let leaf = leaf.set_require_grad(device.is_autodiff());
+                // A sum keeps neither its operands nor its result for the backward pass.
+                let output = rotate(leaf.clone().add_scalar(0.25), &rotations);
+                if !device.is_autodiff() {
+                    return (output.into_data(), None);
+                }
+                let gradients = (output.clone() * output.clone()).sum().backward();
+                let gradient = leaf.grad(&gradients).expect("tracked");
+                (output.into_data(), Some(gradient.into_data()))
+            });
+            found.0.assert_approx_eq(&expected.0, tolerance);
+            if let (Some(found), Some(expected)) = (found.1, expected.1) {
+                found.assert_approx_eq(&expected, Tolerance::<f32>::absolute(1e-5));
+            }
+        }
+    }
+
+    #[test]
+    fn no_token_no_number() {
+        let device = Device::flex().autodiff();
+        for shape in [[0, 3], [2, 0]] {
+            let rotations = Rotations::new(shape, &[], &[1.0, 0.3], &device);
+            let x = Tensor::<4>::zeros([shape[0], shape[1], 3, 4], &device).require_grad();
+            let output = rotate(x.clone(), &rotations);
+            assert_eq!(output.dims(), x.dims());
+            let gradients = output.sum().backward();
+            assert_eq!(x.grad(&gradients).expect("tracked").dims(), x.dims());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "rotations of one batch and head were given for another")]
+    fn rotations_of_another_batch_are_refused() {
+        let device = Device::flex();
+        let rotations = Rotations::new([1, 2], &[0, 1], &[1.0], &device);
+        rotate(Tensor::zeros([2, 2, 1, 2], &device), &rotations);
     }
 }

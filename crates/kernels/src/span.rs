@@ -17,6 +17,10 @@ impl Span {
 }
 
 /// The spans of all rows of `seq` tokens, in order: together all tokens.
+///
+/// # Panics
+///
+/// Where a token is visible beyond its row: its span would never end, and kernels would leave out its tokens.
 pub(crate) fn spans(seq: usize, visible_until: &[u32]) -> Vec<Span> {
     let mut spans = Vec::new();
     for (row, until) in visible_until.chunks_exact(seq.max(1)).enumerate() {
@@ -32,6 +36,10 @@ pub(crate) fn spans(seq: usize, visible_until: &[u32]) -> Vec<Span> {
                 start = token + 1;
             }
         }
+        assert_eq!(
+            start, seq,
+            "row {row}: a token is visible until {reach}, beyond the row"
+        );
     }
     spans
 }
@@ -46,5 +54,11 @@ mod tests {
         let ranges: Vec<_> = found.iter().map(|s| (s.row, s.start, s.end)).collect();
         assert_eq!(ranges, [(0, 0, 2), (0, 2, 5), (1, 0, 5)]);
         assert_eq!(spans(0, &[]), []);
+    }
+
+    #[test]
+    #[should_panic(expected = "row 1: a token is visible until 3, beyond the row")]
+    fn a_span_that_never_ends_is_refused() {
+        spans(2, &[1, 2, 3, 2]);
     }
 }

@@ -8,15 +8,33 @@ use crate::flex;
 /// gate and up side by side as one product with both weights leaves them; returns `[tokens, intermediate]`.
 ///
 /// On flex one pass, and one back; elsewhere [`swiglu_reference`].
+///
+/// # Panics
+///
+/// Where `joined` is of an odd width: the caller's bug.
 pub fn swiglu(joined: Tensor<2>) -> Tensor<2> {
+    check_width(&joined);
     match flex::takes(&joined) {
         true => flex::operations::swiglu::swiglu(joined),
         false => swiglu_reference(joined),
     }
 }
 
+fn check_width(joined: &Tensor<2>) {
+    let [_, width] = joined.dims();
+    assert!(
+        width.is_multiple_of(2),
+        "gate and up cannot share a width of {width}"
+    );
+}
+
 /// The same as a plain chain of Burn operations.
+///
+/// # Panics
+///
+/// As [`swiglu`] does.
 pub fn swiglu_reference(joined: Tensor<2>) -> Tensor<2> {
+    check_width(&joined);
     let [tokens, width] = joined.dims();
     let half = |columns| joined.clone().slice([0..tokens, columns]);
     activation::silu(half(0..width / 2)) * half(width / 2..width)
@@ -59,5 +77,11 @@ mod tests {
             fused.0.assert_approx_eq(&plain.0, tolerance);
             fused.1.assert_approx_eq(&plain.1, tolerance);
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "gate and up cannot share a width of 3")]
+    fn an_odd_width_is_refused() {
+        swiglu(Tensor::zeros([2, 3], &Device::flex()));
     }
 }

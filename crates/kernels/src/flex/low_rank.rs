@@ -67,6 +67,7 @@ pub(super) fn masked<'a>(rows: &'a [f32], mask: Option<&[f32]>) -> Cow<'a, [f32]
     let Some(mask) = mask else {
         return Cow::Borrowed(rows);
     };
+    assert_eq!(rows.len(), mask.len());
     let mut product = buffer(rows.len());
     product
         .par_chunks_mut(PIECE)
@@ -155,6 +156,7 @@ pub(super) fn backward_adapter(
 
 /// `sum += x * y`.
 fn add_product(sum: &mut [f32], x: &[f32], y: &[f32]) {
+    assert!(sum.len() == x.len() && sum.len() == y.len());
     sum.par_chunks_mut(PIECE)
         .zip(x.par_chunks(PIECE))
         .zip(y.par_chunks(PIECE))

@@ -24,9 +24,13 @@ pub(crate) fn rotate(
     sines: &[f32],
     turn: Turn,
 ) {
+    if joined.is_empty() {
+        return;
+    }
     let tokens = joined.len() / width;
-    let half = cosines.len() / tokens.max(1);
-    assert!(cosines.len() == sines.len() && 2 * half * heads <= width);
+    let half = cosines.len() / tokens;
+    assert!(joined.len() == tokens * width && cosines.len() == tokens * half);
+    assert!(cosines.len() == sines.len() && 0 < half && 2 * half * heads <= width);
     let sign = match turn {
         Turn::Forward => 1.0,
         Turn::Back => -1.0,

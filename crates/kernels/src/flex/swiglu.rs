@@ -9,7 +9,7 @@ const ROWS: usize = 16;
 
 /// `output = silu(gate) * up`; `joined` is `[tokens, 2 * width]`, `output` `[tokens, width]`.
 pub(crate) fn forward(joined: &[f32], width: usize, output: &mut [f32]) {
-    assert_eq!(joined.len(), 2 * output.len());
+    assert!(joined.len() == 2 * output.len() && output.len().is_multiple_of(width));
     output
         .par_chunks_mut(ROWS * width)
         .zip(joined.par_chunks(2 * ROWS * width))
@@ -36,6 +36,7 @@ pub(crate) fn backward(
     joined_gradient: &mut [f32],
 ) {
     assert!(joined.len() == 2 * output_gradient.len() && joined.len() == joined_gradient.len());
+    assert!(output_gradient.len().is_multiple_of(width));
     joined_gradient
         .par_chunks_mut(2 * ROWS * width)
         .zip(joined.par_chunks(2 * ROWS * width))

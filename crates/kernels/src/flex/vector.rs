@@ -151,3 +151,84 @@ pub(crate) fn at_every_width(pass: impl Fn() -> Vec<f32>) -> Vec<f32> {
     let [_, _, widest] = results;
     widest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exponentials(numbers: &[f32]) -> Vec<f32> {
+        at_every_width(|| {
+            let mut numbers = numbers.to_vec();
+            vectorize(|| numbers.iter_mut().for_each(|x| *x = exp(*x)));
+            numbers
+        })
+    }
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place() {
+        // Every 997th number of either sign, subnormal ones included, and the bounds' neighbours.
+        let magnitudes = (0..=88.3f32.to_bits()).step_by(997).map(f32::from_bits);
+        let bounds = [
+            88.3,
+            -87.3,
+            88.3f32.next_down(),
+            (-87.3f32).next_up(),
+            0.0,
+            -0.0,
+        ];
+        let numbers: Vec<f32> = magnitudes
+            .flat_map(|x| [x, -x])
+            .filter(|&x| x >= -87.3)
+            .chain(bounds)
+            .collect();
+        for (x, found) in numbers.iter().zip(exponentials(&numbers)) {
+            let expected = f64::from(*x).exp();
+            let rounded = expected as f32;
+            let unit = f64::from(rounded.next_up()) - f64::from(rounded);
+            let off = (f64::from(found) - expected).abs() / unit;
+            assert!(off <= 2.0, "exp({x}): {found}, {off} units off {expected}");
+        }
+    }
+
+    #[test]
+    fn exp_beyond_its_bounds_is_as_documented() {
+        let highest = exponentials(&[88.3])[0];
+        let below = (-87.3f32).next_down();
+        for (x, expected) in [
+            (0.0, 1.0),
+            (-0.0, 1.0),
+            (below, 0.0),
+            (-100.0, 0.0),
+            (f32::MIN, 0.0),
+            (f32::NEG_INFINITY, 0.0),
+            (88.3f32.next_up(), highest),
+            (f32::MAX, highest),
+            (f32::INFINITY, highest),
+        ] {
+            // In company, so that the vectors' path is taken and not the rest's alone.
+            for found in exponentials(&[x; 37]) {
+                assert_eq!(found.to_bits(), f32::to_bits(expected), "exp({x})");
+            }
+        }
+        assert!(highest.is_finite());
+        assert!(exponentials(&[f32::NAN; 37]).iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
+    fn sums_and_maxima_take_every_number() {
+        for count in [0usize, 1, 15, 16, 17, 50] {
+            let x: Vec<f32> = (0..count).map(|i| i as f32 - 60.0).collect();
+            let y = vec![2.0; count];
+            let found =
+                at_every_width(|| vectorize(|| vec![sum_of(&x, &y, |x, y| x * y), maximum(&x)]));
+            let sum: f32 = x.iter().map(|x| 2.0 * x).sum();
+            let largest = x.last().copied().unwrap_or(f32::NEG_INFINITY);
+            assert_eq!(found, [sum, largest]);
+            for place in 0..count {
+                let mut x = x.clone();
+                x[place] = 7.0;
+                assert_eq!(at_every_width(|| vec![vectorize(|| maximum(&x))]), [7.0]);
+            }
+        }
+    }
+}

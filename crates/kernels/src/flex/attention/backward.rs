@@ -25,7 +25,11 @@ pub(crate) fn backward(
         key_value_heads,
         head_dim,
     } = *shape;
-    assert_eq!(joined_gradient.len(), batch * seq * shape.width());
+    let tokens = batch * seq;
+    assert!(heads.is_multiple_of(key_value_heads) && visible_until.len() == tokens);
+    assert!(joined.len() == tokens * shape.width() && joined_gradient.len() == joined.len());
+    assert!(output.len() == tokens * shape.output_width() && output_gradient.len() == output.len());
+    assert_eq!(log_sum_exp.len(), tokens * heads);
     let gradient = SharedMut::new(joined_gradient);
     let spans = spans(shape.seq, visible_until);
     let tasks: Vec<(Span, usize)> = spans

@@ -21,6 +21,7 @@ pub(crate) fn forward(
         batch, seq, heads, ..
     } = *shape;
     assert_eq!(visible_until.len(), batch * seq);
+    assert_eq!(joined.len(), batch * seq * shape.width());
     assert_eq!(output.len(), batch * seq * shape.output_width());
     assert_eq!(log_sum_exp.len(), batch * seq * heads);
     let output = SharedMut::new(output);

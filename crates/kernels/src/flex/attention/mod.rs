@@ -103,9 +103,66 @@ fn hide(scores: &mut [f32], visible_until: &[u32], queries: &Tile, keys: &Tile, 
     }
 }
 
-/// The ends of random nested ranges, as depth-first trees one after another have them.
+/// What a random mask of tests looks like.
 #[cfg(test)]
-pub(crate) fn random_tree(rng: &mut rand_chacha::ChaCha8Rng, seq: usize) -> Vec<u32> {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MaskKind {
+    /// Nested ranges, as depth-first trees one after another have them.
+    Trees,
+    /// Documents side by side, and tokens of padding after them.
+    Documents,
+    /// Any range that a token is in, nested or not.
+    Any,
+}
+
+/// Any kind of mask.
+#[cfg(test)]
+pub(crate) fn mask_kind() -> impl proptest::strategy::Strategy<Value = MaskKind> {
+    proptest::sample::select(vec![MaskKind::Trees, MaskKind::Documents, MaskKind::Any])
+}
+
+/// Lengths below one tile, about one, and above two.
+#[cfg(test)]
+pub(crate) fn sequence_length() -> impl proptest::strategy::Strategy<Value = usize> {
+    proptest::prop_oneof![
+        1usize..8,
+        8..TILE,
+        TILE - 1..TILE + 4,
+        2 * TILE - 1..2 * TILE + 9
+    ]
+}
+
+/// A mask's `visible_until`, `[batch * seq]`.
+#[cfg(test)]
+pub(crate) fn random_mask(
+    rng: &mut rand_chacha::ChaCha8Rng,
+    kind: MaskKind,
+    batch: usize,
+    seq: usize,
+) -> Vec<u32> {
+    use rand::RngExt;
+
+    let mut row = || match kind {
+        MaskKind::Trees => random_tree(rng, seq),
+        MaskKind::Documents => {
+            let mut until: Vec<u32> = (1..=seq as u32).collect();
+            let mut start = 0;
+            while start < seq && rng.random_range(0..4) > 0 {
+                let end = rng.random_range(start + 1..=seq);
+                until[start..end].fill(end as u32);
+                start = end;
+            }
+            until
+        }
+        MaskKind::Any => (0..seq)
+            .map(|token| rng.random_range(token + 1..=seq) as u32)
+            .collect(),
+    };
+    (0..batch).flat_map(|_| row()).collect()
+}
+
+#[cfg(test)]
+fn random_tree(rng: &mut rand_chacha::ChaCha8Rng, seq: usize) -> Vec<u32> {
     use rand::RngExt;
 
     let mut until = vec![0; seq];
@@ -126,6 +183,7 @@ pub(crate) fn random_tree(rng: &mut rand_chacha::ChaCha8Rng, seq: usize) -> Vec<
 mod tests {
     use super::*;
     use crate::flex::vector::at_every_width;
+    use proptest::prelude::*;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -133,131 +191,92 @@ mod tests {
         (0..count).map(|_| rng.random_range(-1.5..1.5)).collect()
     }
 
-    /// Query by query, in f64: output and log-sum-exp.
-    fn expected(shape: &Shape, joined: &[f32], until: &[u32]) -> (Vec<f64>, Vec<f64>) {
+    /// Query by query, in f64: output, log-sum-exp, and the gradient of `joined` for `upper` from above.
+    fn expected(shape: &Shape, joined: &[f32], until: &[u32], upper: &[f32]) -> [Vec<f64>; 3] {
         let (seq, width, head_dim) = (shape.seq, shape.width(), shape.head_dim);
+        let scale = (head_dim as f64).sqrt().recip();
+        let at = |numbers: &[f32], start: usize| -> Vec<f64> {
+            numbers[start..][..head_dim]
+                .iter()
+                .map(|&x| f64::from(x))
+                .collect()
+        };
+        let dot = |x: &[f64], y: &[f64]| -> f64 { x.iter().zip(y).map(|(a, b)| a * b).sum() };
         let (mut output, mut log_sum_exp) = (Vec::new(), Vec::new());
+        let mut gradient = vec![0.0; joined.len()];
         for token in 0..shape.batch * seq {
-            let row = token / seq;
+            let first = token / seq * seq;
             for head in 0..shape.heads {
-                let [query, key, value] = shape.columns(head);
-                let at = |token: usize, column: usize| {
-                    joined[token * width + column..][..head_dim]
-                        .iter()
-                        .map(|&x| f64::from(x))
-                };
-                let seen: Vec<usize> = (row * seq..=token)
-                    .filter(|&j| token - row * seq < until[j] as usize)
+                let columns = shape.columns(head);
+                let [query, key, value] =
+                    columns.map(|column| move |token: usize| at(joined, token * width + column));
+                let seen: Vec<usize> = (first..=token)
+                    .filter(|&j| token - first < until[j] as usize)
                     .collect();
-                let weights: Vec<f64> = seen
+                let query = query(token);
+                let exponentials: Vec<f64> = seen
                     .iter()
-                    .map(|&j| {
-                        let product: f64 =
-                            at(token, query).zip(at(j, key)).map(|(a, b)| a * b).sum();
-                        (product / (head_dim as f64).sqrt()).exp()
-                    })
+                    .map(|&j| (dot(&query, &key(j)) * scale).exp())
                     .collect();
-                let total: f64 = weights.iter().sum();
+                let total: f64 = exponentials.iter().sum();
                 log_sum_exp.push(total.ln());
+                let upper = at(upper, token * shape.output_width() + columns[0]);
                 let mut weighted = vec![0.0; head_dim];
-                for (&j, weight) in seen.iter().zip(&weights) {
-                    for (sum, x) in weighted.iter_mut().zip(at(j, value)) {
-                        *sum += weight / total * x;
+                for (&j, exponential) in seen.iter().zip(&exponentials) {
+                    for (sum, x) in weighted.iter_mut().zip(value(j)) {
+                        *sum += exponential / total * x;
+                    }
+                }
+                for (&j, exponential) in seen.iter().zip(&exponentials) {
+                    let weight = exponential / total;
+                    let slope = weight * (dot(&upper, &value(j)) - dot(&upper, &weighted)) * scale;
+                    let key = key(j);
+                    for i in 0..head_dim {
+                        gradient[token * width + columns[0] + i] += slope * key[i];
+                        gradient[j * width + columns[1] + i] += slope * query[i];
+                        gradient[j * width + columns[2] + i] += weight * upper[i];
                     }
                 }
                 output.extend(weighted);
             }
         }
-        (output, log_sum_exp)
+        [output, log_sum_exp, gradient]
     }
 
-    fn cases() -> Vec<Shape> {
-        [
-            (1, 1, 1, 1, 1),
-            (2, 5, 4, 2, 3),
-            (1, 2 * TILE + 3, 2, 1, 8),
-            (2, TILE + 1, 3, 3, 64),
-            (1, TILE, 6, 2, 80),
-            (1, 37, 2, 2, 128),
-        ]
-        .map(|(batch, seq, heads, key_value_heads, head_dim)| Shape {
-            batch,
-            seq,
-            heads,
-            key_value_heads,
-            head_dim,
-        })
-        .to_vec()
-    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
 
-    #[test]
-    fn values_and_slopes_are_those_of_the_formula_at_every_width() {
-        for (number, shape) in cases().iter().enumerate() {
-            let mut rng = ChaCha8Rng::seed_from_u64(number as u64);
-            let tokens = shape.batch * shape.seq;
+        #[test]
+        fn values_and_slopes_are_those_of_the_formula_at_every_width(
+            batch in 1usize..3,
+            seq in sequence_length(),
+            key_value_heads in 1usize..3,
+            group in 1usize..4,
+            head_dim in prop::sample::select(vec![1usize, 3, 17, 48, 64, 80, 128]),
+            kind in mask_kind(),
+            seed: u64,
+        ) {
+            let heads = group * key_value_heads;
+            let shape = Shape { batch, seq, heads, key_value_heads, head_dim };
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let tokens = batch * seq;
             let joined = random(&mut rng, tokens * shape.width());
-            let until: Vec<u32> = (0..shape.batch)
-                .flat_map(|_| random_tree(&mut rng, shape.seq))
-                .collect();
+            let until = random_mask(&mut rng, kind, batch, seq);
             let upper = random(&mut rng, tokens * shape.output_width());
-            let (output_expected, log_expected) = expected(shape, &joined, &until);
-            let [output_count, log_count] =
-                [shape.output_width(), shape.heads].map(|width| tokens * width);
-            let outputs = at_every_width(|| {
+            let expected = expected(&shape, &joined, &until, &upper);
+            let output_count = tokens * shape.output_width();
+            let found = at_every_width(|| {
                 let mut output = vec![f32::NAN; output_count];
-                let mut log_sum_exp = vec![f32::NAN; log_count];
-                forward(shape, &joined, &until, &mut output, &mut log_sum_exp);
-                [output, log_sum_exp].concat()
-            });
-            for (found, expected) in outputs
-                .iter()
-                .zip(output_expected.iter().chain(&log_expected))
-            {
-                assert!(
-                    (f64::from(*found) - expected).abs() < 2e-5,
-                    "{shape:?}: {found} {expected}"
-                );
-            }
-            let (output, log_sum_exp) = outputs.split_at(output_count);
-            let gradient = at_every_width(|| {
+                let mut log_sum_exp = vec![f32::NAN; tokens * heads];
+                forward(&shape, &joined, &until, &mut output, &mut log_sum_exp);
                 let mut gradient = vec![f32::NAN; joined.len()];
-                backward(
-                    shape,
-                    &joined,
-                    &until,
-                    output,
-                    log_sum_exp,
-                    &upper,
-                    &mut gradient,
-                );
-                gradient
+                backward(&shape, &joined, &until, &output, &log_sum_exp, &upper, &mut gradient);
+                [output, log_sum_exp, gradient].concat()
             });
-            // Along a random direction, the slope of sum(output * upper) in f64.
-            for trial in 0..3 {
-                let mut rng = ChaCha8Rng::seed_from_u64(100 + trial);
-                let direction = random(&mut rng, joined.len());
-                let at = |step: f32| -> f64 {
-                    let moved: Vec<f32> = joined
-                        .iter()
-                        .zip(&direction)
-                        .map(|(x, d)| x + step * d)
-                        .collect();
-                    let (output, _) = expected(shape, &moved, &until);
-                    output
-                        .iter()
-                        .zip(&upper)
-                        .map(|(o, &u)| o * f64::from(u))
-                        .sum()
-                };
-                let slope = (at(1.0 / 512.0) - at(-1.0 / 512.0)) * 256.0;
-                let found: f64 = gradient
-                    .iter()
-                    .zip(&direction)
-                    .map(|(&g, &d)| f64::from(g) * f64::from(d))
-                    .sum();
-                assert!(
-                    (slope - found).abs() < 2e-3 * (1.0 + slope.abs()),
-                    "{shape:?}: {found} {slope}"
+            for (index, (&found, expected)) in found.iter().zip(expected.concat()).enumerate() {
+                prop_assert!(
+                    (f64::from(found) - expected).abs() < 5e-5 * (1.0 + expected.abs()),
+                    "{index} of {output_count} and more: {found} {expected}"
                 );
             }
         }
