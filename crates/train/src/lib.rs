@@ -11,6 +11,7 @@ mod optimizer;
 mod plan;
 mod run;
 mod schedule;
+mod start;
 mod step;
 
 pub use arguments::{BatchingArguments, LossArguments, Packing, ShuffleUnit, TrainingArguments};

@@ -1,21 +1,22 @@
 //! The training loop.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
 use plw_batch::Batch;
 use plw_eval::{EvaluationOptions, Examples, evaluate};
-use plw_model::{CheckpointError, DropoutKey, Llama};
+use plw_model::{DropoutKey, Llama};
 use plw_record::{
     EvaluationRow, Machine, MetricsRow, RunConfig, RunDirectory, TrainingSummary,
-    append_evaluation, append_metrics, checkpoint_name, latest_checkpoint, peak_memory_bytes,
-    remove_old_checkpoints, truncate_evaluations_after, truncate_metrics_after, write_predictions,
+    append_evaluation, append_metrics, checkpoint_name, peak_memory_bytes, remove_old_checkpoints,
+    write_predictions,
 };
 
 use crate::checkpoint::{self, TrainerState};
+use crate::start::{Start, restore, start};
 use crate::{
     BatchingArguments, LossArguments, Optimizer, Plan, TrainError, TrainingArguments,
     learning_rate, micro_batches, plan, step,
@@ -200,71 +201,6 @@ fn evaluation_due(run: &Run<'_>, state: &TrainerState, total_steps: u64) -> bool
     run.validation.is_some()
         && (step == 0 || is_due(run.training.eval_steps, step, total_steps))
         && state.last.as_ref().is_none_or(|last| last.step != step)
-}
-
-enum Start {
-    Complete(Box<TrainingSummary>),
-    At(Box<(Llama, TrainerState)>),
-}
-
-/// A fresh run, or the weights, moments and state of the last complete checkpoint, with later lines cut from the logs.
-fn start(
-    run: &Run<'_>,
-    model: Llama,
-    optimizer: &mut Optimizer,
-    device: &Device,
-) -> Result<Start, TrainError> {
-    let directory = run.directory;
-    if directory.config().exists() {
-        if !run.resume {
-            return Err(TrainError::RunExists {
-                path: directory.path.clone(),
-            });
-        }
-        let before = directory.read_config()?;
-        if let Some(difference) = before.difference(run.config) {
-            return Err(TrainError::OtherRun {
-                path: directory.path.clone(),
-                difference,
-            });
-        }
-        if directory.is_complete() {
-            return Ok(Start::Complete(Box::new(directory.read_summary()?)));
-        }
-        if let Some(path) = latest_checkpoint(directory.checkpoints())? {
-            let state = checkpoint::load_state(&path)?;
-            let restored = restore(model, &path, device);
-            let model = restored.map_err(|problem| TrainError::Checkpoint {
-                path: path.clone(),
-                problem: Box::new(problem),
-            })?;
-            checkpoint::load_moments(optimizer, &path, &device.clone().inner())?;
-            truncate_metrics_after(directory.metrics(), state.step)?;
-            // An evaluation of the checkpoint's own step that its state does not know of is done again.
-            truncate_evaluations_after(
-                directory.evaluations(),
-                state.last.as_ref().map(|row| row.step),
-            )?;
-            return Ok(Start::At(Box::new((model, state))));
-        }
-        for log in [directory.metrics(), directory.evaluations()] {
-            plw_record::write_atomic(log, [])?;
-        }
-    } else if directory.is_complete() {
-        return Err(TrainError::NotARun {
-            path: directory.path.clone(),
-        });
-    }
-    run.config.write(directory.config())?;
-    Ok(Start::At(Box::new((model, TrainerState::default()))))
-}
-
-/// The weights of a checkpoint: all of them, or the adapter on top of the model's.
-fn restore(model: Llama, checkpoint: &Path, device: &Device) -> Result<Llama, CheckpointError> {
-    match model.lora() {
-        Some(_) => plw_model::load_adapter(model, checkpoint),
-        None => plw_model::load_llama(checkpoint, device),
-    }
 }
 
 fn count(state: &mut TrainerState, row: &MetricsRow, timed: bool) {

@@ -1,0 +1,83 @@
+//! Where a run begins: anew, or at its last complete checkpoint.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use plw_model::{CheckpointError, Llama};
+use plw_record::{
+    TrainingSummary, latest_checkpoint, truncate_evaluations_after, truncate_metrics_after,
+};
+
+use crate::checkpoint::{self, TrainerState};
+use crate::run::Run;
+use crate::{Optimizer, TrainError};
+
+/// What the run finds.
+pub(crate) enum Start {
+    Complete(Box<TrainingSummary>),
+    At(Box<(Llama, TrainerState)>),
+}
+
+/// A fresh run, or the weights, moments and state of the last complete checkpoint, with later lines cut from the logs.
+pub(crate) fn start(
+    run: &Run<'_>,
+    model: Llama,
+    optimizer: &mut Optimizer,
+    device: &Device,
+) -> Result<Start, TrainError> {
+    let directory = run.directory;
+    if directory.config().exists() {
+        if !run.resume {
+            return Err(TrainError::RunExists {
+                path: directory.path.clone(),
+            });
+        }
+        let before = directory.read_config()?;
+        if let Some(difference) = before.difference(run.config) {
+            return Err(TrainError::OtherRun {
+                path: directory.path.clone(),
+                difference,
+            });
+        }
+        if directory.is_complete() {
+            return Ok(Start::Complete(Box::new(directory.read_summary()?)));
+        }
+        if let Some(path) = latest_checkpoint(directory.checkpoints())? {
+            let state = checkpoint::load_state(&path)?;
+            let restored = restore(model, &path, device);
+            let model = restored.map_err(|problem| TrainError::Checkpoint {
+                path: path.clone(),
+                problem: Box::new(problem),
+            })?;
+            checkpoint::load_moments(optimizer, &path, &device.clone().inner())?;
+            truncate_metrics_after(directory.metrics(), state.step)?;
+            // An evaluation of the checkpoint's own step that its state does not know of is done again.
+            truncate_evaluations_after(
+                directory.evaluations(),
+                state.last.as_ref().map(|row| row.step),
+            )?;
+            return Ok(Start::At(Box::new((model, state))));
+        }
+        for log in [directory.metrics(), directory.evaluations()] {
+            plw_record::write_atomic(log, [])?;
+        }
+    } else if directory.is_complete() {
+        return Err(TrainError::NotARun {
+            path: directory.path.clone(),
+        });
+    }
+    run.config.write(directory.config())?;
+    Ok(Start::At(Box::new((model, TrainerState::default()))))
+}
+
+/// The weights of a checkpoint: all of them, or the adapter on top of the model's.
+pub(crate) fn restore(
+    model: Llama,
+    checkpoint: &Path,
+    device: &Device,
+) -> Result<Llama, CheckpointError> {
+    match model.lora() {
+        Some(_) => plw_model::load_adapter(model, checkpoint),
+        None => plw_model::load_llama(checkpoint, device),
+    }
+}
