@@ -226,7 +226,7 @@ fn what_is_wrong_with_an_adapter_is_named() {
             serde_json::json!({"q_proj": 2}),
             &["rank_pattern"],
         ),
-        ("r", 0.into(), &["r must be at least 1"]),
+        ("r", 0.into(), &["r must be from 1 to"]),
         (
             "r",
             5.into(),
