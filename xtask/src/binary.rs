@@ -18,15 +18,25 @@ pub(crate) const CPU: &str = "cpu";
 ///
 /// Where it does not build.
 pub(crate) fn build(workspace: &Workspace, device: &str) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     eprintln!("building plw (the first time takes minutes)");
-    let mut command = workspace.command(PathBuf::from(cargo));
+    let mut command = cargo(workspace);
     command.args(["build", "--release", "--locked", "--bin", "plw"]);
     // `cuda:1` needs the feature `cuda`; the CPU needs none.
     let feature = device.split(':').next().unwrap_or_default();
     if feature != CPU {
         command.args(["--features", &format!("plw/{feature}")]);
     }
+    process::run(&mut command, "mend what the compiler says above")?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace.path("target"), |target| workspace.path(target));
+    let name = format!("plw{}", std::env::consts::EXE_SUFFIX);
+    Ok(target.join("release").join(name))
+}
+
+/// Cargo, in the workspace.
+pub(crate) fn cargo(workspace: &Workspace) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = workspace.command(PathBuf::from(cargo));
     // What `cargo run` tells xtask of its own package: a build script that watches these variables (ring's does) would
     // run anew, and all that stands on it be built again.
     for (name, _) in std::env::vars_os() {
@@ -35,11 +45,7 @@ pub(crate) fn build(workspace: &Workspace, device: &str) -> Result<PathBuf> {
             command.env_remove(&name);
         }
     }
-    process::run(&mut command, "mend what the compiler says above")?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace.path("target"), |target| workspace.path(target));
-    let name = format!("plw{}", std::env::consts::EXE_SUFFIX);
-    Ok(target.join("release").join(name))
+    command
 }
 
 /// What `plw --version` says.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::FOLDER;
 use super::environment::without_settings;
 use super::record::{GemmSpeed, KernelFigure};
+use crate::binary::cargo;
 use crate::parity::plw::remove;
 use crate::process;
 use crate::read::read_json;
@@ -75,19 +76,6 @@ pub(super) fn kernels(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<K
     without_settings(&mut bench);
     process::run_logged(&mut bench, &folder.join("logs/kernels"))?;
     read_estimates(&criterion)
-}
-
-fn cargo(workspace: &Workspace) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = workspace.command(PathBuf::from(cargo));
-    // As in `binary::build`: build scripts that watch what `cargo run` tells xtask of its own package would run anew.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&name);
-        }
-    }
-    command
 }
 
 /// Reads `KERNEL/PASS/FORM/new/estimates.json`; criterion's own report folders have no such thing.
