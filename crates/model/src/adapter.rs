@@ -8,7 +8,7 @@ use crate::checkpoint::write_json;
 use crate::error::{CheckpointError, io};
 use crate::llama::Llama;
 use crate::lora::{LoraConfig, LoraError, TargetModule};
-use crate::safetensors_files::{Stored, TensorFiles, WeightType, write};
+use crate::safetensors_files::{StoredTensor, TensorFiles, WeightType, write};
 
 /// What PEFT puts before the name of a layer.
 const PREFIX: &str = "base_model.model.";
@@ -135,12 +135,11 @@ pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointErr
         .parameters()
         .into_iter()
         .filter(|parameter| parameter.name.contains(".lora_"))
-        .map(|parameter| Stored {
+        .map(|parameter| StoredTensor {
             values: values[&parameter.name].clone(),
             name: format!("{PREFIX}{}", parameter.name),
             shape: parameter.shape,
-        })
-        .collect();
+        });
     write(
         &directory.join("adapter_model.safetensors"),
         tensors,

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use crate::config::LlamaConfig;
 use crate::error::{CheckpointError, io};
 use crate::llama::Llama;
-use crate::safetensors_files::{Stored, TensorFiles, WeightType, write};
+use crate::safetensors_files::{StoredTensor, TensorFiles, WeightType, write};
 
 const EMBEDDINGS: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
@@ -88,12 +88,11 @@ pub fn save_llama(
     let tensors = model
         .parameters()
         .into_iter()
-        .map(|parameter| Stored {
+        .map(|parameter| StoredTensor {
             values: values[&parameter.name].clone(),
             name: parameter.name,
             shape: parameter.shape,
-        })
-        .collect();
+        });
     write(&directory.join("model.safetensors"), tensors, weight_type)?;
     let config = model.config().with_weight_type(weight_type.name());
     write_json(&directory.join("config.json"), &config)

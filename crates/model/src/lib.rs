@@ -28,5 +28,5 @@ pub use llama::Llama;
 pub use lora::{LoraConfig, LoraError, TargetModule};
 pub use parameters::{NamedTensors, ParameterInfo, accumulate};
 pub use rope_scaling::RopeScaling;
-pub use safetensors_files::WeightType;
+pub use safetensors_files::{StoredTensor, WeightType, open_tensors, write_tensors};
 pub use size::PassSize;

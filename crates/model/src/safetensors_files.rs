@@ -117,31 +117,7 @@ impl TensorFiles {
 
     /// One file.
     pub(crate) fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let damaged = |reason: String| CheckpointError::Damaged {
-            path: path.into(),
-            reason,
-        };
-        let mut file = File::open(path).map_err(io(path))?;
-        let length = file.metadata().map_err(io(path))?.len();
-        let mut size = [0; 8];
-        file.read_exact(&mut size)
-            .map_err(|_| damaged("it is shorter than 8 bytes".into()))?;
-        let header_length = u64::from_le_bytes(size);
-        if header_length > length - 8 {
-            return Err(damaged(format!(
-                "its header should have {header_length} bytes"
-            )));
-        }
-        let mut header = vec![0; header_length as usize];
-        file.read_exact(&mut header).map_err(io(path))?;
-        let header: Metadata =
-            serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
-        let expected = 8 + header_length + header.data_len() as u64;
-        if length != expected {
-            return Err(damaged(format!(
-                "it has {length} bytes and should have {expected}"
-            )));
-        }
+        let (_, data, header) = open_tensors(path)?;
         let tensors = header
             .tensors()
             .into_iter()
@@ -151,7 +127,7 @@ impl TensorFiles {
                     path: path.into(),
                     dtype: info.dtype,
                     shape: info.shape.clone(),
-                    offset: 8 + header_length + start as u64,
+                    offset: data + start as u64,
                     bytes: end - start,
                 };
                 (name, entry)
@@ -215,6 +191,40 @@ impl TensorFiles {
     }
 }
 
+/// Opens a safetensors file: the file, where its tensors' bytes begin, and its header.
+///
+/// # Errors
+///
+/// Where it cannot be read, or its length is not what its header says.
+pub fn open_tensors(path: &Path) -> Result<(File, u64, Metadata), CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Damaged {
+        path: path.into(),
+        reason,
+    };
+    let mut file = File::open(path).map_err(io(path))?;
+    let length = file.metadata().map_err(io(path))?.len();
+    let mut size = [0; 8];
+    file.read_exact(&mut size)
+        .map_err(|_| damaged("it is shorter than 8 bytes".into()))?;
+    let header_length = u64::from_le_bytes(size);
+    if header_length > length - 8 {
+        return Err(damaged(format!(
+            "its header should have {header_length} bytes"
+        )));
+    }
+    let mut header = vec![0; header_length as usize];
+    file.read_exact(&mut header).map_err(io(path))?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
+    let expected = 8 + header_length + header.data_len() as u64;
+    if length != expected {
+        return Err(damaged(format!(
+            "it has {length} bytes and should have {expected}"
+        )));
+    }
+    Ok((file, 8 + header_length, header))
+}
+
 impl Entry {
     fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let mut bytes = vec![0; self.bytes];
@@ -244,21 +254,38 @@ impl Entry {
 }
 
 /// A tensor to be stored.
-pub(crate) struct Stored {
-    pub(crate) name: String,
-    pub(crate) shape: Vec<usize>,
-    /// Flat, without a graph.
-    pub(crate) values: Tensor<1>,
+pub struct StoredTensor {
+    /// Its name in the file.
+    pub name: String,
+    /// Its shape in the file.
+    pub shape: Vec<usize>,
+    /// Its values, row-major, without a graph.
+    pub values: Tensor<1>,
 }
 
-/// Writes tensors to a file, rounding to `weight_type`; converted one by one, under a temporary name until complete.
+/// Writes tensors that transformers reads to a file, rounding to `weight_type`.
 pub(crate) fn write(
     path: &Path,
-    tensors: Vec<Stored>,
+    tensors: impl IntoIterator<Item = StoredTensor>,
     weight_type: WeightType,
 ) -> Result<(), CheckpointError> {
     // transformers refuses a file that does not say which framework's layout it has.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    write_tensors(path, tensors, weight_type, metadata)
+}
+
+/// Writes tensors to a safetensors file, rounding to `weight_type`; converted one by one, so that their bytes are never all in
+/// memory, under a temporary name until complete.
+///
+/// # Errors
+///
+/// Where the file cannot be written.
+pub fn write_tensors(
+    path: &Path,
+    tensors: impl IntoIterator<Item = StoredTensor>,
+    weight_type: WeightType,
+    metadata: HashMap<String, String>,
+) -> Result<(), CheckpointError> {
     let views = tensors.into_iter().map(|stored| {
         (
             stored.name.clone(),
@@ -281,7 +308,7 @@ pub(crate) fn write(
 }
 
 struct StoredView {
-    stored: Stored,
+    stored: StoredTensor,
     weight_type: WeightType,
 }
 

@@ -1,18 +1,16 @@
 //! Checkpoints: a Hugging Face (or PEFT) directory plus what the trainer needs to go on bit for bit.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use plw_kernels::Moments;
-use plw_model::{Llama, WeightType};
+use plw_model::{Llama, StoredTensor, WeightType, open_tensors, write_tensors};
 use plw_record::{
     EvaluationRow, RecordError, checkpoint_name, update_latest, write_directory_atomic,
 };
-use safetensors::tensor::{Dtype, Metadata, View};
 use serde::{Deserialize, Serialize};
 
 use crate::{Optimizer, TrainError};
@@ -100,49 +98,21 @@ pub(crate) fn load_state(checkpoint: &Path) -> Result<TrainerState, TrainError> 
 
 fn save_moments(optimizer: &Optimizer, path: &Path) -> Result<(), TrainError> {
     let tensors = optimizer.moments.iter().flat_map(|(name, moments)| {
-        [("first", &moments.first), ("second", &moments.second)].map(|(kind, tensor)| {
-            let shape = tensor.dims();
-            (format!("{kind}.{name}"), MomentView { tensor, shape })
+        [("first", &moments.first), ("second", &moments.second)].map(|(kind, values)| {
+            StoredTensor {
+                name: format!("{kind}.{name}"),
+                shape: values.dims().into(),
+                values: values.clone(),
+            }
         })
     });
     let metadata = [("steps".to_string(), optimizer.steps.to_string())].into();
-    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| {
+    write_tensors(path, tensors, WeightType::F32, metadata).map_err(|error| {
         TrainError::TrainerState {
             path: path.to_path_buf(),
             problem: error.to_string(),
         }
     })
-}
-
-/// A moment on its way to a file. Its bytes are made when they are written: those of all at once would be the most that a run
-/// of full fine-tuning ever holds.
-struct MomentView<'a> {
-    tensor: &'a Tensor<1>,
-    shape: [usize; 1],
-}
-
-impl View for MomentView<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let data = self.tensor.to_data_as::<f32>();
-        let values = data.as_slice::<f32>().expect("just read as f32");
-        if cfg!(target_endian = "little") {
-            Cow::Owned(bytemuck::cast_slice::<f32, u8>(values).to_vec())
-        } else {
-            Cow::Owned(values.iter().flat_map(|v| v.to_le_bytes()).collect())
-        }
-    }
-
-    fn data_len(&self) -> usize {
-        self.shape[0] * size_of::<f32>()
-    }
 }
 
 /// Gives an optimizer the moments of a checkpoint.
@@ -156,8 +126,8 @@ pub(crate) fn load_moments(
         path: path.clone(),
         problem,
     };
-    let mut file = File::open(&path).map_err(RecordError::io("open", &path))?;
-    let (data, metadata) = read_header(&mut file).map_err(failed)?;
+    let (mut file, data, metadata) =
+        open_tensors(&path).map_err(|error| failed(error.to_string()))?;
     let steps = metadata
         .metadata()
         .as_ref()
@@ -195,25 +165,4 @@ pub(crate) fn load_moments(
             .insert(parameter.to_string(), Moments { first, second });
     }
     Ok(())
-}
-
-/// Where the tensors of a safetensors file begin, and what they are.
-fn read_header(file: &mut File) -> Result<(u64, Metadata), String> {
-    let length = file.metadata().map_err(|error| error.to_string())?.len();
-    let mut size = [0; 8];
-    file.read_exact(&mut size)
-        .map_err(|_| "it is shorter than 8 bytes".to_string())?;
-    let header_length = u64::from_le_bytes(size);
-    if header_length > length - 8 {
-        return Err(format!("its header should have {header_length} bytes"));
-    }
-    let mut header = vec![0; header_length as usize];
-    file.read_exact(&mut header)
-        .map_err(|error| error.to_string())?;
-    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
-    let expected = 8 + header_length + metadata.data_len() as u64;
-    if length != expected {
-        return Err(format!("it has {length} bytes and should have {expected}"));
-    }
-    Ok((8 + header_length, metadata))
 }

@@ -267,6 +267,27 @@ fn a_damaged_checkpoint_says_what_to_do() {
 }
 
 #[test]
+fn a_damaged_trainer_state_says_what_to_do() {
+    let case = Case::new(1e-2);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    case.train(folder.path(), false, 4).expect("stopped");
+    let moments = RunDirectory::new(folder.path())
+        .checkpoints()
+        .join("step-4/trainer_state/optimizer.safetensors");
+    let whole = std::fs::read(&moments).expect("there");
+    std::fs::write(&moments, &whole[..whole.len() - 1]).expect("written");
+    let error = case
+        .train(folder.path(), true, u64::MAX)
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        error.contains("optimizer.safetensors")
+            && error.contains("remove the checkpoint to resume"),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_best_step_is_tested_even_where_it_is_the_start() {
     // Nothing is learned, so that no step is better than the start.
     let mut case = Case::new(0.0);
