@@ -87,8 +87,7 @@ pub struct Evaluation {
 /// Evaluates a model that carries no graph (`model.valid()`). `progress` is told how many examples are done; where it
 /// breaks off, nothing comes out.
 ///
-/// Examples go through the model group by group where prefixes are shared, else by length, so that little is padded; what
-/// comes out is in the examples' order.
+/// Examples go through the model group by group where prefixes are shared; what comes out is in the examples' order.
 ///
 /// # Errors
 ///
@@ -153,7 +152,6 @@ fn batches<'a>(sequences: &'a [Sequence], options: &EvaluationOptions) -> Vec<Ve
     let size = options.per_device_eval_batch_size.get();
     let mut sequences: Vec<&Sequence> = sequences.iter().collect();
     if !options.share_prefixes {
-        sequences.sort_by_key(|sequence| sequence.len());
         return sequences.chunks(size).map(<[_]>::to_vec).collect();
     }
     sequences.sort_by_key(|sequence| sequence.group);
