@@ -1,10 +1,10 @@
-//! The batch: what one forward pass computes, and which of its predictions the loss is asked for.
+//! The batch: what one forward pass computes, and which of its predictions enter the loss.
 
 use std::ops::Range;
 
 use crate::SequenceInfo;
 
-/// Whose token a target is: the article's `prompt_loss_weight` applies to `Prompt`, weight 1 to `Completion`.
+/// Which part of a sequence a token belongs to, and so which loss weight it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A token that ends at or before the completion's first character.
@@ -13,7 +13,7 @@ pub enum Role {
     Completion,
 }
 
-/// One prediction that the loss is asked for.
+/// One prediction that may enter the loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Flat position in `[batch * seq]` whose hidden state predicts it.
@@ -26,28 +26,29 @@ pub struct Target {
     pub sequences: Range<u32>,
 }
 
-/// Sequences laid out for one forward pass, in whatever layout: padded, packed or shared.
+/// Sequences laid out for one forward pass: see [`Layout`](crate::Layout).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
     /// `[batch, seq]`.
     pub shape: [usize; 2],
-    /// `[batch * seq]`; padding is token 0.
+    /// `[batch * seq]`. Padding, which only `Layout::CrossDocument` needs, is token 0.
     pub token_ids: Vec<u32>,
     /// `[batch * seq]`: depth in the prefix tree, RoPE's position.
     pub position_ids: Vec<u32>,
-    /// `[batch * seq]`: token j of a row is seen by its queries `j..visible_until[j]`. A padding token sees itself.
+    /// `[batch * seq]`: token j of a row is seen by its queries `j..visible_until[j]`. A padding
+    /// token sees itself.
     pub visible_until: Vec<u32>,
-    /// `[batch * seq]`: the first of the batch's sequences that holds the token (padding: 0). With the depth it keys
-    /// dropout masks, so that they do not depend on the layout.
+    /// `[batch * seq]`: the first of the batch's sequences that holds the token (padding: 0). With
+    /// the depth it keys dropout masks, so that they do not depend on the layout.
     pub first_sequence: Vec<u32>,
-    /// The predictions that the loss may be asked for, ordered by position.
+    /// The predictions that may enter the loss, ordered by position.
     pub targets: Vec<Target>,
     /// The sequences laid out here.
     pub sequences: Vec<SequenceInfo>,
 }
 
 impl Batch {
-    /// Number of tokens of its sequences, each counted once a sequence that holds it.
+    /// Number of tokens of its sequences. A shared token counts once for each of its sequences.
     pub fn tokens(&self) -> usize {
         self.sequences.iter().map(|s| s.tokens as usize).sum()
     }
@@ -57,8 +58,9 @@ impl Batch {
         self.shape[0] * self.shape[1]
     }
 
-    /// Whether the query at row position `query` sees the key at row position `key`, both in row `row`.
-    pub fn sees(&self, row: usize, query: usize, key: usize) -> bool {
+    /// Whether the query at row position `query` attends to the key at row position `key`.
+    #[cfg(test)]
+    pub(crate) fn sees(&self, row: usize, query: usize, key: usize) -> bool {
         key <= query && query < self.visible_until[row * self.shape[1] + key] as usize
     }
 }

@@ -1,6 +1,8 @@
 //! Which sequences share a row: shortest-pack-first packing.
 
-/// What is packed as one piece: a sequence, or an article's sequences together.
+use crate::Sequence;
+
+/// What is packed as one piece: a sequence, or all sequences of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     /// Indices of its sequences.
@@ -9,7 +11,7 @@ pub struct Unit {
     pub length: usize,
 }
 
-/// A row of a packed batch.
+/// The sequences that stand together: one, unless packed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pack {
     /// Indices of the sequences, in the order they are laid out.
@@ -18,10 +20,23 @@ pub struct Pack {
     pub length: usize,
 }
 
-/// Packs units, longest first, each into the shortest pack that has room for it, else into a new one: the
-/// shortest-pack-first packing of Krell et al. 2021 (arXiv 2107.02027), of which the article's reference uses a
-/// windowed form. A unit longer than `max_length` gets a pack of its own; callers split or drop such units first.
-/// Packs come in the order of their first unit in `units`, so that a shuffle of the input shuffles the packs.
+impl Pack {
+    /// The pack of these indices into `sequences`.
+    pub fn of(members: Vec<u32>, sequences: &[Sequence]) -> Self {
+        let length = members.iter().map(|&index| sequences[index as usize].len());
+        Self {
+            length: length.sum(),
+            members,
+        }
+    }
+}
+
+/// Packs units, longest first, each into the shortest pack with room for it, else into a new one.
+///
+/// This is the shortest-pack-first packing of Krell et al. 2021 (arXiv 2107.02027); the reference
+/// implementation of Vaughn 2024 uses a windowed form. A unit longer than `max_length` gets a pack
+/// of its own; callers split or drop such units first. Packs come in the order of their first unit
+/// in `units`, so that a shuffle of the input shuffles the packs.
 pub fn shortest_pack_first(units: &[Unit], max_length: usize) -> Vec<Pack> {
     let mut longest_first: Vec<usize> = (0..units.len()).collect();
     longest_first.sort_by_key(|&u| std::cmp::Reverse(units[u].length));
@@ -67,9 +82,9 @@ pub struct PackingStatistics {
     pub sequences: usize,
     /// Number of packs.
     pub packs: usize,
-    /// Share of the packs' room that holds tokens: tokens / (packs * max_length).
+    /// Share of the packs' capacity that holds tokens: tokens / (packs * max_length).
     pub density: f64,
-    /// Sequences a pack.
+    /// Sequences per pack.
     pub compression: f64,
 }
 
@@ -113,7 +128,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_unit_is_packed_once_within_the_limit(lengths in prop::collection::vec(1usize..40, 1..200), max_length in 40usize..100) {
+        fn every_unit_is_packed_once_within_the_limit(
+            lengths in prop::collection::vec(1usize..40, 1..200), max_length in 40usize..100,
+        ) {
             let packs = shortest_pack_first(&units(&lengths), max_length);
             let mut seen: Vec<u32> = packs.iter().flat_map(|p| p.members.clone()).collect();
             seen.sort_unstable();

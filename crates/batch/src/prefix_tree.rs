@@ -4,16 +4,16 @@ use std::borrow::Borrow;
 
 use crate::{Answer, Batch, Role, Sequence, SequenceInfo, Target};
 
-/// Lays sequences out in one row so that every prefix which several of them share stands there once: an article before
-/// its questions, a system prompt before the articles.
+/// Lays sequences out in one row so that each prefix that several of them share stands there once:
+/// a passage before its questions, a system prompt before the passages.
 ///
-/// The tree is built from token ids (longest common prefix), so it is exact for any template and tokenizer; it stands in
-/// the row depth first, which makes the tokens below a node, and the sequences that go through it, ranges. Tokens of
-/// the prefix see no branch, a branch sees its prefix and not its neighbours; RoPE's positions are depths. Compare
-/// Prefix Grouper (arXiv 2506.05433).
+/// The tree is built from token ids (longest common prefix), so it is exact for any template and
+/// tokenizer. It stands in the row depth first: the tokens below a node, and the sequences that go
+/// through it, are ranges. A branch attends to its prefix and not to its neighbors, and the prefix
+/// to no branch. RoPE's positions are depths. Compare Prefix Grouper (arXiv 2506.05433).
 ///
-/// The batch's sequences come in the order of the leaves: those of a node that end there, then its branches by first
-/// appearance.
+/// The batch's sequences come in the order of the leaves: those that end at a node, then its
+/// branches by first appearance.
 pub fn share_prefixes<S: Borrow<Sequence>>(sequences: &[S]) -> Batch {
     let members: Vec<&Sequence> = sequences.iter().map(Borrow::borrow).collect();
     let mut tree = Tree::default();
@@ -88,8 +88,8 @@ impl<'a> Tree<'a> {
         self.leaves.push(sequence);
     }
 
-    /// Lets the path's token before `index` predict `token` for the sequences from `first` on: a target for every run
-    /// of them to which it is of one role.
+    /// Lets the path's token before `index` predict `token` for the sequences from `first` on: a
+    /// target for every run of them to which it has one role.
     fn predict(&mut self, index: usize, token: u32, first: u32) {
         let mut start = first;
         let runs = self.leaves[first as usize..].chunk_by(|a, b| a.role(index) == b.role(index));
@@ -120,7 +120,7 @@ fn common_prefix(members: &[&Sequence], depth: usize) -> usize {
     others.iter().map(of).min().unwrap_or(first.len())
 }
 
-/// The sequences by their token at `depth`, which all of them have, in the order of first appearance.
+/// The sequences by their token at `depth`, which all of them have, by first appearance.
 fn branches<'a>(members: &[&'a Sequence], depth: usize) -> Vec<Vec<&'a Sequence>> {
     let mut branches: Vec<Vec<&Sequence>> = Vec::new();
     for &sequence in members {
@@ -139,7 +139,7 @@ fn branches<'a>(members: &[&'a Sequence], depth: usize) -> Vec<Vec<&'a Sequence>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pad;
+    use crate::concatenate;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_article_stands_before_its_questions() {
+    fn a_passage_stands_before_its_questions() {
         let batch = share_prefixes(&[
             sequence(0, &[1, 2, 3, 4, 9], 4),
             sequence(1, &[1, 5], 1),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn sequences() -> impl Strategy<Value = Vec<Sequence>> {
-        // Few tokens, so that prefixes are often shared, sequences equal, and one the prefix of another.
+        // Few tokens, so that sequences often share prefixes, are equal, or begin one another.
         let one = (prop::collection::vec(0u32..3, 1..9), 1u32..9);
         prop::collection::vec(one, 1..12).prop_map(|all| {
             (0u32..)
@@ -255,7 +255,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_prefix_stands_once_and_every_prediction_is_that_of_its_sequence(sequences in sequences()) {
+        fn each_prefix_stands_once_and_predictions_are_those_of_its_sequences(
+            sequences in sequences(),
+        ) {
             let batch = share_prefixes(&sequences);
             let prefixes: BTreeSet<&[u32]> = sequences
                 .iter()
@@ -263,9 +265,10 @@ mod tests {
                 .collect();
             prop_assert_eq!(batch.positions(), prefixes.len());
             prop_assert!(batch.targets.is_sorted_by_key(|target| target.position));
-            prop_assert_eq!(predictions(&batch), predictions(&pad(&sequences)));
+            prop_assert_eq!(predictions(&batch), predictions(&concatenate(&sequences)));
             for (query, &depth) in batch.position_ids.iter().enumerate() {
-                let seen: Vec<usize> = (0..batch.positions()).filter(|&key| batch.sees(0, query, key)).collect();
+                let keys = 0..batch.positions();
+                let seen: Vec<usize> = keys.filter(|&key| batch.sees(0, query, key)).collect();
                 let depths: Vec<u32> = seen.iter().map(|&key| batch.position_ids[key]).collect();
                 prop_assert_eq!(depths, (0..=depth).collect::<Vec<_>>());
                 let tokens: Vec<u32> = seen.iter().map(|&key| batch.token_ids[key]).collect();

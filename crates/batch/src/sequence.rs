@@ -1,15 +1,16 @@
-//! One tokenised example, and what a batch remembers of it.
+//! One tokenized example, and what a batch remembers of it.
 
 use std::ops::Range;
 
 use crate::Role;
 
-/// One tokenised example: a prompt, and the completion that follows it.
+/// One tokenized example: a prompt, and the completion that follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
     /// Which example of the data set this is: its index there. Keys dropout masks and predictions.
     pub example: u32,
-    /// The article (or other shared context) it belongs to: sequences of one group are shuffled and packed together.
+    /// The passage (or other shared context) that it belongs to: sequences of one group are
+    /// shuffled and packed together.
     pub group: u32,
     /// Prompt and completion.
     pub token_ids: Vec<u32>,
@@ -22,8 +23,8 @@ pub struct Sequence {
 /// Where a multiple-choice question is answered, and by which tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The position whose hidden state predicts the answer's token: in a [`Sequence`] its index there, in a batch the
-    /// flat position in `[batch * seq]`.
+    /// The position whose hidden state predicts the answer's token: in a [`Sequence`] its index
+    /// there, in a batch the flat position in `[batch * seq]`.
     pub position: u32,
     /// The token that each option would put there, options in order.
     pub option_tokens: Vec<u32>,

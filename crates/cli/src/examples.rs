@@ -1,7 +1,5 @@
 //! From settings to examples: the reader, the prompt, the tokenizer.
 
-use std::path::{Path, PathBuf};
-
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::{
     Dataset, Example, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions, Source, Split,
@@ -12,53 +10,7 @@ use plw_model::LlamaConfig;
 use plw_record::ExampleKey;
 
 use crate::settings::Settings;
-
-/// Where the tokenizer and the chat template lie: `tokenizer`, else the model, else beside `init_config`.
-pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
-    let source = &settings.source;
-    let beside = source
-        .init_config
-        .as_ref()
-        .and_then(|config| config.parent().map(Path::to_path_buf));
-    // The folder of a tokenizer.json holds the special tokens that go with it.
-    let tokenizer = source.tokenizer.as_ref().map(|path| match path.parent() {
-        Some(folder) if path.is_file() => folder.to_path_buf(),
-        _ => path.clone(),
-    });
-    let directory = tokenizer
-        .or_else(|| source.model.clone())
-        .or(beside)
-        .ok_or_else(|| {
-            miette!(
-                help = "give --model DIR (a directory in the Hugging Face layout)",
-                "no model is given"
-            )
-        })?;
-    if !directory.join("tokenizer.json").is_file() {
-        return Err(miette!(
-            help = "give a directory in the Hugging Face layout with --model, or its tokenizer with --tokenizer",
-            "{} is no directory with a tokenizer.json",
-            directory.display()
-        ));
-    }
-    Ok(directory)
-}
-
-/// The files of that directory that belong beside saved weights.
-pub(crate) fn companions(directory: &Path) -> Vec<PathBuf> {
-    let names = [
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "chat_template.jinja",
-        "generation_config.json",
-    ];
-    names
-        .iter()
-        .map(|name| directory.join(name))
-        .filter(|path| path.is_file())
-        .collect()
-}
+use crate::tokenizer_files::tokenizer_directory;
 
 /// The encoder of questions.
 pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {

@@ -1,5 +1,5 @@
-//! What a run's paths stand for: a digest of the files behind each, so that other data or weights under an old path are
-//! noticed when a run is resumed or a sweep reused.
+//! Digests of the files that a run's settings name, so that other data or weights under an old path
+//! are noticed when a run is resumed or a sweep reused.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,8 @@ use plw_data::{ChatTemplateChoice, Hub, Source, Split};
 use plw_record::{RunConfig, digest_file};
 use toml::{Table, Value};
 
-use crate::examples::{companions, tokenizer_directory};
-use crate::settings::Settings;
-
-/// The table of a run's `config.toml` that holds them; no setting, though it decides the result as settings do.
-pub(crate) const DIGESTS: &str = "digests";
+use crate::settings::{DIGESTS, Settings};
+use crate::tokenizer_files::{companions, tokenizer_directory};
 
 /// Digits of a file's digest that are kept.
 const DIGITS: usize = 12;
@@ -103,8 +100,8 @@ fn with(mut config: RunConfig, digests: Table) -> RunConfig {
     config
 }
 
-/// The files of a model or an adapter that say what it computes, in the order of their names. What is missing is left
-/// to the reader of the weights to say.
+/// The files that decide what a model or an adapter computes, in the order of their names. A missing
+/// file is reported where the weights are read.
 fn weights(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries

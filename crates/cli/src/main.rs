@@ -11,6 +11,7 @@ mod logging;
 mod lora_settings;
 mod progress;
 mod settings;
+mod tokenizer_files;
 
 use std::process::ExitCode;
 

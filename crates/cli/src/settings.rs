@@ -15,13 +15,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::device::ComputeDevice;
-use crate::inputs::DIGESTS;
 use crate::lora_settings::LoraSettings;
+
+/// The table of a run's `config.toml` that holds the digests of the files that its settings name. It
+/// is no setting, though it decides the result as settings do.
+pub(crate) const DIGESTS: &str = "digests";
 
 /// What a setting's environment variable begins with.
 const ENVIRONMENT_PREFIX: &str = "PLW_";
 
-/// Variables of that prefix that are no settings: the log's filter, and where xtask looks for shared files.
+/// Variables of that prefix that are no settings: the log's filter, and where xtask looks for shared
+/// files.
 const OTHER_VARIABLES: [&str; 2] = ["PLW_LOG", "PLW_SHARED"];
 
 /// Which model, which rows, and where.
@@ -64,7 +68,8 @@ impl Settings {
         Self::layered(Map::new(), file, &[], flags)
     }
 
-    /// As [`Self::load`], for a training run: over [`Self::training_defaults`], and an adapter to start from brings its own settings. The environment's say on `decided` is not heard.
+    /// As [`Self::load`], for a training run: over [`Self::training_defaults`], and with the settings
+    /// of the adapter that it starts from. Environment variables do not change those in `decided`.
     pub(crate) fn load_training(
         file: Option<&Path>,
         decided: &[String],
@@ -78,10 +83,10 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether a training run can have them, as far as they tell by themselves.
+    /// Checks the settings of a training run, before anything is read.
     pub(crate) fn check(&self) -> Result<()> {
         self.training.check().into_diagnostic()?;
-        self.loss.weights().into_diagnostic()?;
+        self.loss.objective().into_diagnostic()?;
         self.batching.check().into_diagnostic()?;
         self.lora.check()?;
         if self.source.dtype != WeightType::F32 && self.lora.lora_r.is_none() {
@@ -92,7 +97,8 @@ impl Settings {
         }
         if self.source.split.is_some() {
             return Err(miette!(
-                help = "leave it out: eval_data is read for its validation files, test_data for its test files",
+                help = "leave it out: eval_data is read for its validation files, test_data for its \
+                        test files",
                 "`split` is a setting of `plw eval` alone"
             ));
         }
@@ -131,8 +137,9 @@ impl Settings {
         Self::from_map(merged, file)
     }
 
-    /// The settings that environment variables give, but for `decided`. A variable is text: it is taken as such where
-    /// the setting is text, else as a number, a truth value or a list split at commas, whichever the setting takes.
+    /// The settings that environment variables give, except those in `decided`. A variable is text:
+    /// it stays text where the setting is text, and is else read as a number, a boolean or a list
+    /// separated by commas, whichever the setting takes.
     fn environment(decided: &[String]) -> Result<Map<String, Value>> {
         let known = Self::default().to_map()?;
         let mut given = Map::new();
@@ -148,7 +155,7 @@ impl Settings {
                 let value = Self::typed(&name, &text);
                 let alone = Map::from_iter([(name.clone(), value.clone())]);
                 Self::from_map(alone, None).wrap_err_with(|| {
-                    format!("the environment variable {variable} is of no use")
+                    format!("the environment variable {variable} cannot be used")
                 })?;
                 given.insert(name, value);
             } else {
@@ -185,10 +192,10 @@ impl Settings {
     }
 
     fn from_map(mut merged: Map<String, Value>, file: Option<&Path>) -> Result<Self> {
-        // A preset's grid is the sweep's business, and a run's config.toml holds what its files were.
+        // A preset's grid is for the sweep, and a run's config.toml holds digests as well.
         merged.remove("sweep");
         merged.remove(DIGESTS);
-        let mut settings = Self {
+        let settings = Self {
             source: take(&mut merged)?,
             prompt: take(&mut merged)?,
             loss: take(&mut merged)?,
@@ -197,8 +204,6 @@ impl Settings {
             training: take(&mut merged)?,
             evaluation: take(&mut merged)?,
         };
-        // Evaluation is never packed, so nothing keeps it from sharing.
-        settings.evaluation.share_prefixes = settings.batching.share_prefixes.unwrap_or(true);
         let Some(unknown) = merged.keys().next() else {
             return Ok(settings);
         };
@@ -215,12 +220,13 @@ impl Settings {
         ))
     }
 
-    /// All of them, as one flat table. With what their files hold it decides a run's result: see [`crate::inputs`].
+    /// All settings, as one flat table. With the digests of their files it decides a run's result:
+    /// see [`crate::inputs`].
     pub(crate) fn resolved(&self) -> Result<RunConfig> {
         Self::config_of(self.to_map()?)
     }
 
-    /// Those that decide an evaluation's result.
+    /// The settings that decide an evaluation's result.
     pub(crate) fn resolved_evaluation(&self) -> Result<RunConfig> {
         let mut map = Self::merged([
             serde_json::to_value(&self.source),
@@ -243,12 +249,12 @@ impl Settings {
         RunConfig::of(&Value::Object(given.collect())).into_diagnostic()
     }
 
-    /// Every setting's value where nothing else is said.
+    /// The default of every setting.
     pub(crate) fn default_values() -> Map<String, Value> {
         Self::default().to_map().unwrap_or_default()
     }
 
-    /// What of them a training run has otherwise: its evaluations report the prompts' loss.
+    /// The defaults that differ in a training run: its evaluations report the prompts' loss.
     pub(crate) fn training_defaults() -> Map<String, Value> {
         Map::from_iter([("prompt_loss".to_string(), Value::Bool(true))])
     }
@@ -285,7 +291,7 @@ pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
         .wrap_err_with(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text)
         .into_diagnostic()
-        .wrap_err_with(|| format!("{} does not fit", path.display()))
+        .wrap_err_with(|| format!("{} is not valid", path.display()))
 }
 
 /// Takes the settings of one concept out of all.
@@ -298,7 +304,7 @@ fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Valu
         let Some(value) = merged.remove(name) else {
             continue;
         };
-        // JSON has no other number that is none: neither TOML nor a flag gives a null of its own.
+        // A NaN or an infinity became null on its way through JSON: no layer gives a null itself.
         if value.is_null() {
             return Err(miette!("the setting `{name}` is not a finite number"));
         }
@@ -307,7 +313,7 @@ fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Valu
             .is_some_and(|value| i64::try_from(value).is_err())
         {
             return Err(miette!(
-                "the setting `{name}` is {value}: the greatest integer that TOML has is {}",
+                "the setting `{name}` is {value}: the largest integer in TOML is {}",
                 i64::MAX
             ));
         }
@@ -320,14 +326,14 @@ fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Valu
     serde_json::from_value(Value::Object(own)).into_diagnostic()
 }
 
-/// What a misspelt name may have meant: the setting that differs least, where more of the name agrees than differs.
+/// The setting that a misspelled name may mean: the nearest, if at least half of the name agrees.
 fn nearest<'a>(known: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     let distances = known.keys().map(|known| (distance(known, name), known));
     let (distance, known) = distances.min()?;
     (2 * distance <= name.len()).then_some(known)
 }
 
-/// Levenshtein distance, to guess what a misspelt name meant.
+/// Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

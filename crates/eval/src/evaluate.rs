@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use plw_batch::{Answer, Batch, Sequence, concatenate, share_prefixes};
+use plw_batch::{Answer, Batch, Layout, Sequence};
 use plw_loss::{
-    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, TokenWeights, WeightError,
-    WeightedTargets, linear_cross_entropy,
+    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, Objective, TokenWeights,
+    WeightError, WeightedTargets, linear_cross_entropy,
 };
 use plw_model::Llama;
 use plw_record::{EvaluationSummary, PredictionRow, peak_memory_bytes};
@@ -22,9 +22,10 @@ pub enum EvaluationError {
     /// Nothing of an example is predicted.
     #[error(transparent)]
     Weight(#[from] WeightError),
-    /// A choice among such logits would mean nothing.
+    /// No option can be chosen among such logits.
     #[error(
-        "the model's logits are not finite at the answer of {file} row {row}: its weights are damaged, or its training diverged"
+        "the model's logits are not finite at the answer of {file} row {row}: \
+         its weights are damaged, or its training diverged"
     )]
     NotFinite {
         /// The question's file.
@@ -38,18 +39,10 @@ pub enum EvaluationError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EvaluationOptions {
-    /// Sequences a forward pass.
+    /// Sequences of a forward pass.
     pub per_device_eval_batch_size: NonZeroUsize,
-    /// Whether to compute the prompts' loss, which costs the classifier on every prompt token.
+    /// Whether to compute the prompts' loss, which costs the lm_head on every prompt token.
     pub prompt_loss: bool,
-    /// Whether sequences of a forward pass share the prefixes that they have in common. Not a setting of its own: it
-    /// goes with training's.
-    #[serde(skip, default = "default_sharing")]
-    pub share_prefixes: bool,
-}
-
-fn default_sharing() -> bool {
-    true
 }
 
 impl Default for EvaluationOptions {
@@ -58,7 +51,6 @@ impl Default for EvaluationOptions {
         Self {
             per_device_eval_batch_size: SEQUENCES,
             prompt_loss: false,
-            share_prefixes: default_sharing(),
         }
     }
 }
@@ -66,16 +58,16 @@ impl Default for EvaluationOptions {
 /// What an evaluation found.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
-    /// One row a question, in the order of the examples.
+    /// One row per question, in the order of the examples.
     pub predictions: Vec<PredictionRow>,
     /// Means over all examples.
     pub losses: MeanLosses,
-    /// Tokens of all examples, each counting its own.
+    /// Tokens of all examples. A shared token counts once for each of its sequences.
     pub tokens: usize,
     /// Positions that forward passes computed.
     pub tokens_computed: usize,
-    /// Whether sequences of a forward pass shared prefixes.
-    pub share_prefixes: bool,
+    /// How the sequences of a forward pass were laid out.
+    pub layout: Layout,
     /// Questions left out for their length.
     pub dropped_examples: u64,
     /// Bad rows left out.
@@ -84,22 +76,30 @@ pub struct Evaluation {
     pub elapsed: Duration,
 }
 
-/// Evaluates a model that carries no graph (`model.valid()`). `progress` is told how many examples are done; where it
-/// breaks off, nothing comes out.
+/// Evaluates a model without autodiff (`model.valid()`). `progress` is told how many examples are
+/// done. If it breaks off, the result is None.
 ///
-/// Examples go through the model group by group where prefixes are shared; what comes out is in the examples' order.
+/// With [`Layout::SharedPrefixes`] examples go through the model group by group, and predictions
+/// still come in the examples' order. Examples are never packed, so that [`Layout::CrossDocument`]
+/// puts each in a row of its own.
 ///
 /// # Errors
 ///
-/// Where an example has a single token, so that nothing of it is predicted, or where the model's logits are not finite.
+/// If an example has a single token, so that nothing of it is predicted, or if the model's logits
+/// are not finite.
 pub fn evaluate(
     model: &Llama,
     examples: &Examples,
     options: &EvaluationOptions,
+    layout: Layout,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Evaluation>, EvaluationError> {
     let began = Instant::now();
-    let batches = batches(&examples.sequences, options);
+    let batches = batches(
+        &examples.sequences,
+        options.per_device_eval_batch_size,
+        layout,
+    );
     let mut totals = LossTotals::default();
     let mut predictions = Vec::new();
     let (mut done, mut tokens_computed) = (0, 0);
@@ -107,10 +107,7 @@ pub fn evaluate(
         if progress(done).is_break() {
             return Ok(None);
         }
-        let batch = match options.share_prefixes {
-            true => share_prefixes(part),
-            false => concatenate(part),
-        };
+        let batch = layout.lay_out(&part.iter().map(|&sequence| [sequence]).collect::<Vec<_>>());
         tokens_computed += batch.positions();
         let scored = score(model, &batch, options.prompt_loss)?;
         for (sequence, score) in batch.sequences.iter().zip(scored) {
@@ -131,7 +128,7 @@ pub fn evaluate(
         }
         done += part.len();
     }
-    // What is done is done, whatever is answered.
+    // All is done: a request to stop changes nothing any more.
     let _ = progress(done);
     predictions.sort_by_key(|(example, _)| *example);
     Ok(Some(Evaluation {
@@ -139,19 +136,19 @@ pub fn evaluate(
         losses: totals.means(),
         tokens: examples.sequences.iter().map(Sequence::len).sum(),
         tokens_computed,
-        share_prefixes: options.share_prefixes,
+        layout,
         dropped_examples: examples.dropped,
         skipped_rows: examples.skipped_rows,
         elapsed: began.elapsed(),
     }))
 }
 
-/// The sequences of each forward pass: at most as many as asked for, where prefixes are shared by groups that are whole if
-/// they are no larger.
-fn batches<'a>(sequences: &'a [Sequence], options: &EvaluationOptions) -> Vec<Vec<&'a Sequence>> {
-    let size = options.per_device_eval_batch_size.get();
+/// The sequences of each forward pass, at most `size`. Where prefixes are shared, only a group that
+/// is larger is split.
+fn batches(sequences: &[Sequence], size: NonZeroUsize, layout: Layout) -> Vec<Vec<&Sequence>> {
+    let size = size.get();
     let mut sequences: Vec<&Sequence> = sequences.iter().collect();
-    if !options.share_prefixes {
+    if layout != Layout::SharedPrefixes {
         return sequences.chunks(size).map(<[_]>::to_vec).collect();
     }
     sequences.sort_by_key(|sequence| sequence.group);
@@ -166,7 +163,7 @@ fn batches<'a>(sequences: &'a [Sequence], options: &EvaluationOptions) -> Vec<Ve
     batches
 }
 
-/// What a forward pass says of one sequence.
+/// What a forward pass gives for one sequence.
 struct Score {
     losses: LossTotals,
     /// `[vocab]` at the answer position, if it is a question.
@@ -179,7 +176,11 @@ fn score(model: &Llama, batch: &Batch, prompt_loss: bool) -> Result<Vec<Score>, 
     } else {
         TokenWeights::COMPLETION_ONLY
     };
-    let normalizer = Normalizer::of_step(&batch.sequences, weights, Normalization::NonzeroCount)?;
+    let objective = Objective {
+        weights,
+        normalization: Normalization::NonzeroCount,
+    };
+    let normalizer = Normalizer::of_step(&batch.sequences, objective)?;
     let targets = WeightedTargets::new(batch, &normalizer);
     let hidden = model.forward(batch, &targets.rows, None);
     let classifier = model.classifier();
@@ -188,7 +189,7 @@ fn score(model: &Llama, batch: &Batch, prompt_loss: bool) -> Result<Vec<Score>, 
     let answer_rows: Vec<Option<usize>> = batch
         .sequences
         .iter()
-        // An answer is a completion token, and those always weigh something here.
+        // An answer is a completion token, and those always have a weight here.
         .map(|s| {
             s.answer
                 .as_ref()
@@ -255,7 +256,8 @@ fn predict(
     }
 }
 
-/// Index of the largest value; of equals the first, as Python's `max` and torch's `argmax` choose.
+/// Index of the largest value, of equals the first: the choice of Python's `max` and torch's
+/// `argmax`.
 fn first_maximum(values: &[f32]) -> usize {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
@@ -278,7 +280,7 @@ impl Evaluation {
             answer_loss: self.losses.answer,
             tokens: self.tokens as u64,
             tokens_computed: self.tokens_computed as u64,
-            share_prefixes: self.share_prefixes,
+            share_prefixes: self.layout == Layout::SharedPrefixes,
             tokens_per_second: self.tokens as f64 / seconds,
             questions_per_second: self.predictions.len() as f64 / seconds,
             peak_memory_bytes: peak_memory_bytes(),

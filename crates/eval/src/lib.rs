@@ -1,4 +1,4 @@
-//! Multiple-choice scoring: which option a causal language model chooses, and what it loses on the way.
+//! Multiple-choice scoring: which option a causal language model chooses, and its losses.
 //!
 //! Knows models, batches and predictions; knows no file format, no tokenizer, no optimizer.
 #![doc = include_str!("../README.md")]

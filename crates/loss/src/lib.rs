@@ -1,12 +1,14 @@
 //! What a target is worth. Knows weights and hidden states; knows no file, no model, no question.
 //!
-//! An optimizer step's loss is `sum(w_i l_i) / D`: [`TokenWeights`] gives the `w_i`, a [`Normalizer`] the `D` of the whole
-//! step, fixed before its first forward pass, and [`linear_cross_entropy`] the sum for one of its batches.
+//! An optimizer step minimizes an [`Objective`], `sum(w_i l_i) / D`. A [`Normalizer`] holds the `D`
+//! of the whole step, fixed before its first forward pass, and [`linear_cross_entropy`] computes the
+//! sum for one of the step's batches.
 #![doc = include_str!("../README.md")]
 
 mod cross_entropy;
 mod losses;
 mod normalization;
+mod objective;
 mod weighted_targets;
 mod weights;
 
@@ -15,5 +17,6 @@ pub use cross_entropy::{
 };
 pub use losses::{LossTotals, MeanLosses};
 pub use normalization::{Normalization, Normalizer};
+pub use objective::Objective;
 pub use weighted_targets::WeightedTargets;
 pub use weights::{TokenWeights, WeightError};

@@ -73,7 +73,8 @@ impl LossTotals {
 
     /// Each sequence's own totals, in the batch's order.
     pub fn of_sequences(batch: &Batch, targets: &WeightedTargets, losses: &[f32]) -> Vec<Self> {
-        // A trunk's last position may predict the answers of several sequences: an answer is found by position and token.
+        // The last position of a shared prefix may predict the answers of several sequences: an
+        // answer is found by position and token.
         let mut at: HashMap<u32, Vec<usize>> = HashMap::new();
         for (sequence, info) in batch.sequences.iter().enumerate() {
             if let Some(answer) = &info.answer {
@@ -108,8 +109,8 @@ impl LossTotals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Normalization, Normalizer, TokenWeights};
-    use plw_batch::{Answer, Sequence, pad};
+    use crate::{Normalizer, Objective, TokenWeights};
+    use plw_batch::{Answer, Sequence, concatenate};
 
     #[test]
     fn means_are_over_pairs_and_the_answer_is_found() {
@@ -125,11 +126,10 @@ mod tests {
             completion_start: 3,
             answer,
         };
-        let batch = pad(&[sequence.clone(), sequence]);
+        let batch = concatenate(&[sequence.clone(), sequence]);
         let normalizer = Normalizer::of_step(
             &batch.sequences,
-            TokenWeights::UNIFORM,
-            Normalization::WeightSum,
+            Objective::weight_sum(TokenWeights::UNIFORM),
         )
         .expect("valid");
         let targets = WeightedTargets::new(&batch, &normalizer);
@@ -147,8 +147,7 @@ mod tests {
 
         let normalizer = Normalizer::of_step(
             &batch.sequences,
-            TokenWeights::COMPLETION_ONLY,
-            Normalization::WeightSum,
+            Objective::weight_sum(TokenWeights::COMPLETION_ONLY),
         )
         .expect("valid");
         let targets = WeightedTargets::new(&batch, &normalizer);

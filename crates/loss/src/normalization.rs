@@ -3,7 +3,7 @@
 use plw_batch::{Role, SequenceInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::{TokenWeights, WeightError};
+use crate::{Objective, TokenWeights, WeightError};
 
 /// What the weighted sum is divided by, fixed for an optimizer step before its first forward pass.
 ///
@@ -11,39 +11,40 @@ use crate::{TokenWeights, WeightError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalization {
-    /// The sum of `W_s`: the article's `sum(w l) / sum(w)`.
+    /// The sum of `W_s`: `sum(w l) / sum(w)` of Vaughn 2024.
     #[default]
     WeightSum,
-    /// The number of (sequence, target) pairs of non-zero weight (Weighted Instruction Tuning, arXiv 2507.07817).
+    /// The number of (sequence, target) pairs of non-zero weight (Weighted Instruction Tuning,
+    /// arXiv 2507.07817).
     NonzeroCount,
-    /// The number of sequences with `W_s > 0`, each pair scaled by `1 / W_s`: every example counts alike.
+    /// The number of sequences with `W_s > 0`, each pair scaled by `1 / W_s`: every example counts
+    /// the same.
     PerExample,
 }
 
 /// The denominator D of one optimizer step, over all its micro-batches, in f64.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalizer {
-    weights: TokenWeights,
-    normalization: Normalization,
+    objective: Objective,
     denominator: f64,
 }
 
 impl Normalizer {
-    /// Of a step that consists of these sequences.
+    /// The denominator of a step that consists of these sequences.
     ///
     /// # Errors
     ///
-    /// Where no target has a weight, so that there would be nothing to divide by.
+    /// If no target has a weight, so that there would be nothing to divide by.
     pub fn of_step<'a>(
         sequences: impl IntoIterator<Item = &'a SequenceInfo>,
-        weights: TokenWeights,
-        normalization: Normalization,
+        objective: Objective,
     ) -> Result<Self, WeightError> {
+        let weights = objective.weights;
         let mut count = 0;
         let denominator: f64 = sequences
             .into_iter()
             .inspect(|_| count += 1)
-            .map(|sequence| match normalization {
+            .map(|sequence| match objective.normalization {
                 Normalization::WeightSum => weight_of(sequence, weights),
                 Normalization::NonzeroCount => [Role::Prompt, Role::Completion]
                     .into_iter()
@@ -57,8 +58,7 @@ impl Normalizer {
             .sum();
         if denominator > 0.0 {
             Ok(Self {
-                weights,
-                normalization,
+                objective,
                 denominator,
             })
         } else {
@@ -75,16 +75,16 @@ impl Normalizer {
         self.denominator
     }
 
-    /// The weight, normalisation included, of a target of this role that one sequence holds.
+    /// The weight, divided by D, of a target of this role that one sequence holds.
     pub fn weight(&self, role: Role, sequence: &SequenceInfo) -> f64 {
-        let weight = self.weights.of(role);
-        // A sequence whose W_s is zero has no target of this weight either: nothing to divide by it.
+        let weight = self.objective.weights.of(role);
+        // Where W_s is zero no target has a weight, and 1 / W_s is never needed.
         if weight == 0.0 || sequence.targets(role) == 0 {
             return 0.0;
         }
-        let scale = match self.normalization {
+        let scale = match self.objective.normalization {
             Normalization::WeightSum | Normalization::NonzeroCount => 1.0,
-            Normalization::PerExample => weight_of(sequence, self.weights).recip(),
+            Normalization::PerExample => weight_of(sequence, self.objective.weights).recip(),
         };
         weight * scale / self.denominator
     }
@@ -125,13 +125,19 @@ mod tests {
             (Normalization::PerExample, 0.0, 1.0, 1.0),
         ] {
             let weights = TokenWeights::new(prompt, completion).expect("valid");
-            let normalizer =
-                Normalizer::of_step(&sequences, weights, normalization).expect("something counts");
+            let normalizer = Normalizer::of_step(
+                &sequences,
+                Objective {
+                    weights,
+                    normalization,
+                },
+            )
+            .expect("something counts");
             assert!(
                 (normalizer.denominator() - expected).abs() < 1e-12,
                 "{normalization:?}"
             );
-            // However it is normalised, per_example and weight_sum make the weights of a step sum to one.
+            // Under both, the weights of a step sum to one.
             if normalization != Normalization::NonzeroCount {
                 let sum: f64 = sequences
                     .iter()
@@ -147,8 +153,7 @@ mod tests {
     fn a_step_without_weight_is_an_error() {
         let result = Normalizer::of_step(
             &[info(5, 0)],
-            TokenWeights::COMPLETION_ONLY,
-            Normalization::WeightSum,
+            Objective::weight_sum(TokenWeights::COMPLETION_ONLY),
         );
         assert!(matches!(
             result,

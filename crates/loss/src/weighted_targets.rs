@@ -1,26 +1,28 @@
-//! The targets of one batch that weigh anything.
+//! The targets of one batch that have a weight.
 
 use plw_batch::Batch;
 
 use crate::Normalizer;
 
-/// The targets of one batch that weigh anything: rows to gather, and per target its row, token and weight / D.
+/// The targets of one batch that have a weight: the rows to gather, and per target its row, token
+/// and weight / D.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct WeightedTargets {
-    /// `[rows]`: the flat positions in `[batch * seq]` whose hidden states are needed, ascending, each once.
+    /// `[rows]`: the flat positions in `[batch * seq]` whose hidden states are needed, ascending,
+    /// each once.
     pub rows: Vec<u32>,
     /// `[targets]`: each target's index in `rows`.
     pub row: Vec<u32>,
     /// `[targets]`: the token that it predicts.
     pub token: Vec<u32>,
-    /// `[targets]`: its weight, normalisation included, summed over the sequences that share it.
+    /// `[targets]`: its weight, divided by D, summed over the sequences that share it.
     pub weight: Vec<f32>,
     /// `[targets]`: its index in the batch's targets.
     pub target: Vec<u32>,
 }
 
 impl WeightedTargets {
-    /// Weighs a batch's targets and drops those of weight zero.
+    /// Weights a batch's targets and drops those of weight zero.
     pub fn new(batch: &Batch, normalizer: &Normalizer) -> Self {
         let mut weighted = Self::default();
         for (index, target) in (0u32..).zip(&batch.targets) {
@@ -44,12 +46,12 @@ impl WeightedTargets {
         weighted
     }
 
-    /// Whether nothing weighs anything.
+    /// Whether no target has a weight.
     pub fn is_empty(&self) -> bool {
         self.target.is_empty()
     }
 
-    /// Number of targets that weigh something.
+    /// Number of targets that have a weight.
     pub fn len(&self) -> usize {
         self.target.len()
     }
@@ -58,7 +60,7 @@ impl WeightedTargets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Normalization, TokenWeights};
+    use crate::{Normalization, Objective, TokenWeights};
     use plw_batch::{Role, SequenceInfo, Target};
 
     #[test]
@@ -91,8 +93,8 @@ mod tests {
             sequences: vec![info(1), info(2)],
         };
         let weights = TokenWeights::new(0.5, 1.0).expect("valid");
-        let normalizer = Normalizer::of_step(&batch.sequences, weights, Normalization::WeightSum)
-            .expect("valid");
+        let objective = Objective::weight_sum(weights);
+        let normalizer = Normalizer::of_step(&batch.sequences, objective).expect("valid");
         let weighted = WeightedTargets::new(&batch, &normalizer);
         assert_eq!(
             (weighted.rows, weighted.row),
@@ -100,12 +102,11 @@ mod tests {
         );
         assert_eq!(weighted.weight, [0.25, 0.25, 0.25, 0.25]);
 
-        let normalizer = Normalizer::of_step(
-            &batch.sequences,
-            TokenWeights::COMPLETION_ONLY,
-            Normalization::PerExample,
-        )
-        .expect("valid");
+        let objective = Objective {
+            weights: TokenWeights::COMPLETION_ONLY,
+            normalization: Normalization::PerExample,
+        };
+        let normalizer = Normalizer::of_step(&batch.sequences, objective).expect("valid");
         let weighted = WeightedTargets::new(&batch, &normalizer);
         assert_eq!(
             (weighted.rows, weighted.target),

@@ -1,11 +1,10 @@
 //! Loss weights by role.
 
 use plw_batch::Role;
-use serde::{Deserialize, Serialize};
 
-/// Loss weights by role; finite, not negative, not both zero. Source: Vaughn 2024; arXiv 2507.07817 for the completion's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "RawWeights", into = "RawWeights")]
+/// Loss weights by role: finite, not negative, not both zero. The prompt's weight is that of Vaughn
+/// 2024, the completion's that of Weighted Instruction Tuning (arXiv 2507.07817).
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenWeights {
     prompt: f64,
     completion: f64,
@@ -16,7 +15,8 @@ pub struct TokenWeights {
 pub enum WeightError {
     /// A weight is negative, infinite or not a number.
     #[error(
-        "{name} is {value}: a loss weight must be a finite number that is not negative (0 masks the tokens, 1 counts them fully)"
+        "{name} is {value}: a loss weight must be a finite number that is not negative \
+         (0 masks the tokens, 1 counts them fully)"
     )]
     NotAWeight {
         /// The setting's name.
@@ -26,12 +26,13 @@ pub enum WeightError {
     },
     /// Both weights are zero.
     #[error(
-        "prompt_loss_weight and completion_loss_weight are both 0: no token would count; raise one of them"
+        "prompt_loss_weight and completion_loss_weight are both 0: no token would count; raise one"
     )]
     BothZero,
     /// No target of a step has a weight.
     #[error(
-        "the weights of this step's {sequences} sequence(s) sum to zero (prompt_loss_weight {prompt}, completion_loss_weight {completion}): \
+        "the weights of this step's {sequences} sequence(s) sum to zero \
+         (prompt_loss_weight {prompt}, completion_loss_weight {completion}): \
          none has a token that counts; raise a weight or drop such examples"
     )]
     NothingCounts {
@@ -65,7 +66,7 @@ impl TokenWeights {
         Ok(Self { prompt, completion })
     }
 
-    /// Every token counts alike: plain causal language modelling.
+    /// Every token counts alike: plain causal language modeling.
     pub const UNIFORM: Self = Self {
         prompt: 1.0,
         completion: 1.0,
@@ -82,28 +83,6 @@ impl TokenWeights {
         match role {
             Role::Prompt => self.prompt,
             Role::Completion => self.completion,
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct RawWeights {
-    prompt_loss_weight: f64,
-    completion_loss_weight: f64,
-}
-
-impl TryFrom<RawWeights> for TokenWeights {
-    type Error = WeightError;
-    fn try_from(raw: RawWeights) -> Result<Self, WeightError> {
-        Self::new(raw.prompt_loss_weight, raw.completion_loss_weight)
-    }
-}
-
-impl From<TokenWeights> for RawWeights {
-    fn from(weights: TokenWeights) -> Self {
-        Self {
-            prompt_loss_weight: weights.prompt,
-            completion_loss_weight: weights.completion,
         }
     }
 }

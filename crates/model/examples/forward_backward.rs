@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use plw_batch::{Sequence, pad};
+use plw_batch::{Sequence, concatenate};
 use plw_model::{LoraConfig, TargetModule, load_llama};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             answer: None,
         })
         .collect();
-    let batch = pad(&sequences);
+    let batch = concatenate(&sequences);
     let rows: Vec<u32> = batch.targets.iter().map(|t| t.position).collect();
     let tokens: Vec<i64> = batch.targets.iter().map(|t| t.token.into()).collect();
     let count = tokens.len();

@@ -92,7 +92,7 @@ fn mix(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plw_batch::{Sequence, pad};
+    use plw_batch::{Sequence, concatenate};
 
     fn mask(key: DropoutKey, layer: usize, module: usize) -> Vec<f32> {
         let sequence = |example| Sequence {
@@ -102,7 +102,7 @@ mod tests {
             completion_start: 1,
             answer: None,
         };
-        let dropout = Dropout::new(&key, &pad(&[sequence(3), sequence(8)]));
+        let dropout = Dropout::new(&key, &concatenate(&[sequence(3), sequence(8)]));
         let mask = dropout.mask(layer, module, 0.25, 101, &Device::flex());
         assert_eq!(mask.dims(), [80, 101]);
         mask.into_data_as::<f32>()

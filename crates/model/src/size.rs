@@ -1,10 +1,12 @@
 //! How large a model is, and what a training pass keeps of it: known from its configuration alone.
 
+use serde::Serialize;
+
 use crate::config::LlamaConfig;
 use crate::lora::{LoraConfig, TargetModule};
 
 /// What a pass computes: positions, and those of them that go through the end of the last layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PassSize {
     /// Positions of the batch, padding included.
     pub positions: u64,

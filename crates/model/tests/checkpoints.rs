@@ -7,7 +7,6 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use cases::*;
-use plw_batch::pad;
 use plw_model::{
     CheckpointError, Llama, LlamaConfig, LoraConfig, TargetModule, WeightType, load_adapter,
     load_llama, load_llama_as, save_adapter, save_llama,

@@ -3,7 +3,6 @@
 mod cases;
 
 use cases::*;
-use plw_batch::pad;
 use plw_model::{Llama, load_adapter, load_llama};
 
 const MODELS: [&str; 4] = [

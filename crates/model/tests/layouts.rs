@@ -1,18 +1,21 @@
-//! A layout changes nothing: packed or padded documents give what they give alone.
+//! A layout changes no result: packed or padded documents give what they give alone.
 
 mod cases;
 
 use std::collections::BTreeMap;
 
 use cases::*;
-use plw_batch::{Batch, CrossDocumentAttention, Sequence, lay_out_packs, pack, pad};
+use plw_batch::{
+    Batch, Layout, Pack, Sequence, Unit, concatenate, micro_batches, shortest_pack_first,
+};
 use plw_model::{DropoutKey, Llama, LlamaConfig, LoraConfig, TargetModule};
 use proptest::prelude::*;
 
 fn model() -> Llama {
     let config = LlamaConfig::from_json(
-        r#"{"model_type": "llama", "vocab_size": 29, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": true}"#,
+        r#"{"model_type": "llama", "vocab_size": 29, "hidden_size": 16, "intermediate_size": 24,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "tie_word_embeddings": true}"#,
     );
     Llama::init(&config.expect("a valid config.json"), 5, &training_device())
 }
@@ -47,7 +50,8 @@ fn by_example(
         let all = values(all);
         for (flat, &until) in batch.visible_until.iter().enumerate() {
             let first = &batch.sequences[batch.first_sequence[flat] as usize];
-            // A padding token is seen by itself only; so is a document's last, whose depth says how long it is.
+            // A padding token is seen only by itself. So is a document's last token, but its depth is
+            // the document's length.
             let column = flat % batch.shape[1];
             let padding = until as usize == column + 1
                 && batch.position_ids[flat] + 1 != first.tokens
@@ -63,7 +67,7 @@ fn by_example(
     found
 }
 
-/// Sum over batches of the loss's gradient times the number of targets: the gradient of the summed losses.
+/// The gradient of the summed losses: that of each batch's mean times its number of targets.
 fn summed_gradients(
     model: &Llama,
     batches: &[Batch],
@@ -86,7 +90,7 @@ fn summed_gradients(
 fn same(model: &Llama, sequences: &[Sequence], layout: &[Batch], key: Option<&DropoutKey>) {
     let alone: Vec<Batch> = sequences
         .iter()
-        .map(|s| pad(std::slice::from_ref(s)))
+        .map(|s| concatenate(std::slice::from_ref(s)))
         .collect();
     let (expected, found) = (
         by_example(model, &alone, key),
@@ -122,28 +126,51 @@ fn sequences() -> impl Strategy<Value = Vec<Sequence>> {
     })
 }
 
+/// Packs of at most 24 tokens, a batch each.
+fn pack(sequences: &[Sequence]) -> Vec<Batch> {
+    let unit = |(member, sequence): (u32, &Sequence)| Unit {
+        members: vec![member],
+        length: sequence.len(),
+    };
+    let units: Vec<Unit> = (0..).zip(sequences).map(unit).collect();
+    let packs: Vec<Pack> = shortest_pack_first(&units, 24);
+    micro_batches(sequences, &packs, 1, Layout::Concatenated)
+}
+
+/// A row for each chunk of `documents` sequences, padded to the longest row.
+fn rows_of(documents: usize, sequences: &[Sequence]) -> Batch {
+    let rows: Vec<Batch> = sequences.chunks(documents).map(concatenate).collect();
+    stack(&rows)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, rng_seed: proptest::test_runner::RngSeed::Fixed(3), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 12,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(3),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn packed_or_padded_documents_equal_documents_alone(sequences in sequences(), step in 0u64..100) {
+    fn packed_or_padded_documents_equal_documents_alone(
+        sequences in sequences(), step in 0u64..100,
+    ) {
         let model = model();
-        same(&model, &sequences, &pack(&sequences, 24), None);
-        same(&model, &sequences, &[pad(&sequences)], None);
-        let rows: Vec<Vec<&Sequence>> = sequences.chunks(2).map(|row| row.iter().collect()).collect();
-        same(&model, &sequences, &[lay_out_packs(&rows, CrossDocumentAttention::Masked)], None);
+        same(&model, &sequences, &pack(&sequences), None);
+        same(&model, &sequences, &[rows_of(1, &sequences)], None);
+        same(&model, &sequences, &[rows_of(2, &sequences)], None);
         // Dropout masks are keyed by example and depth, so they move with the tokens.
         let key = DropoutKey { seed: 9, step };
-        same(&adapted(), &sequences, &pack(&sequences, 24), Some(&key));
-        same(&adapted(), &sequences, &[pad(&sequences)], Some(&key));
+        same(&adapted(), &sequences, &pack(&sequences), Some(&key));
+        same(&adapted(), &sequences, &[rows_of(1, &sequences)], Some(&key));
     }
 }
 
 #[test]
 fn rows_are_those_of_the_whole() {
     let model = model();
-    let batch = pad(&[sequence(0, &[3, 1, 4, 1, 5], 2), sequence(1, &[9, 2, 6], 1)]);
-    let all = values(model.forward(&batch, &(0..10).collect::<Vec<_>>(), None));
+    let batch = concatenate(&[sequence(0, &[3, 1, 4, 1, 5], 2), sequence(1, &[9, 2, 6], 1)]);
+    let all = values(model.forward(&batch, &(0..8).collect::<Vec<_>>(), None));
     let some = values(model.forward(&batch, &[7, 0, 3], None));
     let hidden = 16;
     for (row, position) in [7, 0, 3].into_iter().enumerate() {
@@ -155,11 +182,11 @@ fn rows_are_those_of_the_whole() {
 }
 
 #[test]
-fn the_reference_s_cross_document_attention_sees_the_documents_before() {
+fn cross_document_attention_sees_the_documents_before() {
     let model = model();
     let (a, b) = (sequence(0, &[3, 1, 4], 1), sequence(1, &[9, 2, 6], 1));
-    let joined = pad(&[sequence(0, &[3, 1, 4, 9, 2, 6], 1)]);
-    let crossing = lay_out_packs(&[[&a, &b]], CrossDocumentAttention::Allowed);
+    let joined = concatenate(&[sequence(0, &[3, 1, 4, 9, 2, 6], 1)]);
+    let crossing = Layout::CrossDocument.lay_out(&[[&a, &b]]);
     assert_eq!(
         values(logits(&model, &crossing, None)),
         values(logits(&model, &joined, None))

@@ -20,7 +20,8 @@ pub enum TrainError {
     },
     /// There is nothing to train on.
     #[error(
-        "no training example is left ({dropped} longer than max_length {max_length}): raise max_length or check the data"
+        "no training example is left ({dropped} longer than max_length {max_length}): \
+         raise max_length or check the data"
     )]
     NoExamples {
         /// Examples dropped for their length.
@@ -28,9 +29,12 @@ pub enum TrainError {
         /// The limit.
         max_length: usize,
     },
+    /// The settings leave no step to take.
+    #[error("the run has no step: raise max_steps or num_train_epochs")]
+    NoSteps,
     /// The run's directory holds another run.
     #[error(
-        "{path} holds a run already: add --resume to go on with it, or choose another --output-dir"
+        "{path} holds a run already: add --resume to continue it, or choose another --output-dir"
     )]
     RunExists {
         /// The run's directory.
@@ -44,7 +48,8 @@ pub enum TrainError {
     },
     /// The run's directory holds a run with other settings.
     #[error(
-        "{path} holds a run with other settings ({difference}): resume with the same settings, or choose another --output-dir"
+        "{path} holds a run with other settings ({difference}): \
+         resume with the same settings, or choose another --output-dir"
     )]
     OtherRun {
         /// The run's directory.
@@ -54,8 +59,8 @@ pub enum TrainError {
     },
     /// The loss is infinite or not a number.
     #[error(
-        "the {what} is {value} at step {step}: the weights are as the last checkpoint left them; lower the learning rate, or look at these \
-         examples: {examples}"
+        "the {what} is {value} at step {step}: the last checkpoint is intact; \
+         lower the learning rate, or look at these examples: {examples}"
     )]
     NotFinite {
         /// `loss` or `gradient norm`.
@@ -77,7 +82,8 @@ pub enum TrainError {
     },
     /// A checkpoint's weights cannot be used.
     #[error(
-        "{path}: the checkpoint cannot be used ({problem}); remove it to resume from the one before it"
+        "{path}: the checkpoint cannot be used ({problem}); \
+         remove it to resume from the one before it"
     )]
     Checkpoint {
         /// Its directory.
@@ -93,8 +99,8 @@ pub enum TrainError {
     Evaluation(#[from] plw_eval::EvaluationError),
     /// The checkpoint of the best step is gone or damaged.
     #[error(
-        "{path}, the best checkpoint, with which the test questions are evaluated, cannot be used ({problem}): put it back, or train \
-         again with another --output-dir"
+        "{path}: the best checkpoint cannot be used ({problem}), and the test questions are \
+         evaluated with it; put it back, or train again with another --output-dir"
     )]
     BestCheckpoint {
         /// Its directory.

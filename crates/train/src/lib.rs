@@ -1,11 +1,15 @@
 //! One training run: steps, schedule, optimizer, metrics, checkpoints, resume.
 //!
-//! Knows models, losses, examples and a run's directory; knows no tokenizer, no prompt, no command line.
+//! Knows models, losses, examples and a run's directory; knows no tokenizer, no prompt, no command
+//! line.
 #![doc = include_str!("../README.md")]
 
 mod arguments;
+mod batching;
 mod checkpoint;
 mod error;
+mod finish;
+mod forecast;
 mod memory;
 mod optimizer;
 mod plan;
@@ -13,13 +17,18 @@ mod run;
 mod schedule;
 mod start;
 mod step;
+mod train;
+mod validation;
 
-pub use arguments::{BatchingArguments, LossArguments, Packing, ShuffleUnit, TrainingArguments};
+pub use arguments::{LossArguments, TrainingArguments};
+pub use batching::{BatchingArguments, Packing, ShuffleUnit};
 pub use checkpoint::TrainerState;
 pub use error::TrainError;
-pub use memory::MemoryPlan;
+pub use forecast::{Forecast, ModelSize, forecast};
+pub use memory::MemoryEstimate;
 pub use optimizer::{Optimizer, global_norm};
-pub use plan::{Plan, Row, plan};
-pub use run::{Observer, Outcome, Run, train};
+pub use plan::{Plan, plan};
+pub use run::{Observer, Outcome, Run};
 pub use schedule::{LrSchedulerType, learning_rate};
-pub use step::{StepResult, loss_and_gradients, micro_batches, step};
+pub use step::{LossAndGradients, PassOptions, StepOptions, StepResult, loss_and_gradients, step};
+pub use train::train;

@@ -7,7 +7,8 @@ use plw_model::{Llama, NamedTensors};
 
 use crate::TrainingArguments;
 
-/// AdamW's state: the moments of each parameter that was ever updated, by its name, and the number of steps taken.
+/// AdamW's state: the moments of each parameter that was ever updated, by its name, and the number
+/// of steps taken.
 #[derive(Debug, Clone, Default)]
 pub struct Optimizer {
     /// Settings.
@@ -19,7 +20,7 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// A fresh one.
+    /// An optimizer that has taken no step.
     pub fn new(arguments: &TrainingArguments) -> Self {
         let settings = AdamW {
             beta_1: arguments.adam_beta1,
@@ -33,7 +34,8 @@ impl Optimizer {
         }
     }
 
-    /// One AdamW step of every parameter that has a gradient; the gradients are multiplied by `gradient_factor` first.
+    /// One AdamW step of every parameter that has a gradient. The gradients are multiplied by
+    /// `gradient_factor` first.
     pub fn step(
         &mut self,
         model: Llama,

@@ -1,35 +1,33 @@
-//! Which examples each optimizer step holds: decided by the data, the seed and the batch size, before any layout.
+//! Which examples each optimizer step holds: decided by the data, the seed and the batch size,
+//! before any layout.
 
 use std::collections::HashMap;
 
-use plw_batch::{PackingStatistics, Sequence, Unit, shortest_pack_first};
+use plw_batch::{Pack, PackingStatistics, Sequence, Unit, shortest_pack_first};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{BatchingArguments, Packing, ShuffleUnit, TrainError, TrainingArguments};
 
-/// A row of a batch: indices of the sequences in it, one unless packed.
-pub type Row = Vec<u32>;
-
-/// The rows of every optimizer step of a run.
+/// The packs of every optimizer step of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// `[steps]`: each step's rows.
-    pub steps: Vec<Vec<Row>>,
+    /// `[steps]`: each step's packs, of one sequence each unless packed.
+    pub steps: Vec<Vec<Pack>>,
     /// `[steps]`: passes over the data by the end of the step.
     pub epochs: Vec<f64>,
-    /// How well the first epoch packs; none without packing.
+    /// How well the first epoch packs. None without packing.
     pub packing: Option<PackingStatistics>,
 }
 
-/// Units packed at a time by the article's reference.
+/// Units packed at a time by the reference implementation of Vaughn 2024.
 const REFERENCE_WINDOW: usize = 1000;
 
-/// Plans a run. A partial last batch of an epoch is a step of its own; a step never spans two epochs.
+/// Plans a run. A partial last batch of an epoch is a step of its own: no step spans two epochs.
 ///
 /// # Errors
 ///
-/// Where there is no sequence, or the settings make no sense.
+/// If there is no sequence, or a setting makes no sense.
 pub fn plan(
     sequences: &[Sequence],
     batching: &BatchingArguments,
@@ -49,10 +47,10 @@ pub fn plan(
         packing: None,
     };
     for epoch in 0u64.. {
-        let rows = epoch_rows(sequences, batching, training.seed, epoch, &mut plan.packing);
-        let total = rows.len() as f64;
+        let packs = epoch_packs(sequences, batching, training.seed, epoch, &mut plan.packing);
+        let total = packs.len() as f64;
         let mut seen = 0;
-        for step in rows.chunks(training.rows_per_step()) {
+        for step in packs.chunks(training.packs_per_step()) {
             let enough = match training.max_steps {
                 Some(max_steps) => plan.steps.len() as u64 >= max_steps,
                 None => epoch as f64 + seen as f64 / total >= training.num_train_epochs - 1e-9,
@@ -68,13 +66,13 @@ pub fn plan(
     unreachable!("epochs are counted without end")
 }
 
-fn epoch_rows(
+fn epoch_packs(
     sequences: &[Sequence],
     batching: &BatchingArguments,
     seed: u64,
     epoch: u64,
     packing: &mut Option<PackingStatistics>,
-) -> Vec<Row> {
+) -> Vec<Pack> {
     let mut units = units(sequences, batching);
     if batching.shuffle {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -84,7 +82,8 @@ fn epoch_rows(
     match batching.packing {
         Packing::None => units
             .iter()
-            .flat_map(|unit| unit.members.iter().map(|&member| vec![member]))
+            .flat_map(|unit| &unit.members)
+            .map(|&member| Pack::of(vec![member], sequences))
             .collect(),
         Packing::ShortestPackFirst => {
             let all = match batching.cross_document_attention {
@@ -97,15 +96,15 @@ fn epoch_rows(
                 .flat_map(|window| shortest_pack_first(window, batching.max_length))
                 .collect();
             packing.get_or_insert_with(|| PackingStatistics::of(&packs, batching.max_length));
-            packs.into_iter().map(|pack| pack.members).collect()
+            packs
         }
     }
 }
 
-/// What is moved as one piece: articles with their questions (split above `max_length` where packed), or questions.
-/// In file order nothing is moved, so that rows stay as they are in the file.
+/// What is moved as one piece: passages with their questions (split above `max_length` where
+/// packed), or questions. In file order nothing is moved, so that examples stay as in the file.
 fn units(sequences: &[Sequence], batching: &BatchingArguments) -> Vec<Unit> {
-    let together = batching.shuffle_unit == ShuffleUnit::Article
+    let together = batching.shuffle_unit == ShuffleUnit::Passage
         && (batching.shuffle || batching.packing == Packing::ShortestPackFirst);
     let mut units: Vec<Unit> = Vec::new();
     let mut unit_of_group: HashMap<u32, usize> = HashMap::new();
@@ -148,6 +147,10 @@ mod tests {
             .collect()
     }
 
+    fn members(packs: &[Pack]) -> Vec<u32> {
+        packs.iter().flat_map(|pack| pack.members.clone()).collect()
+    }
+
     fn arguments(batch_size: usize, max_steps: Option<u64>, epochs: f64) -> TrainingArguments {
         TrainingArguments {
             per_device_train_batch_size: batch_size,
@@ -158,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn without_shuffling_rows_come_in_file_order_and_the_last_batch_is_kept() {
+    fn without_shuffling_examples_come_in_file_order_and_the_last_batch_is_kept() {
         let data = sequences(&[0, 1, 0, 1, 2], 4);
         let batching = BatchingArguments {
             shuffle: false,
             ..BatchingArguments::default()
         };
         let plan = plan(&data, &batching, &arguments(2, None, 2.0)).expect("valid");
-        let flat: Vec<Vec<u32>> = plan.steps.iter().map(|s| s.concat()).collect();
+        let flat: Vec<Vec<u32>> = plan.steps.iter().map(|step| members(step)).collect();
         assert_eq!(
             flat,
             [
@@ -193,17 +196,17 @@ mod tests {
     }
 
     #[test]
-    fn shuffling_moves_articles_whole_and_epochs_differ() {
+    fn shuffling_moves_passages_whole_and_epochs_differ() {
         let groups: Vec<u32> = (0..60).map(|i| i / 3).collect();
         let data = sequences(&groups, 4);
         let batching = BatchingArguments::default();
         let plan = plan(&data, &batching, &arguments(60, None, 2.0)).expect("valid");
-        let orders: Vec<Vec<u32>> = plan.steps.iter().map(|s| s.concat()).collect();
+        let orders: Vec<Vec<u32>> = plan.steps.iter().map(|step| members(step)).collect();
         assert_ne!(orders[0], orders[1]);
         for order in &orders {
             assert_eq!(order.iter().copied().collect::<BTreeSet<_>>().len(), 60);
-            for article in order.chunks(3) {
-                assert!(article.windows(2).all(|w| w[0] + 1 == w[1]), "{article:?}");
+            for passage in order.chunks(3) {
+                assert!(passage.windows(2).all(|w| w[0] + 1 == w[1]), "{passage:?}");
             }
         }
         assert_eq!(
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn packs_hold_articles_up_to_the_limit() {
+    fn packs_hold_passages_up_to_the_limit() {
         let groups: Vec<u32> = (0..40).map(|i| i / 4).collect();
         let data = sequences(&groups, 10);
         let batching = BatchingArguments {
@@ -222,10 +225,13 @@ mod tests {
             ..BatchingArguments::default()
         };
         let plan = plan(&data, &batching, &arguments(2, None, 1.0)).expect("valid");
-        let rows: Vec<Row> = plan.steps.concat();
-        assert!(rows.iter().all(|row| row.len() <= 3));
-        assert_eq!(rows.concat().into_iter().collect::<BTreeSet<_>>().len(), 40);
+        let packs: Vec<Pack> = plan.steps.concat();
+        assert!(packs.iter().all(|pack| pack.members.len() <= 3));
+        assert_eq!(
+            members(&packs).into_iter().collect::<BTreeSet<_>>().len(),
+            40
+        );
         let statistics = plan.packing.expect("packed");
-        assert_eq!((statistics.sequences, statistics.packs), (40, rows.len()));
+        assert_eq!((statistics.sequences, statistics.packs), (40, packs.len()));
     }
 }

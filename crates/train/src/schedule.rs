@@ -2,21 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate goes on after the warm-up.
+/// How the learning rate continues after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LrSchedulerType {
-    /// Stays.
+    /// It stays at its peak.
     #[default]
     ConstantWithWarmup,
-    /// Falls to zero along a line.
+    /// It falls to zero linearly.
     Linear,
-    /// Falls to zero along half a cosine.
+    /// It falls to zero along half a cosine.
     Cosine,
 }
 
-/// Step s = 1 ..= T with warm-up W: `peak * s / W` while `s <= W`, then with `p = (s - 1 - W) / (T - W)` constant 1, linear
-/// `1 - p`, cosine `(1 + cos(pi p)) / 2`, each times `peak`.
+/// The learning rate of step `s = 1 ..= T` with a warm-up of `W` steps: `peak * s / W` while
+/// `s <= W`, then `peak * f(p)` with `p = (s - 1 - W) / (T - W)`, where `f` is 1 (constant),
+/// `1 - p` (linear) or `(1 + cos(pi p)) / 2` (cosine).
 pub fn learning_rate(
     kind: LrSchedulerType,
     peak: f64,

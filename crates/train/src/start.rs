@@ -1,4 +1,4 @@
-//! Where a run begins: anew, or at its last complete checkpoint.
+//! Where a run begins: at step 0, or at its last complete checkpoint.
 
 use std::path::Path;
 
@@ -18,7 +18,8 @@ pub(crate) enum Start {
     At(Box<(Llama, TrainerState)>),
 }
 
-/// A fresh run, or the weights, moments and state of the last complete checkpoint, with later lines cut from the logs.
+/// A new run, or the weights, moments and state of the last complete checkpoint. Later lines are cut
+/// from the logs.
 pub(crate) fn start(
     run: &Run<'_>,
     model: Llama,
@@ -51,7 +52,7 @@ pub(crate) fn start(
             })?;
             checkpoint::load_moments(optimizer, &path, &device.clone().inner())?;
             truncate_metrics_after(directory.metrics(), state.step)?;
-            // An evaluation of the checkpoint's own step that its state does not know of is done again.
+            // An evaluation of this step that the checkpoint's state does not hold is repeated.
             truncate_evaluations_after(
                 directory.evaluations(),
                 state.last.as_ref().map(|row| row.step),

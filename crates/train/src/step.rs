@@ -1,84 +1,78 @@
 //! One optimizer step: micro-batches, loss, gradients, clipping, AdamW.
 
-use plw_batch::{
-    Batch, CrossDocumentAttention, Sequence, concatenate, lay_out_packs, share_prefixes,
-};
+use plw_batch::Batch;
 use plw_kernels::clip_factor;
 use plw_loss::{
-    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, TokenWeights,
-    WeightedTargets, linear_cross_entropy,
+    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalizer, WeightedTargets, linear_cross_entropy,
 };
 use plw_model::{DropoutKey, Llama, NamedTensors, accumulate};
 
 use crate::optimizer::global_norm;
-use crate::{BatchingArguments, Optimizer, Row, TrainError};
+use crate::{Optimizer, TrainError};
+
+/// How the forward and backward passes of a step are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PassOptions {
+    /// Whether the backward pass recomputes each layer from its input: less memory, same bits.
+    pub gradient_checkpointing: bool,
+    /// Key of the dropout masks. None: no dropout.
+    pub dropout: Option<DropoutKey>,
+}
+
+/// How an optimizer step is taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepOptions {
+    /// The step's learning rate.
+    pub learning_rate: f64,
+    /// Largest global norm of the gradients. 0 turns clipping off.
+    pub max_grad_norm: f64,
+    /// How the passes are computed.
+    pub pass: PassOptions,
+}
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepResult {
     /// The objective.
     pub loss: f64,
-    /// Unweighted means by kind; none where no such target was computed.
+    /// Unweighted means by kind. None where no such target was computed.
     pub losses: MeanLosses,
     /// Global norm of the gradients, before clipping.
     pub grad_norm: f64,
 }
 
-/// Lays a step's rows out in micro-batches of `batch_size` rows. Nothing is padded: all sequences of the rows stand in one
-/// row, as a tree where prefixes are shared, else one after another; only where documents see those before them do
-/// the rows stay rows.
-pub fn micro_batches(
-    sequences: &[Sequence],
-    rows: &[Row],
-    batch_size: usize,
-    batching: &BatchingArguments,
-) -> Vec<Batch> {
-    let sequences_of = |row: &Row| -> Vec<&Sequence> {
-        row.iter()
-            .map(|&index| &sequences[index as usize])
-            .collect()
-    };
-    rows.chunks(batch_size)
-        .map(|rows| {
-            let rows: Vec<Vec<&Sequence>> = rows.iter().map(sequences_of).collect();
-            if batching.cross_document_attention {
-                lay_out_packs(&rows, CrossDocumentAttention::Allowed)
-            } else if batching.shares_prefixes() {
-                share_prefixes(&rows.concat())
-            } else {
-                concatenate(&rows.concat())
-            }
-        })
-        .collect()
+/// What micro-batches contribute to a step's objective.
+#[derive(Debug, Clone)]
+pub struct LossAndGradients {
+    /// Their part of the objective; all of it, where they are all of the step's.
+    pub loss: f64,
+    /// Unweighted means by kind.
+    pub losses: MeanLosses,
+    /// The gradient of `loss` for each trained parameter, by its name.
+    pub gradients: NamedTensors,
 }
 
-/// The objective of these micro-batches together, its gradients by parameter, and the losses to report.
+/// The contribution of micro-batches to the objective of their step, and its gradients.
 ///
-/// The denominator is that of the whole step, so that how it is split into micro-batches changes nothing; nor does
-/// `gradient_checkpointing`, which keeps no more than each layer's input and computes the layers again in the backward pass.
-///
-/// # Errors
-///
-/// Where no token of the step has a weight.
+/// `normalizer` is that of the whole step. These may be all of the step's micro-batches or a part:
+/// the contributions of the parts add up to the step's loss and gradients.
 pub fn loss_and_gradients(
     model: &Llama,
     batches: &[Batch],
-    weights: TokenWeights,
-    normalization: Normalization,
-    gradient_checkpointing: bool,
-    dropout: Option<&DropoutKey>,
-) -> Result<(f64, MeanLosses, NamedTensors), TrainError> {
-    let sequences = batches.iter().flat_map(|batch| &batch.sequences);
-    let normalizer = Normalizer::of_step(sequences, weights, normalization)?;
+    normalizer: &Normalizer,
+    options: &PassOptions,
+) -> LossAndGradients {
+    let dropout = options.dropout.as_ref();
     let mut loss = 0.0;
     let mut totals = LossTotals::default();
     let mut gradients = NamedTensors::new();
     for batch in batches {
-        let targets = WeightedTargets::new(batch, &normalizer);
+        let targets = WeightedTargets::new(batch, normalizer);
         if targets.is_empty() {
             continue;
         }
-        let checkpointed = gradient_checkpointing
+        let checkpointed = options
+            .gradient_checkpointing
             .then(|| model.forward_checkpointed(batch, &targets.rows, dropout));
         let hidden = match &checkpointed {
             Some(forward) => forward.hidden(),
@@ -95,44 +89,37 @@ pub fn loss_and_gradients(
             .map(|(&weight, &loss)| f64::from(weight) * f64::from(loss))
             .sum::<f64>();
         totals.add(batch, &targets, &target_losses);
-        let mut of_loss = result.loss.backward();
+        let mut grad_loss = result.loss.backward();
         let part = match checkpointed {
-            Some(forward) => forward.gradients(of_loss),
-            None => model.take_gradients(&mut of_loss),
+            Some(forward) => forward.gradients(grad_loss),
+            None => model.take_gradients(&mut grad_loss),
         };
         accumulate(&mut gradients, part);
     }
-    Ok((loss, totals.means(), gradients))
+    LossAndGradients {
+        loss,
+        losses: totals.means(),
+        gradients,
+    }
 }
 
-/// Takes one optimizer step. `max_grad_norm` 0 turns clipping off.
+/// Takes one optimizer step with all of its micro-batches, whose normalizer is `normalizer`.
 ///
 /// # Errors
 ///
-/// Where no token has a weight, or the loss or the gradients are not finite; the model is lost then.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a step is all of these; a struct of them would only be taken apart again"
-)]
+/// If the loss or the gradients are not finite. The model is lost then.
 pub fn step(
     model: Llama,
     optimizer: &mut Optimizer,
     batches: &[Batch],
-    weights: TokenWeights,
-    normalization: Normalization,
-    learning_rate: f64,
-    max_grad_norm: f64,
-    gradient_checkpointing: bool,
-    dropout: &DropoutKey,
+    normalizer: &Normalizer,
+    options: &StepOptions,
 ) -> Result<(Llama, StepResult), TrainError> {
-    let (loss, losses, gradients) = loss_and_gradients(
-        &model,
-        batches,
-        weights,
-        normalization,
-        gradient_checkpointing,
-        Some(dropout),
-    )?;
+    let LossAndGradients {
+        loss,
+        losses,
+        gradients,
+    } = loss_and_gradients(&model, batches, normalizer, &options.pass);
     let grad_norm = global_norm(&gradients);
     for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
         if !value.is_finite() {
@@ -144,18 +131,16 @@ pub fn step(
             });
         }
     }
-    let factor = if max_grad_norm > 0.0 {
-        clip_factor(grad_norm, max_grad_norm)
+    let factor = if options.max_grad_norm > 0.0 {
+        clip_factor(grad_norm, options.max_grad_norm)
     } else {
         1.0
     };
-    let model = optimizer.step(model, gradients, factor, learning_rate);
-    Ok((
-        model,
-        StepResult {
-            loss,
-            losses,
-            grad_norm,
-        },
-    ))
+    let model = optimizer.step(model, gradients, factor, options.learning_rate);
+    let result = StepResult {
+        loss,
+        losses,
+        grad_norm,
+    };
+    Ok((model, result))
 }

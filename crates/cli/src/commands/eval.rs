@@ -42,15 +42,17 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         }
     }
     check_vocabulary(&examples, llama.config())?;
-    // Where nothing can be written is known before the work is done.
+    // A folder that cannot be written to is found before the work is done.
     config.write(&output.config).into_diagnostic()?;
     let progress = bar(examples.len() as u64, EVALUATION);
-    let evaluation = evaluate(&llama, &examples, &settings.evaluation, &mut |done| {
+    let layout = settings.batching.evaluation_layout();
+    let mut show = |done| {
         progress.set_position(done as u64);
         ControlFlow::Continue(())
-    })
-    .into_diagnostic()?
-    .expect("nothing stops it");
+    };
+    let evaluation = evaluate(&llama, &examples, &settings.evaluation, layout, &mut show)
+        .into_diagnostic()?
+        .expect("nothing stops it");
     progress.finish_and_clear();
     write_predictions(&output.predictions, &evaluation.predictions).into_diagnostic()?;
     let record = EvaluationRecord {
@@ -84,7 +86,8 @@ impl Output {
         }
     }
 
-    /// Refuses a folder with other results, of a training run or of another evaluation; the same one may be done again.
+    /// Refuses a folder with other results, of a training run or of another evaluation. The same
+    /// evaluation may be repeated.
     fn check_free_for(&self, config: &RunConfig) -> Result<()> {
         let holds = if RunDirectory::new(&self.directory).config().exists() {
             "a training run".to_string()
@@ -118,7 +121,8 @@ fn print(summary: &EvaluationSummary) {
     for (level, accuracy) in lines {
         let [low, high] = accuracy.accuracy_interval;
         println!(
-            "{level}: {} of {} right, {:.1} % (95 % interval {:.1} to {:.1}); full-vocabulary argmax {:.1} %",
+            "{level}: {} of {} right, {:.1} % (95 % interval {:.1} to {:.1}); \
+             full-vocabulary argmax {:.1} %",
             accuracy.correct,
             accuracy.questions,
             100.0 * accuracy.accuracy,

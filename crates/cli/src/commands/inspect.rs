@@ -13,7 +13,7 @@ use crate::settings::Settings;
 
 pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
     let settings = Settings::load(flags.config.as_deref(), flags)?;
-    let weights = settings.loss.weights().into_diagnostic()?;
+    let weights = settings.loss.objective().into_diagnostic()?.weights;
     let data = settings.source.train_data.as_deref();
     let data =
         data.ok_or_else(|| miette!(help = "give --data PATH", "there is nothing to inspect"))?;

@@ -10,17 +10,16 @@ use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory};
 use plw_train::{Outcome, Run, train};
 
-use crate::examples::{
-    check_vocabulary, companions, encoder, questions, tokenizer_directory, training_examples,
-};
+use crate::examples::{check_vocabulary, encoder, questions, training_examples};
 use crate::flags::TrainFlags;
 use crate::inputs::Inputs;
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::tokenizer_files::{companions, tokenizer_directory};
 
 pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     let settings = Settings::load_training(flags.config.as_deref(), &[], &flags.settings)?;
-    // What is wrong with the settings is said before anything is read.
+    // Wrong settings are reported before anything is read.
     settings.check()?;
     let device = settings.source.device.open()?.autodiff();
     let directory = RunDirectory::new(&flags.output_dir);
@@ -78,15 +77,16 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         }
         Outcome::Stopped { step } => {
             match step {
-                0 => tracing::warn!("stopped before the first step; --resume starts it again"),
-                step => tracing::warn!("stopped after step {step}; go on with --resume"),
+                0 => tracing::warn!("stopped before the first step; --resume starts again"),
+                step => tracing::warn!("stopped after step {step}; continue with --resume"),
             }
             Ok(ExitCode::from(130))
         }
     }
 }
 
-/// Whether this very run is complete: then nothing needs to be read. What speaks against it is left to [`train`] to say.
+/// Whether this very run is complete, so that nothing needs to be read. [`train`] reports a run
+/// with other settings.
 fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     if !directory.is_complete() || !directory.config().exists() {
         return Ok(false);
@@ -125,7 +125,8 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
 /// There must be one of a model and a configuration to initialise one from.
 pub(super) fn unclear_start() -> Report {
     miette!(
-        help = "give --model DIR (weights to start from) or --init-config FILE (random weights), not both",
+        help = "give --model DIR (weights to start from) or --init-config FILE (random weights), \
+                not both",
         "it is not clear what to start from"
     )
 }

@@ -28,6 +28,9 @@ pub(crate) struct PlanFlags {
     /// A TOML file of settings.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Print one JSON object, with memory in bytes.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) settings: RunFlags,
 }

@@ -99,7 +99,8 @@ fn what_toml_cannot_hold_is_refused() {
     let error = load(json!({"seed": u64::MAX})).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "the setting `seed` is 18446744073709551615: the greatest integer that TOML has is 9223372036854775807"
+        "the setting `seed` is 18446744073709551615: \
+         the largest integer in TOML is 9223372036854775807"
     );
 }
 

@@ -136,3 +136,47 @@ pub(crate) fn relative_difference(found: &[f32], expected: &[f32]) -> f64 {
 pub(crate) fn training_device() -> Device {
     Device::flex().autodiff()
 }
+
+/// Stacks batches of one row each as the rows of one batch, padded to the longest.
+pub(crate) fn stack(rows: &[Batch]) -> Batch {
+    let seq = rows.iter().map(|row| row.shape[1]).max().unwrap_or(0);
+    let mut stacked = Batch {
+        shape: [rows.len(), seq],
+        ..Batch::default()
+    };
+    for row in rows {
+        let (start, first) = (stacked.token_ids.len(), stacked.sequences.len() as u32);
+        let length = row.shape[1];
+        stacked.token_ids.extend(&row.token_ids);
+        stacked.position_ids.extend(&row.position_ids);
+        stacked.visible_until.extend(&row.visible_until);
+        stacked
+            .first_sequence
+            .extend(row.first_sequence.iter().map(|sequence| first + sequence));
+        stacked.token_ids.resize(start + seq, 0);
+        stacked.position_ids.resize(start + seq, 0);
+        // A padding token attends to itself, so that no softmax is empty.
+        stacked.visible_until.extend(length as u32 + 1..=seq as u32);
+        stacked.first_sequence.resize(start + seq, 0);
+        for target in &row.targets {
+            let mut target = target.clone();
+            target.position += start as u32;
+            target.sequences = first + target.sequences.start..first + target.sequences.end;
+            stacked.targets.push(target);
+        }
+        for sequence in &row.sequences {
+            let mut sequence = sequence.clone();
+            if let Some(answer) = &mut sequence.answer {
+                answer.position += start as u32;
+            }
+            stacked.sequences.push(sequence);
+        }
+    }
+    stacked
+}
+
+/// A row for each sequence, padded to the longest.
+pub(crate) fn pad(sequences: &[Sequence]) -> Batch {
+    let rows: Vec<Batch> = sequences.chunks(1).map(plw_batch::concatenate).collect();
+    stack(&rows)
+}

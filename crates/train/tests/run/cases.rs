@@ -12,8 +12,9 @@ pub(crate) const VOCAB: u32 = 23;
 
 pub(crate) fn tiny_llama(seed: u64, device: &Device) -> Llama {
     let config = LlamaConfig::from_json(
-        r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": true, "rms_norm_eps": 1e-5}"#,
+        r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "tie_word_embeddings": true, "rms_norm_eps": 1e-5}"#,
     )
     .expect("a valid config.json");
     Llama::init(&config, seed, device)
@@ -45,8 +46,8 @@ pub(crate) fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
         .collect()
 }
 
-/// Random questions, most of which begin as an earlier one does, for any number of tokens: some parts of a prompt are
-/// another's completion, and some are the whole of another.
+/// Random questions, most of which begin as an earlier one does, for any number of tokens: a part of
+/// one's prompt may be another's completion, or the whole of another.
 pub(crate) fn random_tree(count: usize, seed: u64) -> Vec<Sequence> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut sequences = random_sequences(count, seed);

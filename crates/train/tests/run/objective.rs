@@ -2,10 +2,10 @@
 
 use crate::cases::{random_sequences, random_tree, tiny_llama};
 use burn::tensor::{Device, Tensor};
-use plw_batch::{Batch, Sequence};
-use plw_loss::{Normalization, TokenWeights};
-use plw_model::{DropoutKey, LoraConfig, NamedTensors, TargetModule};
-use plw_train::{BatchingArguments, Packing, Row, loss_and_gradients, micro_batches};
+use plw_batch::{Batch, Layout, Pack, Sequence, micro_batches};
+use plw_loss::{Normalization, Normalizer, Objective, TokenWeights};
+use plw_model::{DropoutKey, Llama, LoraConfig, NamedTensors, TargetModule};
+use plw_train::{LossAndGradients, PassOptions, loss_and_gradients};
 use proptest::prelude::*;
 
 fn normalization() -> impl Strategy<Value = Normalization> {
@@ -16,22 +16,39 @@ fn normalization() -> impl Strategy<Value = Normalization> {
     ]
 }
 
-fn rows_of_one(sequences: &[Sequence]) -> Vec<Row> {
+fn objective() -> impl Strategy<Value = Objective> {
+    let prompt = prop_oneof![Just(0.0), Just(0.1), Just(1.0)];
+    (prompt, normalization()).prop_map(|(prompt, normalization)| Objective {
+        weights: TokenWeights::new(prompt, 1.0).expect("valid"),
+        normalization,
+    })
+}
+
+fn weight_sum(prompt: f64) -> Objective {
+    Objective::weight_sum(TokenWeights::new(prompt, 1.0).expect("valid"))
+}
+
+fn packs_of_one(sequences: &[Sequence]) -> Vec<Pack> {
     (0..sequences.len() as u32)
-        .map(|index| vec![index])
+        .map(|index| Pack::of(vec![index], sequences))
         .collect()
 }
 
-fn compute(
-    batches: &[Batch],
-    weights: TokenWeights,
-    normalization: Normalization,
-) -> (f64, NamedTensors) {
+fn normalizer(batches: &[Batch], objective: Objective) -> Normalizer {
+    let sequences = batches.iter().flat_map(|batch| &batch.sequences);
+    Normalizer::of_step(sequences, objective).expect("some token has a weight")
+}
+
+/// The loss and gradients of a whole step.
+fn of_step(model: &Llama, batches: &[Batch], objective: Objective) -> LossAndGradients {
+    let normalizer = normalizer(batches, objective);
+    loss_and_gradients(model, batches, &normalizer, &PassOptions::default())
+}
+
+fn compute(batches: &[Batch], objective: Objective) -> (f64, NamedTensors) {
     let model = tiny_llama(7, &Device::flex().autodiff());
-    let (loss, _, gradients) =
-        loss_and_gradients(&model, batches, weights, normalization, false, None)
-            .expect("it weighs");
-    (loss, gradients)
+    let result = of_step(&model, batches, objective);
+    (result.loss, result.gradients)
 }
 
 fn assert_equal(a: &(f64, NamedTensors), b: &(f64, NamedTensors)) {
@@ -62,31 +79,44 @@ proptest! {
 
     #[test]
     fn accumulation_over_any_split_equals_one_batch(
-        count in 1usize..9, split in 1usize..9, seed: u64, prompt in prop_oneof![Just(0.0), Just(0.1), Just(1.0)],
-        normalization in normalization(),
+        count in 1usize..9, split in 1usize..9, seed: u64, objective in objective(),
     ) {
         let sequences = random_sequences(count, seed);
-        let weights = TokenWeights::new(prompt, 1.0).expect("valid");
-        let rows = rows_of_one(&sequences);
-        let batching = BatchingArguments::default();
-        let whole = compute(&micro_batches(&sequences, &rows, count, &batching), weights, normalization);
-        let parts = compute(&micro_batches(&sequences, &rows, split, &batching), weights, normalization);
-        assert_equal(&parts, &whole);
+        let packs = packs_of_one(&sequences);
+        let of = |size| micro_batches(&sequences, &packs, size, Layout::SharedPrefixes);
+        assert_equal(&compute(&of(split), objective), &compute(&of(count), objective));
+    }
+
+    #[test]
+    fn the_parts_of_a_divided_step_add_up_to_it(
+        count in 2usize..9, parts in 2usize..4, seed: u64, objective in objective(),
+    ) {
+        let sequences = random_sequences(count, seed);
+        let packs = packs_of_one(&sequences);
+        let batches = micro_batches(&sequences, &packs, 1, Layout::SharedPrefixes);
+        let model = tiny_llama(7, &Device::flex().autodiff());
+        let normalizer = normalizer(&batches, objective);
+        let mut sum = (0.0, NamedTensors::new());
+        for part in batches.chunks(count.div_ceil(parts)) {
+            let options = PassOptions::default();
+            let result = loss_and_gradients(&model, part, &normalizer, &options);
+            sum.0 += result.loss;
+            plw_model::accumulate(&mut sum.1, result.gradients);
+        }
+        assert_equal(&sum, &compute(&batches, objective));
     }
 
     #[test]
     fn a_packed_batch_equals_its_documents_alone(
-        count in 2usize..9, seed: u64, prompt in prop_oneof![Just(0.0), Just(0.1), Just(1.0)], normalization in normalization(),
+        count in 2usize..9, seed: u64, objective in objective(),
     ) {
         let sequences = random_sequences(count, seed);
-        let weights = TokenWeights::new(prompt, 1.0).expect("valid");
-        let batching = BatchingArguments { packing: Packing::ShortestPackFirst, ..BatchingArguments::default() };
-        let alone = compute(&micro_batches(&sequences, &rows_of_one(&sequences), 1, &batching), weights, normalization);
-        let indices: Row = (0..count as u32).collect();
+        let alone = micro_batches(&sequences, &packs_of_one(&sequences), 1, Layout::Concatenated);
+        let indices: Vec<u32> = (0..count as u32).collect();
         let (first, second) = indices.split_at(count / 2);
-        let packs = [first.to_vec(), second.to_vec()];
-        let packed = compute(&micro_batches(&sequences, &packs, 2, &batching), weights, normalization);
-        assert_equal(&packed, &alone);
+        let packs = [first, second].map(|members| Pack::of(members.to_vec(), &sequences));
+        let packed = micro_batches(&sequences, &packs, 2, Layout::Concatenated);
+        assert_equal(&compute(&packed, objective), &compute(&alone, objective));
     }
 }
 
@@ -95,17 +125,12 @@ proptest! {
 
     #[test]
     fn shared_prefixes_change_no_gradient(
-        count in 1usize..12, split in 1usize..12, seed: u64,
-        prompt in prop_oneof![Just(0.0), Just(0.1), Just(1.0)], normalization in normalization(),
+        count in 1usize..12, split in 1usize..12, seed: u64, objective in objective(),
     ) {
         let sequences = random_tree(count, seed);
-        let weights = TokenWeights::new(prompt, 1.0).expect("valid");
-        let rows = rows_of_one(&sequences);
-        let of = |share_prefixes: bool| {
-            let batching = BatchingArguments { share_prefixes: Some(share_prefixes), ..BatchingArguments::default() };
-            micro_batches(&sequences, &rows, split, &batching)
-        };
-        let (shared, unshared) = (of(true), of(false));
+        let packs = packs_of_one(&sequences);
+        let of = |layout| micro_batches(&sequences, &packs, split, layout);
+        let (shared, unshared) = (of(Layout::SharedPrefixes), of(Layout::Concatenated));
         let held = |batches: &[Batch]| -> Vec<Vec<u32>> {
             let examples = |batch: &Batch| {
                 let mut examples: Vec<u32> = batch.sequences.iter().map(|s| s.example).collect();
@@ -117,33 +142,41 @@ proptest! {
         prop_assert_eq!(held(&shared), held(&unshared));
         let tokens = |batches: &[Batch]| batches.iter().map(Batch::tokens).sum::<usize>();
         prop_assert_eq!(tokens(&shared), tokens(&unshared));
-        assert_equal(&compute(&shared, weights, normalization), &compute(&unshared, weights, normalization));
+        assert_equal(&compute(&shared, objective), &compute(&unshared, objective));
     }
 
     #[test]
     fn recomputed_activations_give_the_same_bits(
-        count in 1usize..7, seed: u64, prompt in prop_oneof![Just(0.0), Just(0.1)], with_adapter: bool,
+        count in 1usize..7, seed: u64, prompt in prop_oneof![Just(0.0), Just(0.1)],
+        with_adapter: bool,
     ) {
         let sequences = random_tree(count, seed);
-        let batches = micro_batches(&sequences, &rows_of_one(&sequences), count, &BatchingArguments::default());
+        let packs = packs_of_one(&sequences);
+        let batches = micro_batches(&sequences, &packs, count, Layout::SharedPrefixes);
         let mut model = tiny_llama(7, &Device::flex().autodiff());
         if with_adapter {
-            let lora = LoraConfig { r: 2, alpha: 4.0, dropout: 0.3, target_modules: TargetModule::ALL.into() };
+            let lora = LoraConfig {
+                r: 2,
+                alpha: 4.0,
+                dropout: 0.3,
+                target_modules: TargetModule::ALL.into(),
+            };
             model = model.with_lora(&lora, 3).expect("a valid adapter");
         }
-        let weights = TokenWeights::new(prompt, 1.0).expect("valid");
-        let key = DropoutKey { seed, step: 1 };
+        let normalizer = normalizer(&batches, weight_sum(prompt));
         let of = |gradient_checkpointing| {
-            let computed = loss_and_gradients(
-                &model, &batches, weights, Normalization::WeightSum, gradient_checkpointing, Some(&key),
-            );
-            let (loss, _, gradients) = computed.expect("it weighs");
+            let options = PassOptions {
+                gradient_checkpointing,
+                dropout: Some(DropoutKey { seed, step: 1 }),
+            };
+            let result = loss_and_gradients(&model, &batches, &normalizer, &options);
             let bits = |tensor: Tensor<1>| -> Vec<u32> {
                 let values = tensor.into_data().try_into_vec::<f32>().expect("f32");
                 values.into_iter().map(f32::to_bits).collect()
             };
-            let gradients = gradients.into_iter().map(|(name, gradient)| (name, bits(gradient)));
-            (loss.to_bits(), gradients.collect::<Vec<_>>())
+            let gradients = result.gradients.into_iter();
+            let gradients = gradients.map(|(name, gradient)| (name, bits(gradient)));
+            (result.loss.to_bits(), gradients.collect::<Vec<_>>())
         };
         let (kept, recomputed) = (of(false), of(true));
         prop_assert!(kept.1.len() > 2);
@@ -155,24 +188,11 @@ proptest! {
 fn weight_0_is_completion_loss_and_weight_1_is_plain_causal_loss() {
     let sequences = random_sequences(6, 3);
     let model = tiny_llama(7, &Device::flex().autodiff());
-    let batches = micro_batches(
-        &sequences,
-        &rows_of_one(&sequences),
-        6,
-        &BatchingArguments::default(),
-    );
+    let packs = packs_of_one(&sequences);
+    let batches = micro_batches(&sequences, &packs, 6, Layout::SharedPrefixes);
     let losses = |prompt: f64| {
-        let weights = TokenWeights::new(prompt, 1.0).expect("valid");
-        let (loss, means, _) = loss_and_gradients(
-            &model,
-            &batches,
-            weights,
-            Normalization::WeightSum,
-            false,
-            None,
-        )
-        .expect("it weighs");
-        (loss, means)
+        let result = of_step(&model, &batches, weight_sum(prompt));
+        (result.loss, result.losses)
     };
     let (masked, masked_means) = losses(0.0);
     assert_eq!(masked_means.prompt, None);
@@ -182,7 +202,7 @@ fn weight_0_is_completion_loss_and_weight_1_is_plain_causal_loss() {
         means.completion.expect("computed"),
     );
     assert!((masked - completion).abs() < 1e-6);
-    // Plain causal-LM loss: the mean over all predicted tokens, here from a plain log-softmax over all positions.
+    // Plain causal-LM loss is the mean over all predicted tokens, here from a plain log-softmax.
     let batch = &batches[0];
     let rows: Vec<u32> = (0..batch.positions() as u32).collect();
     let logits = model
@@ -216,28 +236,16 @@ fn weight_0_is_completion_loss_and_weight_1_is_plain_causal_loss() {
 #[test]
 fn gradients_agree_with_finite_differences() {
     let sequences = random_sequences(3, 5);
-    let batches = micro_batches(
-        &sequences,
-        &rows_of_one(&sequences),
-        3,
-        &BatchingArguments::default(),
-    );
-    let weights = TokenWeights::new(0.3, 1.0).expect("valid");
-    let (loss, gradients) = compute(&batches, weights, Normalization::WeightSum);
+    let packs = packs_of_one(&sequences);
+    let batches = micro_batches(&sequences, &packs, 3, Layout::SharedPrefixes);
+    let objective = weight_sum(0.3);
+    let (loss, gradients) = compute(&batches, objective);
     let squared: f64 = gradients.values().map(plw_kernels::squared_norm).sum();
     // A small step of plain gradient descent must lower the loss by step * |g|^2.
     let model = tiny_llama(7, &Device::flex().autodiff());
     let step = 1e-3 / squared.sqrt();
     let moved = descend(model, &gradients, step);
-    let (after, _, _) = loss_and_gradients(
-        &moved,
-        &batches,
-        weights,
-        Normalization::WeightSum,
-        false,
-        None,
-    )
-    .expect("it weighs");
+    let after = of_step(&moved, &batches, objective).loss;
     let expected = step * squared;
     assert!(
         ((loss - after) - expected).abs() < 0.05 * expected,

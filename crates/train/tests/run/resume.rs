@@ -103,7 +103,8 @@ impl Case {
     }
 }
 
-/// What a run leaves that must not depend on interruptions: metrics without the clock, predictions and the last weights and moments.
+/// What a run leaves that must not depend on interruptions: metrics without the clock, predictions,
+/// and the last weights and moments.
 fn remains(directory: &Path) -> (Vec<MetricsRow>, Vec<Vec<u8>>) {
     let run = RunDirectory::new(directory);
     let metrics = run
@@ -242,7 +243,7 @@ fn a_damaged_best_checkpoint_says_what_to_do() {
         .expect_err("refused")
         .to_string();
     assert!(
-        error.contains("step-0, the best checkpoint") && error.contains("put it back"),
+        error.contains("step-0: the best checkpoint") && error.contains("put it back"),
         "{error}"
     );
 }

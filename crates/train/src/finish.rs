@@ -1,0 +1,104 @@
+//! The end of a run: the test questions and the summary.
+
+use burn::tensor::Device;
+use plw_model::Llama;
+use plw_record::{EvaluationRow, Machine, TrainingSummary, checkpoint_name, peak_memory_bytes};
+
+use crate::checkpoint::TrainerState;
+use crate::run::{Observer, Outcome, Run};
+use crate::start::restore;
+use crate::validation::evaluate_on;
+use crate::{Plan, TrainError};
+
+/// Evaluates the result on the test questions, if there are any, and writes the summary. A stop
+/// meanwhile leaves both to the resumed run.
+pub(crate) fn finish(
+    run: &Run<'_>,
+    model: Llama,
+    plan: &Plan,
+    state: TrainerState,
+    device: &Device,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, TrainError> {
+    let best = state
+        .best
+        .clone()
+        .filter(|_| run.training.load_best_model_at_end);
+    let (parameters, trainable_parameters) = count_parameters(&model);
+    let test = match run.test {
+        None => None,
+        Some(examples) => {
+            let (step, result) = result(run, model, best.as_ref(), state.step, device)?;
+            let row = evaluate_on(run, &result, examples, "test", step, observer)?;
+            if row.is_none() {
+                return Ok(Outcome::Stopped { step: state.step });
+            }
+            row
+        }
+    };
+    let per_second =
+        |count: u64| (state.timed_seconds > 0.0).then(|| count as f64 / state.timed_seconds);
+    let summary = TrainingSummary {
+        name: run.directory.name(),
+        config_hash: run.config.hash(),
+        steps: state.step,
+        epochs: plan.epochs.last().copied().unwrap_or(0.0),
+        test,
+        best,
+        train_loss: state.train_loss,
+        tokens: state.tokens,
+        tokens_computed: state.tokens_computed,
+        questions: state.questions,
+        seconds: state.seconds,
+        tokens_per_second: per_second(state.timed_tokens),
+        questions_per_second: per_second(state.timed_questions),
+        peak_memory_bytes: peak_memory_bytes(),
+        parameters,
+        trainable_parameters,
+        examples: run.train.len() as u64,
+        dropped_examples: run.train.dropped,
+        skipped_rows: run.train.skipped_rows,
+        packing_density: plan.packing.map(|packing| packing.density),
+        packing_compression: plan.packing.map(|packing| packing.compression),
+        machine: Machine::this(),
+        initial: state.initial,
+        last: state.last,
+    };
+    summary.write(run.directory.summary())?;
+    Ok(Outcome::Complete(Box::new(summary)))
+}
+
+/// The model that the run results in and its step: the best one, if asked for, else the last.
+fn result(
+    run: &Run<'_>,
+    last: Llama,
+    best: Option<&EvaluationRow>,
+    last_step: u64,
+    device: &Device,
+) -> Result<(u64, Llama), TrainError> {
+    let Some(best) = best.filter(|best| best.step != last_step) else {
+        return Ok((last_step, last));
+    };
+    let path = run.directory.checkpoints().join(checkpoint_name(best.step));
+    match restore(last, &path, device) {
+        Ok(model) => Ok((best.step, model)),
+        Err(problem) => Err(TrainError::BestCheckpoint {
+            path,
+            problem: problem.to_string(),
+        }),
+    }
+}
+
+/// The number of parameters, and of those that are trained.
+fn count_parameters(model: &Llama) -> (u64, u64) {
+    model
+        .parameters()
+        .iter()
+        .fold((0, 0), |(all, trained), parameter| {
+            let count = parameter.shape.iter().product::<usize>() as u64;
+            (
+                all + count,
+                trained + if parameter.trainable { count } else { 0 },
+            )
+        })
+}
