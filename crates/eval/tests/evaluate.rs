@@ -1,0 +1,155 @@
+//! An evaluation does not depend on its layout, its batches or the order of groups, and refuses
+//! logits that are not finite.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use plw_batch::{Answer, Layout, Sequence};
+use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, Examples, evaluate};
+use plw_model::{Llama, LlamaConfig};
+use plw_record::ExampleKey;
+
+const LAYOUTS: [Layout; 3] = [
+    Layout::Concatenated,
+    Layout::SharedPrefixes,
+    Layout::CrossDocument,
+];
+
+fn tiny_llama() -> Llama {
+    let config = LlamaConfig::from_json(
+        r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "tie_word_embeddings": true, "rms_norm_eps": 1e-5}"#,
+    );
+    let config = config.expect("a valid config.json");
+    Llama::init(&config, 7, &Device::flex().autodiff())
+}
+
+/// `questions` about `passages` passages. Questions of different passages take turns in the file.
+fn examples(passages: u32, questions: u32) -> Examples {
+    let mut examples = Examples::default();
+    for example in 0..passages * questions {
+        let (passage, question) = (example % passages, example / passages);
+        let token_ids = vec![passage, 5, passage + 1, 9, question, question * 2, 3, 1];
+        examples.sequences.push(Sequence {
+            example,
+            group: passage,
+            token_ids,
+            completion_start: 6,
+            answer: Some(Answer {
+                position: 5,
+                option_tokens: vec![3, 4, 7, 8],
+                correct: 0,
+            }),
+        });
+        examples.keys.push(ExampleKey {
+            file: "questions.parquet".to_string(),
+            row: u64::from(example) + 10,
+            example_id: format!("middle{passage}.txt"),
+            level: "middle".to_string(),
+            answer: "A".to_string(),
+        });
+    }
+    examples
+}
+
+fn run(
+    model: &Llama,
+    examples: &Examples,
+    size: usize,
+    layout: Layout,
+) -> Result<Evaluation, EvaluationError> {
+    let options = EvaluationOptions {
+        per_device_eval_batch_size: NonZeroUsize::new(size).expect("not zero"),
+        prompt_loss: true,
+    };
+    let mut go_on = |_| ControlFlow::Continue(());
+    let evaluation = evaluate(&model.valid(), examples, &options, layout, &mut go_on)?;
+    Ok(evaluation.expect("nothing stops it"))
+}
+
+fn assert_close(a: Option<f32>, b: Option<f32>) {
+    let (a, b) = (a.expect("computed"), b.expect("computed"));
+    assert!((a - b).abs() <= 1e-5 * b.abs(), "{a} and {b}");
+}
+
+#[test]
+fn layouts_and_batches_change_no_prediction() {
+    let (model, examples) = (tiny_llama(), examples(3, 4));
+    let expected = run(&model, &examples, 1, Layout::Concatenated).expect("finite");
+    for layout in LAYOUTS {
+        for size in [1, 3, 5, 100] {
+            let found = run(&model, &examples, size, layout).expect("finite");
+            assert_eq!(found.tokens, expected.tokens);
+            assert_eq!(found.predictions.len(), expected.predictions.len());
+            for (found, expected) in found.predictions.iter().zip(&expected.predictions) {
+                assert_eq!(found.key, expected.key);
+                assert_eq!(found.choice, expected.choice);
+                assert_eq!(found.argmax_is_answer, expected.argmax_is_answer);
+                for (&found, &expected) in found.logits.iter().zip(&expected.logits) {
+                    assert!((found - expected).abs() < 1e-5, "{found} and {expected}");
+                }
+                assert_close(found.prompt_loss, expected.prompt_loss);
+                assert_close(found.completion_loss, expected.completion_loss);
+                assert_close(found.answer_loss, expected.answer_loss);
+            }
+        }
+    }
+}
+
+#[test]
+fn predictions_come_in_the_order_of_the_examples() {
+    let (model, examples) = (tiny_llama(), examples(3, 4));
+    for layout in LAYOUTS {
+        let found = run(&model, &examples, 4, layout).expect("finite");
+        let rows: Vec<u64> = found.predictions.iter().map(|row| row.key.row).collect();
+        assert_eq!(rows, (10..22).collect::<Vec<_>>(), "{layout:?}");
+    }
+}
+
+#[test]
+fn shared_prefixes_compute_fewer_tokens() {
+    let (model, examples) = (tiny_llama(), examples(3, 4));
+    // Groups are whole where a batch has room for them: a passage of four tokens stands once.
+    let shared = run(&model, &examples, 4, Layout::SharedPrefixes).expect("finite");
+    assert_eq!((shared.tokens, shared.tokens_computed), (96, 3 * (4 + 16)));
+    assert!(shared.summary().share_prefixes);
+    let alone = run(&model, &examples, 4, Layout::Concatenated).expect("finite");
+    assert_eq!(alone.tokens_computed, 96);
+    assert!(!alone.summary().share_prefixes);
+}
+
+#[test]
+fn logits_that_are_not_finite_are_refused_by_name() {
+    let model = tiny_llama();
+    let weights = model.values().into_iter().collect();
+    let damaged = model.update(weights, |_, value, _| value * f32::NAN);
+    let error = run(&damaged, &examples(1, 2), 1, Layout::SharedPrefixes).expect_err("refused");
+    let message = error.to_string();
+    assert!(message.contains("not finite"), "{message}");
+    assert!(message.contains("questions.parquet row 10"), "{message}");
+}
+
+#[test]
+fn a_stop_leaves_nothing() {
+    let (model, examples) = (tiny_llama(), examples(2, 2));
+    let mut stop_after_two = |done| match done {
+        2.. => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let options = EvaluationOptions {
+        per_device_eval_batch_size: NonZeroUsize::MIN,
+        prompt_loss: false,
+    };
+    let layout = Layout::Concatenated;
+    let stopped = evaluate(
+        &model.valid(),
+        &examples,
+        &options,
+        layout,
+        &mut stop_after_two,
+    );
+    assert!(stopped.expect("finite").is_none());
+}
