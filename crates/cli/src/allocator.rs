@@ -1,12 +1,14 @@
 //! How the binary's memory is managed.
 //!
-//! A training step frees gigabytes that the next step asks for again. By default the system's allocator hands large blocks back
-//! at once, and the system clears them anew: a sixth of a step's time. Where the allocator is glibc's it is told to keep what
-//! is freed, to cut large blocks out of one heap (where the best fit is taken and neighbours are joined, so that batches of
-//! different lengths leave no holes), and to ask for huge pages. jemalloc and mimalloc, told the same, hold a quarter more.
+//! A training step frees gigabytes that the next step allocates again. By default glibc's allocator
+//! returns large blocks to the system at once, and the system clears them each time: a sixth of a
+//! step's time. These settings let glibc keep freed memory, take large blocks from one heap (which
+//! uses the best fit and joins neighbors, so that batches of different lengths leave no holes), and
+//! ask for huge pages. jemalloc and mimalloc with such settings hold a quarter more memory.
 
-/// Runs the program again with these settings, in the same process: glibc reads them before `main` and at no other time. Does
-/// nothing where they, or others of the user's, are there already, and elsewhere than on Linux with glibc.
+/// Executes the program again with these settings, in the same process: glibc reads them only
+/// before `main`. Does nothing if the user has set such settings, or on systems other than Linux
+/// with glibc.
 pub(crate) fn configure() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -26,7 +28,7 @@ pub(crate) fn configure() {
         if let Some(name) = arguments.next() {
             command.arg0(name);
         }
-        // Comes back only if it fails, and then the program goes on as it is.
+        // `exec` returns only if it fails. The program then runs without the settings.
         let _ = command.args(arguments).env(VARIABLE, SETTINGS).exec();
     }
 }

@@ -1,9 +1,9 @@
-//! How the program says why it failed: the error, what caused it, and the remedy, each once.
+//! How the program reports a failure: the error, its causes, and what to do, each once.
 
 use miette::Report;
 
-/// The same report without the causes that an error above them already quotes: libraries that print their cause
-/// in their own message and also hand it on would have it printed twice.
+/// The same report without the causes that an error above them already quotes. Some libraries print
+/// their cause in their own message and also return it as source.
 pub(crate) fn without_repetition(report: Report) -> Report {
     let messages: Vec<String> = report.chain().map(ToString::to_string).collect();
     let mut kept: Vec<&str> = Vec::new();
@@ -40,7 +40,7 @@ mod tests {
                 .chain(help)
                 .collect()
         };
-        let repeated = miette::miette!(help = "mend it", "the disk is full")
+        let repeated = miette::miette!(help = "free some space", "the disk is full")
             .wrap_err("cannot write a: the disk is full")
             .wrap_err("the run failed");
         assert_eq!(
@@ -48,14 +48,14 @@ mod tests {
             [
                 "the run failed",
                 "cannot write a: the disk is full",
-                "mend it"
+                "free some space"
             ]
         );
-        let distinct =
-            miette::miette!(help = "mend it", "the disk is full").wrap_err("cannot write a");
+        let distinct = miette::miette!(help = "free some space", "the disk is full")
+            .wrap_err("cannot write a");
         assert_eq!(
             messages(distinct),
-            ["cannot write a", "the disk is full", "mend it"]
+            ["cannot write a", "the disk is full", "free some space"]
         );
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Everything that decides a run's result: its settings, and what the files that they name hold.
+    /// Everything that decides a run's result: its settings, and digests of the files they name.
     pub(crate) fn resolved(&mut self, settings: &Settings) -> Result<RunConfig> {
         let source = &settings.source;
         let data = [
@@ -100,8 +100,8 @@ fn with(mut config: RunConfig, digests: Table) -> RunConfig {
     config
 }
 
-/// The files that decide what a model or an adapter computes, in the order of their names. A missing
-/// file is reported where the weights are read.
+/// The files that decide what a model or an adapter computes, in the order of their names. A
+/// missing file is reported where the weights are read.
 fn weights(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries

@@ -30,11 +30,11 @@ pub(crate) fn start(format: LogFormat, quiet: bool) {
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Human => {
-            let colours = std::io::stderr().is_terminal()
+            let colors = std::io::stderr().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             let layer = fmt::layer()
                 .with_writer(std::io::stderr)
-                .with_ansi(colours)
+                .with_ansi(colors)
                 .with_target(false)
                 .without_time()
                 .compact();

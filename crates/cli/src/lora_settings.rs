@@ -1,4 +1,4 @@
-//! The settings of low-rank adapters, and how they go with an adapter to start from.
+//! The settings of low-rank adapters.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use plw_model::{LoraConfig, TargetModule};
 use plw_record::RunConfig;
 use serde::{Deserialize, Serialize};
 
-/// Low-rank adapters; off without a rank.
+/// Low-rank adapters. Off without a rank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct LoraSettings {
@@ -30,7 +30,7 @@ impl Default for LoraSettings {
 }
 
 impl LoraSettings {
-    /// The adapter to add; none without a rank.
+    /// The adapter to add. None without a rank.
     pub(crate) fn config(&self) -> Option<LoraConfig> {
         self.lora_r.map(|r| LoraConfig {
             r,
@@ -40,7 +40,8 @@ impl LoraSettings {
         })
     }
 
-    /// Those of an adapter to start from. Where a rank is given as well, it and what goes with it must be the adapter's.
+    /// The settings of the adapter that a run starts from. If a rank is given as well, all LoRA
+    /// settings must equal the adapter's.
     pub(crate) fn of_adapter(&self, adapter: &Path, config: LoraConfig) -> Result<Self> {
         let own = Self {
             lora_r: Some(config.r),
@@ -64,7 +65,7 @@ impl LoraSettings {
         }
     }
 
-    /// Whether they make sense together.
+    /// Checks that the settings fit together.
     pub(crate) fn check(&self) -> Result<()> {
         if let Some(lora) = self.config() {
             return lora.check().into_diagnostic();
@@ -75,7 +76,7 @@ impl LoraSettings {
             Some(difference) => Err(miette!(
                 help =
                     "turn LoRA on with --lora-r N, or leave the setting out to train all weights",
-                "LoRA is off for want of a rank, and a setting of it is given: {difference}"
+                "LoRA is off without a rank, but one of its settings is given: {difference}"
             )),
         }
     }

@@ -18,7 +18,8 @@ use std::process::ExitCode;
 use flags::{Cli, Command};
 use logging::LogFormat;
 
-/// Ends with 0 when done, 1 on an error, 2 on wrong arguments (clap), 130 when stopped at a checkpoint.
+/// Exits with 0 when done, 1 on an error, 2 on wrong arguments (clap), and 130 when stopped at a
+/// checkpoint.
 fn main() -> ExitCode {
     allocator::configure();
     let cli = Cli::read();

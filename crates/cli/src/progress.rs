@@ -1,4 +1,4 @@
-//! The progress bar: the run, the step, tokens a second and the time left; and Ctrl-C.
+//! The progress bar (the run, the step, tokens per second and the time left) and Ctrl-C.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use plw_train::{Observer, Plan};
 pub(crate) const EVALUATION: &str =
     "evaluation {pos}/{len} {wide_bar} {per_sec} questions, {eta} left";
 
-/// Shows a run on a terminal; where standard error is none, a line a tenth of the run.
+/// Shows a run on a terminal. Elsewhere it logs a line for each tenth of the run.
 pub(crate) struct Progress {
     name: String,
     steps: ProgressBar,
@@ -22,7 +22,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For a run of this name. The first Ctrl-C stops at a complete checkpoint, the second at once.
+    /// The progress of a named run. The first Ctrl-C stops at a checkpoint, the second at once.
     pub(crate) fn new(name: String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = stop.clone();
@@ -30,7 +30,7 @@ impl Progress {
             if asked.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            tracing::warn!("stopping at a checkpoint; once more to stop at once");
+            tracing::warn!("stopping at a checkpoint; press Ctrl-C again to stop at once");
         });
         if let Err(error) = handler {
             tracing::warn!("Ctrl-C will stop at once, not at a checkpoint: {error}");

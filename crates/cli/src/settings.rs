@@ -1,4 +1,4 @@
-//! The settings of a run, in four layers: defaults, a TOML file, environment variables PLW_NAME, flags.
+//! The settings of a run, in four layers: defaults, a TOML file, environment variables, flags.
 
 use std::path::{Path, PathBuf};
 
@@ -17,15 +17,15 @@ use serde_json::{Map, Value};
 use crate::device::ComputeDevice;
 use crate::lora_settings::LoraSettings;
 
-/// The table of a run's `config.toml` that holds the digests of the files that its settings name. It
-/// is no setting, though it decides the result as settings do.
+/// The table of a run's `config.toml` with the digests of the files that its settings name. It is
+/// not a setting, though it decides the result as settings do.
 pub(crate) const DIGESTS: &str = "digests";
 
 /// What a setting's environment variable begins with.
 const ENVIRONMENT_PREFIX: &str = "PLW_";
 
-/// Variables of that prefix that are no settings: the log's filter, and where xtask looks for shared
-/// files.
+/// Variables with that prefix that are not settings: the log's filter, and where xtask looks for
+/// shared files.
 const OTHER_VARIABLES: [&str; 2] = ["PLW_LOG", "PLW_SHARED"];
 
 /// Which model, which rows, and where.
@@ -68,8 +68,8 @@ impl Settings {
         Self::layered(Map::new(), file, &[], flags)
     }
 
-    /// As [`Self::load`], for a training run: over [`Self::training_defaults`], and with the settings
-    /// of the adapter that it starts from. Environment variables do not change those in `decided`.
+    /// As [`Self::load`], for a training run: with [`Self::training_defaults`], and the settings of
+    /// the adapter that it starts from. Environment variables do not change those in `decided`.
     pub(crate) fn load_training(
         file: Option<&Path>,
         decided: &[String],
@@ -97,9 +97,9 @@ impl Settings {
         }
         if self.source.split.is_some() {
             return Err(miette!(
-                help = "leave it out: eval_data is read for its validation files, test_data for its \
+                help = "leave it out: of eval_data the validation files are read, of test_data the \
                         test files",
-                "`split` is a setting of `plw eval` alone"
+                "`split` is a setting of `plw eval` only"
             ));
         }
         if self.training.load_best_model_at_end && self.source.eval_data.is_none() {
@@ -165,13 +165,13 @@ impl Settings {
                         name.to_uppercase()
                     )
                 });
-                tracing::warn!("{variable} is no setting{guess}");
+                tracing::warn!("{variable} is not a setting{guess}");
             }
         }
         Ok(given)
     }
 
-    /// The first reading of a text that the setting takes; the text itself where it takes none.
+    /// The first reading of a text that the setting accepts, else the text itself.
     fn typed(name: &str, text: &str) -> Value {
         let list = text.split(',').map(|item| Value::from(item.trim()));
         let readings = [
@@ -213,7 +213,7 @@ impl Settings {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => "`plw train --help` and `plw eval --help` list the settings".to_string(),
             },
-            "`{unknown}` in {} is no setting",
+            "`{unknown}` in {} is not a setting",
             file.map_or("the environment".to_string(), |file| file
                 .display()
                 .to_string())

@@ -6,8 +6,8 @@ use miette::{Result, miette};
 
 use crate::settings::Settings;
 
-/// The directory of the tokenizer and the chat template: that of `tokenizer`, else the model's, else
-/// that of `init_config`.
+/// The directory of the tokenizer and the chat template: that of `tokenizer`, else of the model,
+/// else of `init_config`.
 pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
     let source = &settings.source;
     let beside = source
@@ -30,7 +30,7 @@ pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
         })?;
     if !directory.join("tokenizer.json").is_file() {
         return Err(miette!(
-            help = "give a directory in the Hugging Face layout with --model, or its tokenizer with \
+            help = "give a directory in the Hugging Face layout with --model, or a tokenizer with \
                     --tokenizer",
             "{} is not a directory with a tokenizer.json",
             directory.display()
@@ -39,7 +39,7 @@ pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// The files of that directory that belong beside saved weights.
+/// The files of that directory that are copied beside saved weights.
 pub(crate) fn companions(directory: &Path) -> Vec<PathBuf> {
     let names = [
         "tokenizer.json",

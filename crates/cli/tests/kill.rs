@@ -1,4 +1,4 @@
-//! A run whose process is killed goes on, when started again, to the bits of a run that nobody killed.
+//! A killed run, when resumed, produces the same bits as one that was never killed.
 
 use std::fs;
 use std::path::Path;
@@ -29,9 +29,10 @@ few_words_share = 0.5
 others = [0, 2]
 ";
 
-const MODEL: &str = r#"{"model_type": "llama", "vocab_size": 640, "hidden_size": 16, "intermediate_size": 24,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": true,
-    "max_position_embeddings": 512, "rms_norm_eps": 1e-5}"#;
+const MODEL: &str = r#"{"model_type": "llama", "vocab_size": 640, "hidden_size": 16,
+    "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "tie_word_embeddings": true, "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-5}"#;
 
 const STEPS: usize = 40;
 
@@ -95,7 +96,8 @@ fn a_killed_run_goes_on_bit_for_bit() {
     prepare(folder);
     assert!(train(folder, "whole").wait().expect("it ends").success());
 
-    // Before the first checkpoint, right after one, between two, and while steps pass at any moment.
+    // Before the first checkpoint, right after one, between two, and while steps pass at any
+    // moment.
     let mut kills = 0;
     for step in [1, 3, 4, 5, 8, 12, 13, 20, 27, 36] {
         let mut child = train(folder, "killed");

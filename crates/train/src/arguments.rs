@@ -3,7 +3,7 @@
 use plw_loss::{Normalization, Objective, TokenWeights};
 use serde::{Deserialize, Serialize};
 
-use crate::{LrSchedulerType, TrainError};
+use crate::{LrSchedulerType, Schedule, TrainError};
 
 /// Steps, schedule and optimizer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -184,12 +184,17 @@ impl TrainingArguments {
         Ok(())
     }
 
-    /// The steps of warm-up in a run of `total_steps`.
-    pub fn warmup(&self, total_steps: u64) -> u64 {
-        if self.warmup_steps > 0 {
-            self.warmup_steps
-        } else {
-            (self.warmup_ratio * total_steps as f64).ceil() as u64
+    /// The learning rates of a run of `total_steps`.
+    pub fn schedule(&self, total_steps: u64) -> Schedule {
+        let warmup_steps = match self.warmup_steps {
+            0 => (self.warmup_ratio * total_steps as f64).ceil() as u64,
+            steps => steps,
+        };
+        Schedule {
+            kind: self.lr_scheduler_type,
+            peak: self.learning_rate,
+            warmup_steps,
+            total_steps,
         }
     }
 

@@ -29,6 +29,6 @@ pub use memory::MemoryEstimate;
 pub use optimizer::{Optimizer, global_norm};
 pub use plan::{Plan, plan};
 pub use run::{Observer, Outcome, Run};
-pub use schedule::{LrSchedulerType, learning_rate};
+pub use schedule::{LrSchedulerType, Schedule};
 pub use step::{LossAndGradients, PassOptions, StepOptions, StepResult, loss_and_gradients, step};
 pub use train::train;

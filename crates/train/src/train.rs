@@ -14,7 +14,7 @@ use crate::finish::finish;
 use crate::run::{Observer, Outcome, Run};
 use crate::start::{Start, start};
 use crate::validation::{evaluate_and_record, evaluation_due, is_due};
-use crate::{Optimizer, PassOptions, Plan, StepOptions, TrainError, learning_rate, plan, step};
+use crate::{Optimizer, PassOptions, Plan, StepOptions, TrainError, plan, step};
 
 /// Trains. Each step of the plan is laid out as batches, gives a loss and gradients, is clipped,
 /// updates the weights and leaves a metrics row. Evaluations and checkpoints follow where they are
@@ -101,13 +101,7 @@ fn take_step(
     let in_step = batches.iter().flat_map(|batch| &batch.sequences);
     let normalizer = Normalizer::of_step(in_step, objective)?;
     let options = StepOptions {
-        learning_rate: learning_rate(
-            training.lr_scheduler_type,
-            training.learning_rate,
-            number,
-            training.warmup(total_steps),
-            total_steps,
-        ),
+        learning_rate: training.schedule(total_steps).learning_rate(number),
         max_grad_norm: training.max_grad_norm,
         pass: PassOptions {
             gradient_checkpointing: training.gradient_checkpointing,

@@ -22,7 +22,7 @@ struct Planned {
     varied: Vec<String>,
 }
 
-/// The process of the run that is under way, and whether somebody asked the sweep to stop.
+/// The process of the current run, and whether the sweep was asked to stop.
 #[derive(Default)]
 struct Running {
     process: Mutex<Option<u32>>,
@@ -34,11 +34,12 @@ impl Running {
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = process;
     }
 
-    /// Passes a Ctrl-C or a termination on; the run then stops at a checkpoint, and the sweep with it.
+    /// Passes a Ctrl-C or a termination on. The run then stops at a checkpoint, and the sweep with
+    /// it.
     fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         let process = *self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        // Elsewhere the run is of the sweep's own group, and has had the Ctrl-C itself.
+        // Elsewhere the run is in the sweep's own group, and gets the Ctrl-C itself.
         #[cfg(unix)]
         if let Some(process) = process.and_then(|process| i32::try_from(process).ok()) {
             let process = nix::unistd::Pid::from_raw(process);
@@ -58,7 +59,7 @@ impl Running {
 pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
     let runs = grid(flags)?;
     let program = std::env::current_exe().into_diagnostic()?;
-    // What is wrong with the last run's settings is said before the first is made.
+    // Wrong settings of the last run are reported before the first run starts.
     for run in &runs {
         write_settings(run)?;
         settings(run)?.check()?;
@@ -95,8 +96,7 @@ pub(crate) fn run(flags: &SweepFlags) -> Result<ExitCode> {
             Some(130) => return Ok(ExitCode::from(130)),
             _ => {
                 return Err(miette!(
-                    help =
-                        "mend the cause above and run the sweep again: what is complete is skipped",
+                    help = "fix the cause above and run the sweep again: complete runs are skipped",
                     "{} failed ({status})",
                     directory.name()
                 ));
@@ -111,8 +111,8 @@ fn settings(run: &Planned) -> Result<Settings> {
     Settings::load_training(Some(&run.config), &run.varied, &Table::new())
 }
 
-/// A run that is there is gone on with, or left alone if it is complete, only if its settings, and what their files
-/// hold, are today's.
+/// Refuses a run in the folder that has other settings, or whose files have other contents. Only
+/// the same run may be resumed, or skipped as complete.
 fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<()> {
     let directory = RunDirectory::new(&run.directory);
     if !directory.config().exists() {
@@ -132,11 +132,12 @@ fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<()> {
     }
 }
 
-/// Runs one of them, in a process group of its own, so that a terminal's Ctrl-C reaches it once: through the sweep.
+/// Runs one of them, in a process group of its own: a terminal's Ctrl-C then reaches it once,
+/// through the sweep.
 fn train(program: &Path, run: &Planned, running: &Running) -> std::io::Result<ExitStatus> {
     let mut command = Command::new(program);
     command.args(arguments(run));
-    // The environment may change what the preset says, not what the grid does.
+    // The environment may override the preset, but not the grid.
     for name in &run.varied {
         command.env_remove(format!("PLW_{}", name.to_uppercase()));
     }
@@ -163,7 +164,7 @@ fn arguments(run: &Planned) -> Vec<String> {
     .to_vec()
 }
 
-/// A word as sh reads it back.
+/// A word, quoted for sh where it needs to be.
 fn quoted(word: String) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,+:@%".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
@@ -245,7 +246,7 @@ fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
     Ok(runs)
 }
 
-/// Seeds vary fastest, so that the first runs already show every weight once a seed.
+/// Seeds vary slowest, so that the first runs show every weight with the first seed.
 fn ordered(lists: Table) -> Vec<(String, Value)> {
     let (seeds, mut others): (Vec<_>, Vec<_>) =
         lists.into_iter().partition(|(name, _)| name == "seed");

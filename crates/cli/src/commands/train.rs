@@ -122,7 +122,7 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     }
 }
 
-/// There must be one of a model and a configuration to initialise one from.
+/// There must be one of a model and a configuration to initialize one from.
 pub(super) fn unclear_start() -> Report {
     miette!(
         help = "give --model DIR (weights to start from) or --init-config FILE (random weights), \

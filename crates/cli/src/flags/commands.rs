@@ -13,10 +13,10 @@ pub(crate) struct TrainFlags {
     /// A TOML file of settings.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where the run leaves its records.
+    /// Folder for the run's records.
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: PathBuf,
-    /// Go on with the run that is there, from its last complete checkpoint; starts it if there is none.
+    /// Resume the run from its last complete checkpoint, or start it if there is none.
     #[arg(long)]
     pub(crate) resume: bool,
     #[command(flatten)]
@@ -42,12 +42,14 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
-    /// Type in which the layers' linear weights are kept where they are not trained: float32, bfloat16 or float16. Products
-    /// are in float32 all the same; nothing is lost where the model's file has that type.
+    /// Type of the layers' linear weights in memory, where they are not trained: float32, bfloat16
+    /// or float16. Products are computed in float32. No precision is lost if the model's file has
+    /// the same type.
     #[arg(long, value_name = "TYPE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<String>,
-    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; all but cpu must be built in (--features cuda).
+    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal. All but cpu need a build with that
+    /// feature (--features cuda).
     #[arg(long, value_name = "DEVICE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
@@ -67,7 +69,8 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "PATH", conflicts_with = "train_data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// Validation questions: evaluated before the first step, every --eval-steps and after the last.
+    /// Validation questions, evaluated before the first step, every --eval-steps, and after the
+    /// last.
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_data: Option<String>,
@@ -79,7 +82,7 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_limit: Option<u64>,
-    /// Test questions: the result is evaluated on them once, at the end.
+    /// Test questions, evaluated once, at the end.
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     test_data: Option<String>,
@@ -103,7 +106,7 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Where predictions.parquet, summary.json and, with the settings, evaluation.toml are left.
+    /// Folder for predictions.parquet, summary.json and evaluation.toml (the settings).
     #[arg(long, value_name = "DIR")]
     #[serde(skip)]
     pub(crate) output_dir: PathBuf,
@@ -111,25 +114,27 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
-    /// Type in which the layers' linear weights are kept where they are not trained: float32, bfloat16 or float16. Products
-    /// are in float32 all the same; nothing is lost where the model's file has that type.
+    /// Type of the layers' linear weights in memory, where they are not trained: float32, bfloat16
+    /// or float16. Products are computed in float32. No precision is lost if the model's file has
+    /// the same type.
     #[arg(long, value_name = "TYPE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<String>,
-    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; all but cpu must be built in (--features cuda).
+    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal. All but cpu need a build with that
+    /// feature (--features cuda).
     #[arg(long, value_name = "DEVICE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
-    /// An adapter (a PEFT directory) on top of it; as a setting, init_adapter.
+    /// An adapter (a PEFT directory) for the model. As a setting, init_adapter.
     #[arg(long, value_name = "DIR")]
     #[serde(rename = "init_adapter", skip_serializing_if = "Option::is_none")]
     adapter: Option<PathBuf>,
-    /// Questions: a parquet file, a directory in RACE's layout (its validation files), or hub:owner/name; as a setting,
-    /// eval_data.
+    /// Questions: a parquet file, a directory in RACE's layout (its validation files), or
+    /// hub:owner/name. As a setting, eval_data.
     #[arg(long, value_name = "PATH")]
     #[serde(rename = "eval_data", skip_serializing_if = "Option::is_none")]
     data: Option<String>,
-    /// Only the first N questions; as a setting, eval_limit.
+    /// Only the first N questions. As a setting, eval_limit.
     #[arg(long, value_name = "N")]
     #[serde(rename = "eval_limit", skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
@@ -137,11 +142,11 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "SPLIT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<String>,
-    /// Whether to compute the prompts' loss as well, which costs the classifier on every prompt token.
+    /// Whether to compute the prompts' loss as well, which costs the lm_head on every prompt token.
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_loss: Option<bool>,
-    /// Whether examples of a batch share the prefixes that they have in common (on unless said otherwise).
+    /// Whether prefixes that examples of a batch have in common are computed once [default: true].
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     share_prefixes: Option<bool>,
@@ -191,7 +196,8 @@ pub(crate) struct InspectFlags {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SweepFlags {
-    /// A preset: a TOML file of settings with a table `sweep` of lists, such as `prompt_loss_weight = [0, 0.1, 1]`.
+    /// A preset: a TOML file of settings with a table `sweep` of lists, such as
+    /// `prompt_loss_weight = [0, 0.1, 1]`.
     pub(crate) preset: PathBuf,
     /// Folder of the runs.
     #[arg(long, value_name = "DIR")]
@@ -207,7 +213,8 @@ pub(crate) struct SweepFlags {
     /// Number of seeds instead of the preset's: 1, 2, ...
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
-    /// Write the runs' settings below OUT/presets, print their commands, one a line for sh, and run none.
+    /// Write the runs' settings below OUT/presets and print their commands for sh, one per line,
+    /// without running any.
     #[arg(long)]
     pub(crate) list: bool,
 }

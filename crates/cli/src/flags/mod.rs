@@ -1,4 +1,5 @@
-//! The command line. Every flag that is also a setting is optional here: what is not given is left to the layers below.
+//! The command line. Every flag that is also a setting is optional here: a flag that is not given
+//! leaves the setting to the layers below.
 
 mod commands;
 mod prompt;
@@ -16,15 +17,16 @@ use crate::settings::Settings;
 
 /// Prompt-weighted fine-tuning of Llama-family models on multiple-choice reading comprehension.
 ///
-/// Settings come from, each over the one before: the defaults, the file given with --config, environment variables PLW_NAME
-/// (PLW_LEARNING_RATE=1e-4), flags. They have the same names everywhere.
+/// Settings come from four layers, each overriding the one before: the defaults, the file given
+/// with --config, environment variables PLW_NAME (PLW_LEARNING_RATE=1e-4), and flags. A setting has
+/// the same name in all of them.
 #[derive(Debug, Parser)]
 #[command(name = "plw", version, propagate_version = true, max_term_width = 120)]
 pub(crate) struct Cli {
-    /// How logs are written on standard error.
+    /// Format of the log on standard error.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
-    /// Only warnings and errors.
+    /// Log only warnings and errors.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
@@ -33,15 +35,16 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Fine-tunes a model (or pretrains one) and leaves metrics, checkpoints and a summary.
+    /// Fine-tunes a model (or pretrains one) and writes metrics, checkpoints and a summary.
     Train(Box<TrainFlags>),
-    /// Tells what a training run will do and how much memory it will take, and does nothing.
+    /// Tells how many steps and how much memory a training run will take, without running it.
     Plan(Box<PlanFlags>),
     /// Scores a model on multiple-choice questions.
     Eval(Box<EvalFlags>),
-    /// Prints examples as the model gets them: prompt, completion and answer tokens in colours, and their weights.
+    /// Prints examples as the model gets them: prompt, completion and answer tokens in colors, with
+    /// their weights.
     Inspect(Box<InspectFlags>),
-    /// Runs a preset's grid of settings, each run in a process of its own; complete runs are skipped.
+    /// Runs a preset's grid of settings, each run in its own process. Complete runs are skipped.
     Sweep(SweepFlags),
     /// Makes data.
     Data(DataFlags),

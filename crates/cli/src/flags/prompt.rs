@@ -1,4 +1,4 @@
-//! The flags that say which examples a model gets, and as which tokens.
+//! The flags that decide which examples a model gets, and as which tokens.
 
 use std::path::PathBuf;
 
@@ -37,11 +37,11 @@ pub(crate) struct PromptFlags {
     #[arg(long, value_name = "DATE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     chat_template_date: Option<String>,
-    /// Whether the tokenizer's end-of-sequence token ends a completion where there is no chat template.
+    /// Whether the end-of-sequence token ends a completion where there is no chat template.
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     append_eos: Option<bool>,
-    /// Tokens of the longest sequence, and of a pack; longer examples are dropped and counted.
+    /// Tokens of the longest sequence, and of a pack. Longer examples are dropped and counted.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_length: Option<usize>,

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-/// What tokens count.
+/// What each token counts in the loss.
 #[derive(Debug, Clone, Default, Args, Serialize)]
 #[command(next_help_heading = "Loss")]
 pub(crate) struct LossFlags {
-    /// Weight of a prompt token: 0 masks the prompt, 1 is plain causal language modelling.
+    /// Weight of a prompt token: 0 masks the prompt, 1 is plain causal language modeling.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_loss_weight: Option<f64>,
@@ -27,7 +27,7 @@ pub(crate) struct LossFlags {
 #[derive(Debug, Clone, Default, Args, Serialize)]
 #[command(next_help_heading = "LoRA")]
 pub(crate) struct LoraFlags {
-    /// Rank; turns LoRA on.
+    /// Rank. Turns LoRA on.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_r: Option<usize>,
@@ -73,7 +73,7 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     adam_epsilon: Option<f64>,
-    /// Largest global norm of the gradients; 0 turns clipping off.
+    /// Largest global norm of the gradients. 0 turns clipping off.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_grad_norm: Option<f64>,
@@ -89,7 +89,7 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "S")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_scheduler_type: Option<String>,
-    /// Examples (packs, where packed) of a micro-batch.
+    /// Examples (or packs) of a micro-batch.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     per_device_train_batch_size: Option<usize>,
@@ -101,11 +101,12 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gradient_accumulation_steps: Option<usize>,
-    /// Keep only each layer's input for the backward pass, which computes the rest again: less memory, a third more time.
+    /// Keep only each layer's input for the backward pass and recompute the rest: less memory, a
+    /// third more time.
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gradient_checkpointing: Option<bool>,
-    /// Optimizer steps; wins over --num-train-epochs.
+    /// Optimizer steps. Overrides --num-train-epochs.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_steps: Option<u64>,
@@ -121,23 +122,23 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     packing_window: Option<usize>,
-    /// Let packed documents see those before them, as the article's reference does.
+    /// Let packed documents attend to those before them, as in the reference implementation.
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     cross_document_attention: Option<bool>,
-    /// Whether examples of a batch share the prefixes that they have in common (on unless said otherwise).
+    /// Whether prefixes that examples of a batch have in common are computed once [default: true].
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     share_prefixes: Option<bool>,
-    /// Whether each epoch takes the examples in another order.
+    /// Whether each epoch takes the examples in a new order.
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     shuffle: Option<bool>,
-    /// What is moved as one piece: article or question.
+    /// What is shuffled and packed as one piece: passage or question.
     #[arg(long, value_name = "UNIT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     shuffle_unit: Option<String>,
-    /// Seed of initialisation, shuffling and dropout.
+    /// Seed of initialization, shuffling and dropout.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,

@@ -24,7 +24,7 @@ fn settings_are_flat_and_checked_by_name() {
     for (case, says) in [
         (
             json!({"learning_rte": 1}),
-            "`learning_rte` in preset.toml is no setting",
+            "`learning_rte` in preset.toml is not a setting",
         ),
         (
             json!({"learning_rate": "fast"}),
