@@ -11,7 +11,8 @@ from statsmodels.stats.multitest import multipletests
 print("scipy", scipy.__version__)
 
 print("wilson (crates/record/src/proportion.rs)")
-for correct, total in [(0, 1), (0, 10), (1, 10), (5, 10), (10, 10), (81, 263), (359, 1436), (862, 3451)]:
+counted = [(0, 1), (0, 10), (1, 10), (5, 10), (10, 10), (81, 263), (359, 1436), (862, 3451)]
+for correct, total in counted:
     interval = stats.binomtest(correct, total).proportion_ci(0.95, method="wilson")
     print(f"  ({correct}, {total}, {float(interval.low)!r}, {float(interval.high)!r}),")
 
@@ -39,7 +40,9 @@ print("  ", result.confidence_interval)
 print("sign flips")
 few = np.array([1, 2, -1, 0, 3, 1, -0.5, 2, 0.5, 1])
 many = np.array(
-    [1, 2, -1, 0, 3, 1, -2, 2, -1, 1, 0, 1, -1, -2, 2, 1, 1, -1, 0, 1, 2, -3, 1, -1, 2, 0, 1, -1, 1, 1], float
+    [1, 2, -1, 0, 3, 1, -2, 2, -1, 1, 0, 1, -1, -2, 2]
+    + [1, 1, -1, 0, 1, 2, -3, 1, -1, 2, 0, 1, -1, 1, 1],
+    float,
 )
 for values, resamples in [(few, np.inf), (many, 1_000_000)]:
     test = stats.permutation_test(

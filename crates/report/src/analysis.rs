@@ -1,113 +1,19 @@
-//! From runs to figures and tests: what a report says.
+//! From runs to a report: groups them by weight and seed, and computes each group's figures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plw_record::{EvaluationSummary, Machine, PredictionRow};
-use serde::Serialize;
+use plw_record::{EvaluationSummary, PredictionRow};
 
-use crate::articles::{article_count, pooled_clusters};
-use crate::comparison::{Comparison, comparisons};
+use crate::comparison::comparisons;
 use crate::format::weight_label;
-use crate::statistics::{MeanOverSeeds, bootstrap_ratio, mean_over_seeds};
+use crate::passages::{passage_count, pooled_clusters};
+use crate::report::{AnalysisOptions, Estimate, GroupStatistics, Report, Section};
+use crate::statistics::{bootstrap_ratio, mean_over_seeds};
+use crate::sweep::{Run, Sweep};
 use crate::warnings::{warn_of_differences, warn_of_seeds};
-use crate::{IncompleteRun, Run, Sweep};
-
-/// How the intervals and tests are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct AnalysisOptions {
-    /// Resamples of a bootstrap, and sign patterns of a permutation test.
-    pub resamples: usize,
-    /// Their seed.
-    pub seed: u64,
-}
-
-impl Default for AnalysisOptions {
-    fn default() -> Self {
-        Self {
-            resamples: 10_000,
-            seed: 0,
-        }
-    }
-}
-
-/// What a sweep came to; `report.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
-    /// The sweep's name.
-    pub name: String,
-    /// Runs that differ only in weight and seed are compared in one section.
-    pub sections: Vec<Section>,
-    /// The settings that all runs share.
-    pub common_settings: BTreeMap<String, String>,
-    /// The runs that are left out, and why.
-    pub incomplete: Vec<IncompleteRun>,
-    /// What a reader must know before trusting a comparison.
-    pub warnings: Vec<String>,
-    /// The machines that the runs were made on.
-    pub machines: Vec<Machine>,
-    /// How the intervals and tests were computed.
-    pub options: AnalysisOptions,
-}
-
-/// Runs that differ only in weight and seed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Section {
-    /// The settings that differ between sections, with this one's values.
-    pub settings: BTreeMap<String, String>,
-    /// What the runs were evaluated on: `validation` or `test`.
-    pub split: String,
-    /// Questions that a run was asked (of the first run, where they differ).
-    pub questions: usize,
-    /// Articles that they belong to.
-    pub articles: usize,
-    /// Accuracy of guessing: the mean of 1 / options.
-    pub chance: f64,
-    /// The model before the first step; null where no run kept its predictions.
-    pub before: Option<GroupStatistics>,
-    /// The runs of each weight, by weight.
-    pub groups: Vec<GroupStatistics>,
-    /// Each weight against the baseline (1, or the largest), and the best against 0.
-    pub comparisons: Vec<Comparison>,
-}
-
-/// The runs of one weight.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GroupStatistics {
-    /// The weight as text.
-    pub label: String,
-    /// The prompt loss weight; null before training, or where the configurations have none.
-    pub weight: Option<f64>,
-    /// The runs' names.
-    pub runs: Vec<String>,
-    /// Their seeds.
-    pub seeds: Vec<Option<i64>>,
-    /// Accuracy by choice among the options.
-    pub accuracy: Estimate,
-    /// Accuracy by the whole vocabulary's argmax: the article's.
-    pub argmax_accuracy: Estimate,
-    /// Accuracy by choice, level by level.
-    pub by_level: BTreeMap<String, Estimate>,
-    /// Loss of the completions' tokens in nats.
-    pub completion_loss: Option<MeanOverSeeds>,
-    /// Loss of the prompts' tokens in nats.
-    pub prompt_loss: Option<MeanOverSeeds>,
-    /// Loss of the answers' tokens in nats.
-    pub answer_loss: Option<MeanOverSeeds>,
-}
-
-/// An accuracy with both of its uncertainties.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Estimate {
-    /// How it varies with the training seed, on these questions.
-    #[serde(flatten)]
-    pub over_seeds: MeanOverSeeds,
-    /// How it varies with the articles asked, for these runs: 95 % interval of the cluster bootstrap, pooled over
-    /// seeds; null with one article.
-    pub article_interval: Option<[f64; 2]>,
-}
 
 /// Computes a report. The same sweep and options give the same report, bit for bit.
-pub fn analyse(sweep: &Sweep, options: &AnalysisOptions) -> Report {
+pub fn analyze(sweep: &Sweep, options: &AnalysisOptions) -> Report {
     let (common_settings, varying) = split_settings(&sweep.runs);
     let mut by_settings = BTreeMap::<Vec<Option<&String>>, Vec<&Run>>::new();
     for run in &sweep.runs {
@@ -118,16 +24,11 @@ pub fn analyse(sweep: &Sweep, options: &AnalysisOptions) -> Report {
     let sections = by_settings
         .iter()
         .map(|(values, runs)| {
+            let shown =
+                |value: &Option<&String>| value.cloned().unwrap_or_else(|| "(not set)".to_string());
             let named = varying.iter().zip(values);
-            let settings = named
-                .map(|(key, value)| {
-                    (
-                        key.clone(),
-                        value.map_or("(not set)".to_string(), |v| v.to_string()),
-                    )
-                })
-                .collect();
-            section(settings, runs, options, &mut warnings)
+            let settings = named.map(|(key, value)| (key.clone(), shown(value)));
+            section(settings.collect(), runs, options, &mut warnings)
         })
         .collect();
     let mut machines = Vec::new();
@@ -208,7 +109,7 @@ fn section(
         settings,
         split: first.reported.split.clone(),
         questions: first.predictions.len(),
-        articles: article_count(&first.predictions),
+        passages: passage_count(&first.predictions),
         chance: chance_sum / first.predictions.len() as f64,
         before: before_training(runs, options),
         comparisons: comparisons(&by_weight, &groups, options, warnings),
@@ -279,7 +180,7 @@ fn estimate(
     let clusters = pooled_clusters(runs, counts, is_right);
     Estimate {
         over_seeds: mean_over_seeds(&per_run).expect("a group has a run"),
-        article_interval: bootstrap_ratio(&clusters, options.resamples, options.seed)
+        passage_interval: bootstrap_ratio(&clusters, options.resamples, options.seed)
             .map(|bootstrap| bootstrap.interval(0.95)),
     }
 }

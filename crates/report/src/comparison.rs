@@ -1,36 +1,11 @@
 //! Weights against each other: paired differences, their intervals and tests.
 
 use plw_record::PredictionRow;
-use serde::Serialize;
 
-use crate::articles::{accuracy_on, paired_clusters, shared_questions};
-use crate::statistics::{PairedSeeds, bootstrap_ratio, holm, paired_seeds, sign_flip_p_value};
-use crate::{AnalysisOptions, GroupStatistics, Run};
-
-/// One weight against another, paired by question.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Comparison {
-    /// The group compared.
-    pub group: String,
-    /// What it is compared with.
-    pub against: String,
-    /// Whether the group was chosen because it did best, on these same questions.
-    pub chosen_as_best: bool,
-    /// Questions that all runs of both were asked.
-    pub questions: usize,
-    /// Accuracy of the group less that of the other.
-    pub difference: f64,
-    /// Its 95 % interval of the cluster bootstrap; null with one article.
-    pub article_interval: Option<[f64; 2]>,
-    /// Two-sided p-value of the same bootstrap.
-    pub bootstrap_p: Option<f64>,
-    /// Two-sided p-value of the sign-flip permutation test on articles' differences.
-    pub permutation_p: f64,
-    /// That p-value, Holm-corrected over the section's comparisons.
-    pub holm_p: f64,
-    /// The difference paired by seed; null with fewer than two shared seeds.
-    pub over_seeds: Option<PairedSeeds>,
-}
+use crate::passages::{accuracy_on, paired_clusters, shared_questions};
+use crate::report::{AnalysisOptions, Comparison, GroupStatistics};
+use crate::statistics::{bootstrap_ratio, holm, paired_seeds, sign_flip_p_value};
+use crate::sweep::Run;
 
 /// Each weight against the baseline, and the best against 0; none without two weights.
 pub(crate) fn comparisons(
@@ -135,7 +110,7 @@ fn compare<'a>(
         chosen_as_best: false,
         questions: shared.len(),
         difference: sums.iter().sum::<f64>() / shared.len() as f64,
-        article_interval: bootstrap.as_ref().map(|bootstrap| bootstrap.interval(0.95)),
+        passage_interval: bootstrap.as_ref().map(|bootstrap| bootstrap.interval(0.95)),
         bootstrap_p: bootstrap.map(|bootstrap| bootstrap.p_value_of_zero()),
         permutation_p: sign_flip_p_value(&sums, options.resamples, options.seed),
         holm_p: 1.0,

@@ -10,24 +10,29 @@ pub enum ReportError {
     /// A file could not be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// There is nothing to report.
+    /// The folder holds no complete run.
     #[error(
-        "{}: no complete run to report ({}); a run is a folder with config.toml, predictions and, written last, summary.json",
+        "{}: no complete run to report: {}. A complete run is a folder with config.toml, \
+         predictions and summary.json, which is written last. Give a folder of such runs.",
         path.display(),
-        if reasons.is_empty() { "no folder here holds a config.toml".to_string() } else { reasons.join("; ") }
+        if reasons.is_empty() {
+            "no folder here holds a config.toml".to_string()
+        } else {
+            reasons.join("; ")
+        }
     )]
     NoCompleteRun {
         /// The sweep's folder.
         path: PathBuf,
-        /// What its runs lack.
+        /// What each of its runs lacks.
         reasons: Vec<String>,
     },
     /// A figure could not be drawn.
     #[error("the figure `{name}` could not be drawn: {problem}")]
     Figure {
-        /// Which one.
+        /// The figure's name.
         name: String,
-        /// What the drawing library says.
+        /// The drawing library's error.
         problem: String,
     },
 }

@@ -1,10 +1,10 @@
-//! What a section says, in sentences that claim no more than its numbers.
+//! A section's results in sentences that claim no more than its numbers.
 
 use crate::comparison::best_group;
 use crate::format::{interval, p_value, percent, points};
-use crate::{Comparison, GroupStatistics, Section};
+use crate::report::{Comparison, GroupStatistics, Section};
 
-/// A section's findings, one sentence or two each.
+/// A section's findings, the most important first.
 pub(crate) fn findings(section: &Section) -> Vec<String> {
     let best = best_group(&section.groups).map(|best| &section.groups[best]);
     let mut findings = Vec::new();
@@ -23,7 +23,8 @@ pub(crate) fn findings(section: &Section) -> Vec<String> {
             }
             if section.split != "test" {
                 findings.push(format!(
-                    "The best weight was chosen on the same {} questions that it is reported on, which flatters it a little.",
+                    "The best weight was chosen on the same {} questions that its accuracy is \
+                     reported on, which makes that accuracy slightly optimistic.",
                     section.split
                 ));
             }
@@ -41,30 +42,32 @@ pub(crate) fn findings(section: &Section) -> Vec<String> {
 }
 
 fn uncertainty(group: &GroupStatistics) -> String {
-    let over_articles = interval(group.accuracy.article_interval, percent);
+    let over_passages = interval(group.accuracy.passage_interval, percent);
     match group.accuracy.over_seeds.seed_interval {
         Some(bounds) => format!(
-            "mean of {} seeds; 95 % interval over seeds {}, over articles {over_articles}",
+            "mean of {} seeds; 95 % interval over seeds {}, over passages {over_passages}",
             group.runs.len(),
             interval(Some(bounds), percent)
         ),
         None => format!(
-            "one seed, so nothing is known of how much it varies between seeds; 95 % interval over articles {over_articles}"
+            "a single seed, so the variation between seeds is unknown; 95 % interval over \
+             passages {over_passages}"
         ),
     }
 }
 
 fn difference(comparison: &Comparison) -> String {
     let verdict = match comparison.holm_p {
-        p if p < 0.05 => "more than articles drawn by chance would explain at the 5 % level",
+        p if p < 0.05 => "more than the choice of passages explains at the 5 % level",
         _ => "no clear difference at the 5 % level",
     };
     format!(
-        "Weight {} less weight {}: {} points (95 % interval over articles {}; permutation p {}, Holm-corrected {}): {verdict}.",
+        "Weight {} minus weight {}: {} points (95 % interval over passages {}; permutation p {}, \
+         Holm-corrected {}): {verdict}.",
         comparison.group,
         comparison.against,
         points(comparison.difference),
-        interval(comparison.article_interval, points),
+        interval(comparison.passage_interval, points),
         p_value(comparison.permutation_p),
         p_value(comparison.holm_p),
     )
@@ -86,7 +89,7 @@ fn reference(section: &Section) -> String {
         .filter(|group| {
             group
                 .accuracy
-                .article_interval
+                .passage_interval
                 .is_some_and(|[low, _]| low <= section.chance)
         })
         .map(|group| group.label.as_str())

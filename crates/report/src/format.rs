@@ -1,4 +1,4 @@
-//! Numbers as a reader wants them.
+//! How numbers are written.
 
 /// A weight as short as it can be written; `all` for runs without one.
 pub(crate) fn weight_label(weight: Option<f64>) -> String {
@@ -23,7 +23,7 @@ pub(crate) fn interval(bounds: Option<[f64; 2]>, number: impl Fn(f64) -> String)
     })
 }
 
-/// A p-value with two digits that matter; those below 0.001 as a bound.
+/// A p-value with two significant digits; below 0.001 only that bound.
 pub(crate) fn p_value(p: f64) -> String {
     match p {
         p if p < 0.001 => "< 0.001".to_string(),
@@ -37,7 +37,7 @@ pub(crate) fn loss(loss: Option<f64>) -> String {
     loss.map_or("-".to_string(), |loss| format!("{loss:.4}"))
 }
 
-/// A count with thousands apart: `12 345`.
+/// A count with its thousands set apart: `12 345`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -60,7 +60,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// Text safe inside HTML and its attributes.
+/// Text escaped for HTML and its attributes.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

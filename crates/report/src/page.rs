@@ -1,27 +1,24 @@
 //! The report as one HTML page that needs no other file.
 
 use crate::comparison::best_group;
+use crate::figures::Figure;
 use crate::findings::findings;
 use crate::format::escape;
+use crate::report::{Report, Section};
+use crate::sweep::Sweep;
+use crate::table::Table;
 use crate::tables::{results_table, runs_table, section_tables, section_title};
-use crate::{Figure, Report, Section, Sweep, Table};
 
-/// How the numbers came about, for whoever doubts them.
-const METHODS: &str = "<p><b>Accuracy</b> counts a question as right if the answer's letter has the highest logit among the options' \
-letters at the answer position; <b>argmax accuracy</b> asks for the highest logit of the whole vocabulary.</p>\
-<p><b>95 % over seeds</b> is Student's t over the runs of a weight: it says how much training again with another seed would change the mean, \
-and nothing of other questions.</p>\
-<p><b>95 % over articles</b> resamples articles with all their questions (cluster bootstrap, percentile interval), pooled over seeds: it says \
-how much other articles would change the figure for these runs, and nothing of other seeds. With fewer than some twenty articles it is too narrow.</p>\
-<p><b>Differences</b> are paired by question. <b>p</b> is a sign-flip permutation test on the articles' differences, two-sided; <b>p (Holm)</b> corrects \
-it for all comparisons of the table. <b>p over seeds</b> is the paired t-test over shared seeds.</p>";
+/// How the numbers are computed, for a reader who doubts them.
+const METHODS: &str = include_str!("methods.html");
 
 /// Renders the page: findings, tables, figures, runs and methods.
 pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
     let mut body = String::new();
     let runs = sweep.runs.len();
     body.push_str(&format!(
-        "<h1>{}</h1>\n<p class=\"subtitle\">{runs} complete run{}, {} left out. Fine-tuning with weighted prompt tokens, evaluated on multiple-choice questions.</p>\n",
+        "<h1>{}</h1>\n<p class=\"subtitle\">{runs} complete run{}, {} left out. Fine-tuning with \
+         weighted prompt tokens, evaluated on multiple-choice questions.</p>\n",
         escape(&report.name),
         if runs == 1 { "" } else { "s" },
         report.incomplete.len(),
@@ -38,19 +35,21 @@ pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
     body.push_str(&settings(report));
     body.push_str(&machines(report));
     body.push_str(&format!(
-        "<h2>How these numbers are computed</h2>\n<div class=\"note\">{METHODS}<p>{} resamples, seed {}.</p></div>\n",
+        "<h2>How these numbers are computed</h2>\n\
+         <div class=\"note\">\n{METHODS}<p>{} resamples, seed {}.</p></div>\n",
         report.options.resamples, report.options.seed
     ));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{}</style>\n</head>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{}</title>\n<style>\n{}</style>\n</head>\n\
          <body>\n{body}</body>\n</html>\n",
         escape(&report.name),
         include_str!("page.css"),
     )
 }
 
-/// What a reader must know first: warnings, and runs that are left out.
+/// What a reader must know first: the warnings, and the runs that are left out.
 fn warnings(report: &Report) -> String {
     let incomplete = report
         .incomplete
@@ -64,7 +63,7 @@ fn warnings(report: &Report) -> String {
         .iter()
         .map(|line| format!("<li>{}</li>\n", escape(line)))
         .collect();
-    format!("<div class=\"warnings\"><b>Mind</b><ul>\n{items}</ul></div>\n")
+    format!("<div class=\"warnings\"><b>Before you compare</b><ul>\n{items}</ul></div>\n")
 }
 
 fn section_html<'a>(section: &Section, figures: impl Iterator<Item = &'a Figure>) -> String {
@@ -78,7 +77,7 @@ fn section_html<'a>(section: &Section, figures: impl Iterator<Item = &'a Figure>
         .collect();
     html.push_str(&format!("<ul class=\"findings\">\n{items}</ul>\n"));
     let mut figures = figures;
-    // The main figure stands beside the main table; the rest follows.
+    // The main figure stands next to the main table; the rest follows.
     let first = figures.next().map(figure_html).unwrap_or_default();
     let best = match section.groups.len() {
         0 | 1 => None,
@@ -117,13 +116,14 @@ fn table_html(table: &Table, row_class: impl Fn(usize) -> &'static str) -> Strin
         .map(|(index, row)| format!("<tr{}>{}</tr>\n", row_class(index), cells("td", row)))
         .collect();
     format!(
-        "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
+        "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<thead><tr>{}</tr></thead>\n\
+         <tbody>\n{rows}</tbody>\n</table></div>\n",
         escape(&table.title),
         cells("th", &table.header)
     )
 }
 
-/// A cell with a true minus sign before a number, and a dash where there is nothing.
+/// A cell with a true minus sign before a number, and a dash where there is no value.
 fn typeset(cell: &str) -> String {
     if cell == "-" {
         return "\u{2013}".to_string();
@@ -151,7 +151,8 @@ fn settings(report: &Report) -> String {
         })
         .collect();
     format!(
-        "<details><summary>Settings that all runs share</summary>\n<div class=\"scroll\"><table><tbody>\n{rows}</tbody></table></div></details>\n"
+        "<details><summary>Settings that all runs share</summary>\n\
+         <div class=\"scroll\"><table><tbody>\n{rows}</tbody></table></div></details>\n"
     )
 }
 

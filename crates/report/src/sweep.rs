@@ -11,11 +11,11 @@ use toml::{Table, Value};
 
 use crate::ReportError;
 
-/// The setting that a sweep is about, whatever table of the configuration holds it.
+/// The setting that a sweep varies, in whatever table of the configuration it is.
 const WEIGHT: &str = "prompt_loss_weight";
 /// The setting that repeats a run.
 const SEED: &str = "seed";
-/// Settings that say where a run lies or how it is watched, not what comes out.
+/// Settings that say where a run is or how it is logged, and do not change its result.
 const IGNORED: [&str; 8] = [
     "name",
     "run_name",
@@ -32,9 +32,9 @@ const IGNORED: [&str; 8] = [
 pub struct Sweep {
     /// The folder's name.
     pub name: String,
-    /// What is complete, by name.
+    /// The complete runs, by name.
     pub runs: Vec<Run>,
-    /// What is not.
+    /// The runs that are left out.
     pub incomplete: Vec<IncompleteRun>,
 }
 
@@ -43,23 +43,24 @@ pub struct Sweep {
 pub struct Run {
     /// Its folder's name.
     pub name: String,
-    /// The configuration flattened to dotted keys, without seed, weight and what decides no result.
+    /// The configuration, flattened to dotted keys, without seed, weight and the settings that do
+    /// not change the result.
     pub settings: BTreeMap<String, String>,
     /// The prompt loss weight, if the configuration has one.
     pub weight: Option<f64>,
     /// The seed, if the configuration has one.
     pub seed: Option<i64>,
-    /// `summary.json`.
+    /// What `summary.json` holds.
     pub summary: TrainingSummary,
-    /// The evaluation that tables use.
+    /// The evaluation that the tables report.
     pub reported: EvaluationRow,
-    /// Its predictions.
+    /// The predictions of that evaluation.
     pub predictions: Vec<PredictionRow>,
     /// The predictions before the first step on the same split, if there are any.
     pub initial_predictions: Option<Vec<PredictionRow>>,
-    /// `metrics.jsonl`.
+    /// The rows of `metrics.jsonl`.
     pub metrics: Vec<MetricsRow>,
-    /// `evaluations.jsonl`.
+    /// The rows of `evaluations.jsonl`.
     pub evaluations: Vec<EvaluationRow>,
 }
 
@@ -68,12 +69,14 @@ pub struct Run {
 pub struct IncompleteRun {
     /// Its folder's name.
     pub name: String,
-    /// What it lacks.
+    /// Why it is left out.
     pub reason: String,
 }
 
-/// Reads the runs in `sweep_dir`, or the one run that `sweep_dir` is. A run that is not complete, or whose files are
-/// damaged, is listed with the reason; it is an error if none is left.
+/// Reads the runs in `sweep_dir`, or the one run that `sweep_dir` itself is.
+///
+/// An incomplete run, or one with damaged files, is listed with the reason. It is an error if no
+/// complete run is left.
 pub fn read_sweep(sweep_dir: impl AsRef<Path>) -> Result<Sweep, ReportError> {
     let sweep_dir = sweep_dir.as_ref();
     let alone = RunDirectory::new(sweep_dir);
@@ -111,7 +114,7 @@ pub fn read_sweep(sweep_dir: impl AsRef<Path>) -> Result<Sweep, ReportError> {
     Ok(sweep)
 }
 
-/// A run, or why it cannot be reported.
+/// Reads a run, or says why it cannot be reported.
 fn read_run(directory: &RunDirectory) -> Result<Run, String> {
     let reason = |error: plw_record::RecordError| error.to_string();
     let metrics = directory.read_metrics().map_err(reason)?;
@@ -182,7 +185,7 @@ fn last_part(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-/// Tables within tables become dotted keys, values their text; numbers that are equal have equal text.
+/// Turns nested tables into dotted keys and values into text; equal numbers have equal text.
 fn flatten(table: &Table, prefix: &str, flat: &mut BTreeMap<String, String>) {
     for (key, value) in table {
         let key = format!("{prefix}{key}");

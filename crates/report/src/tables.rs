@@ -1,101 +1,22 @@
-//! Tables, as text for the terminal, Markdown for a README and rows for the page.
+//! The tables of a report, and its whole text for a terminal and for a README.
 
 use crate::findings::findings;
 use crate::format::{count, duration, interval, loss, p_value, percent, points};
-use crate::{Comparison, GroupStatistics, Report, Section, Sweep};
-
-/// A table of text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    /// What it shows.
-    pub title: String,
-    /// Column heads.
-    pub header: Vec<String>,
-    /// Rows, as wide as the header.
-    pub rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    fn new<const N: usize>(title: &str, header: [&str; N], rows: Vec<[String; N]>) -> Self {
-        Self {
-            title: title.to_string(),
-            header: header.map(str::to_string).to_vec(),
-            rows: rows.into_iter().map(|row| row.to_vec()).collect(),
-        }
-    }
-
-    /// Each column's width in characters.
-    fn widths(&self) -> Vec<usize> {
-        let lines = || std::iter::once(&self.header).chain(&self.rows);
-        (0..self.header.len())
-            .map(|column| {
-                lines()
-                    .map(|line| line[column].chars().count())
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect()
-    }
-
-    /// Columns padded, the first to the left and the rest to the right.
-    fn line(cells: &[String], widths: &[usize], separator: &str) -> String {
-        let padded = cells
-            .iter()
-            .zip(widths)
-            .enumerate()
-            .map(|(column, (cell, &width))| match column {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            });
-        padded.collect::<Vec<_>>().join(separator)
-    }
-
-    /// For a terminal.
-    pub fn text(&self) -> String {
-        let widths = self.widths();
-        let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
-        let mut lines = vec![
-            self.title.clone(),
-            Self::line(&self.header, &widths, "  "),
-            rule.join("  "),
-        ];
-        lines.extend(self.rows.iter().map(|row| Self::line(row, &widths, "  ")));
-        lines
-            .iter()
-            .map(|line| format!("{}\n", line.trim_end()))
-            .collect()
-    }
-
-    /// For a README.
-    pub fn markdown(&self) -> String {
-        let widths = self.widths();
-        let rule: Vec<String> = (widths.iter().enumerate())
-            .map(|(column, &width)| match column {
-                0 => "-".repeat(width.max(3)),
-                _ => format!("{}:", "-".repeat(width.max(3) - 1)),
-            })
-            .collect();
-        let escaped = |cells: &[String]| -> Vec<String> {
-            cells.iter().map(|cell| cell.replace('|', "\\|")).collect()
-        };
-        let row = |cells: &[String]| format!("| {} |\n", Self::line(cells, &widths, " | "));
-        let rows = self.rows.iter().map(|cells| row(&escaped(cells)));
-        let head = [row(&self.header), format!("| {} |\n", rule.join(" | "))];
-        head.into_iter().chain(rows).collect()
-    }
-}
+use crate::report::{Comparison, GroupStatistics, Report, Section};
+use crate::statistics::MeanOverSeeds;
+use crate::sweep::Sweep;
+use crate::table::Table;
 
 /// Accuracy and losses of each weight.
 pub(crate) fn results_table(section: &Section) -> Table {
     let row = |group: &GroupStatistics, seeds: String, seed_interval: String| {
-        let mean =
-            |of: &Option<crate::statistics::MeanOverSeeds>| loss(of.as_ref().map(|over| over.mean));
+        let mean = |of: &Option<MeanOverSeeds>| loss(of.as_ref().map(|over| over.mean));
         [
             group.label.clone(),
             seeds,
             percent(group.accuracy.over_seeds.mean),
             seed_interval,
-            interval(group.accuracy.article_interval, percent),
+            interval(group.accuracy.passage_interval, percent),
             percent(group.argmax_accuracy.over_seeds.mean),
             mean(&group.completion_loss),
             mean(&group.prompt_loss),
@@ -113,7 +34,7 @@ pub(crate) fn results_table(section: &Section) -> Table {
             )
         })
         .collect();
-    // All runs start from one model, so its figures do not vary over seeds.
+    // All runs start from one model, so its results do not vary over seeds.
     rows.extend(
         section
             .before
@@ -122,10 +43,10 @@ pub(crate) fn results_table(section: &Section) -> Table {
     );
     Table::new(
         &format!(
-            "Accuracy in % on {} {} questions of {} articles (guessing: {} %)",
+            "Accuracy in % on {} {} questions of {} passages (guessing: {} %)",
             count(section.questions as u64),
             section.split,
-            count(section.articles as u64),
+            count(section.passages as u64),
             percent(section.chance)
         ),
         [
@@ -133,7 +54,7 @@ pub(crate) fn results_table(section: &Section) -> Table {
             "seeds",
             "accuracy",
             "95 % over seeds",
-            "95 % over articles",
+            "95 % over passages",
             "argmax accuracy",
             "completion loss",
             "prompt loss",
@@ -153,7 +74,7 @@ pub(crate) fn levels_table(section: &Section) -> Option<Table> {
     header.extend(
         levels
             .iter()
-            .flat_map(|level| [level.to_string(), "95 % over articles".to_string()]),
+            .flat_map(|level| [level.to_string(), "95 % over passages".to_string()]),
     );
     let rows = groups().map(|group| {
         let mut row = vec![group.label.clone()];
@@ -163,7 +84,7 @@ pub(crate) fn levels_table(section: &Section) -> Option<Table> {
                 .flat_map(|level| match group.by_level.get(*level) {
                     Some(estimate) => [
                         percent(estimate.over_seeds.mean),
-                        interval(estimate.article_interval, percent),
+                        interval(estimate.passage_interval, percent),
                     ],
                     None => ["-".to_string(), "-".to_string()],
                 }),
@@ -187,9 +108,9 @@ pub(crate) fn comparisons_table(section: &Section) -> Option<Table> {
             ""
         };
         [
-            format!("{}{best} less {}", comparison.group, comparison.against),
+            format!("{}{best} minus {}", comparison.group, comparison.against),
             points(comparison.difference),
-            interval(comparison.article_interval, points),
+            interval(comparison.passage_interval, points),
             p_value(comparison.permutation_p),
             p_value(comparison.holm_p),
             interval(seeds.map(|seeds| seeds.interval), points),
@@ -204,7 +125,7 @@ pub(crate) fn comparisons_table(section: &Section) -> Option<Table> {
             [
                 "weights",
                 "difference",
-                "95 % over articles",
+                "95 % over passages",
                 "p",
                 "p (Holm)",
                 "95 % over seeds",
@@ -253,7 +174,8 @@ pub(crate) fn runs_table(sweep: &Sweep) -> Table {
     )
 }
 
-/// The settings that set a section apart, `model = tiny, learning_rate = 0.001`; empty where there is one section.
+/// The settings that set a section apart, such as `model = tiny, learning_rate = 0.001`; empty with
+/// one section.
 pub(crate) fn section_title(section: &Section) -> String {
     let settings = section
         .settings
@@ -326,34 +248,10 @@ pub fn markdown(report: &Report) -> String {
     text
 }
 
-/// A section's tables in the order they are read.
+/// A section's tables in reading order.
 pub(crate) fn section_tables(section: &Section) -> Vec<Table> {
     let optional = [comparisons_table(section), levels_table(section)];
     std::iter::once(results_table(section))
         .chain(optional.into_iter().flatten())
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_line_up() {
-        let cells = |first: &str, second: &str| [first.to_string(), second.to_string()];
-        let table = Table::new(
-            "T",
-            ["weight", "x"],
-            vec![cells("0", "62.1"), cells("a|b", "7")],
-        );
-        assert_eq!(
-            table.text(),
-            "T\nweight     x\n------  ----\n0       62.1\na|b        7\n"
-        );
-        let markdown = table.markdown();
-        assert_eq!(
-            markdown,
-            "| weight |    x |\n| ------ | ---: |\n| 0      | 62.1 |\n| a\\|b   |    7 |\n"
-        );
-    }
 }

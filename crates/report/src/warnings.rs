@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::Run;
-use crate::articles::questions;
 use crate::format::weight_label;
+use crate::passages::questions;
+use crate::sweep::Run;
 
-/// Runs of one section that were not asked the same questions on the same split.
+/// Warns of runs in one section that were not asked the same questions on the same split.
 pub(crate) fn warn_of_differences(runs: &[&Run], warnings: &mut Vec<String>) {
     let first = runs[0];
     let asked = questions(&first.predictions);
@@ -20,8 +20,9 @@ pub(crate) fn warn_of_differences(runs: &[&Run], warnings: &mut Vec<String>) {
         let own = questions(&run.predictions);
         if own != asked {
             warnings.push(format!(
-                "{} and {} were asked different questions: {} in common, {} only the former, {} only the latter; accuracies are over \
-                 each run's own, comparisons over those in common",
+                "{} and {} were asked different questions: {} in common, {} only the former, {} \
+                 only the latter; accuracies are over each run's own, comparisons over those in \
+                 common",
                 run.name,
                 first.name,
                 own.intersection(&asked).count(),
@@ -32,7 +33,7 @@ pub(crate) fn warn_of_differences(runs: &[&Run], warnings: &mut Vec<String>) {
     }
 }
 
-/// Seeds that some weights have and others lack, and seeds that a weight has twice.
+/// Warns of seeds that some weights have and others lack, and of seeds that a weight has twice.
 pub(crate) fn warn_of_seeds(by_weight: &[(Option<f64>, Vec<&Run>)], warnings: &mut Vec<String>) {
     let all: BTreeSet<i64> = by_weight
         .iter()

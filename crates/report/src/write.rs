@@ -4,10 +4,12 @@ use std::path::Path;
 
 use plw_record::{write_atomic, write_json_atomic};
 
-use crate::{AnalysisOptions, Report, ReportError, analyse, figures, markdown, page, read_sweep};
+use crate::{AnalysisOptions, Report, ReportError, analyze, figures, markdown, page, read_sweep};
 
-/// Reads the runs in `sweep_dir`, computes with the default options, and writes `out_html` (one page that needs no other
-/// file) and, beside it, the same as `.json` and `.md` under the page's name, and `figures/NAME.svg`. Each file is written
+/// Reads the runs in `sweep_dir`, analyzes them with the default options, and writes the report.
+///
+/// `out_html` is one page that needs no other file. Beside it are the same results as `.json` and
+/// `.md` under the page's name, and each figure as `figures/NAME.svg`. Each file is written
 /// atomically, the page last. The same records give the same bytes.
 pub fn write_report(
     sweep_dir: impl AsRef<Path>,
@@ -15,7 +17,7 @@ pub fn write_report(
 ) -> Result<Report, ReportError> {
     let out_html = out_html.as_ref();
     let sweep = read_sweep(sweep_dir)?;
-    let report = analyse(&sweep, &AnalysisOptions::default());
+    let report = analyze(&sweep, &AnalysisOptions::default());
     let figures = figures(&sweep, &report)?;
     for figure in &figures {
         let path = out_html

@@ -9,7 +9,7 @@ use std::path::Path;
 use demo_sweep::{DemoRun, predictions, write_run, write_sweep};
 use plw_record::{EvaluationSummary, RunDirectory, TrainingSummary, write_predictions};
 use plw_report::{
-    AnalysisOptions, Report, ReportError, analyse, figures, read_sweep, text, write_report,
+    AnalysisOptions, Report, ReportError, analyze, figures, read_sweep, text, write_report,
 };
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -19,7 +19,7 @@ fn report(sweep: &Path) -> Result<Report, ReportError> {
         resamples: 999,
         seed: 0,
     };
-    Ok(analyse(&read_sweep(sweep)?, &options))
+    Ok(analyze(&read_sweep(sweep)?, &options))
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_sweep_becomes_a_page() -> TestResult {
     );
     let section = &report.sections[0];
     assert_eq!(
-        (section.questions, section.articles, section.chance),
+        (section.questions, section.passages, section.chance),
         (240, 60, 0.25)
     );
     let labels: Vec<&str> = section
@@ -54,7 +54,7 @@ fn a_sweep_becomes_a_page() -> TestResult {
         let accuracy = &group.accuracy;
         let mean = accuracy.over_seeds.per_run.iter().sum::<f64>() / 3.0;
         assert!((accuracy.over_seeds.mean - mean).abs() < 1e-12);
-        for [low, high] in [accuracy.over_seeds.seed_interval, accuracy.article_interval]
+        for [low, high] in [accuracy.over_seeds.seed_interval, accuracy.passage_interval]
             .into_iter()
             .flatten()
         {
@@ -77,7 +77,7 @@ fn a_sweep_becomes_a_page() -> TestResult {
         [("0", "1", false), ("0.1", "1", false), ("0.1", "0", true)]
     );
     let best = &section.comparisons[1];
-    assert!(best.difference > 0.0 && best.article_interval.is_some_and(|[low, _]| low > 0.0));
+    assert!(best.difference > 0.0 && best.passage_interval.is_some_and(|[low, _]| low > 0.0));
     assert!(best.permutation_p <= best.holm_p && best.holm_p < 0.05);
     assert_eq!(best.over_seeds.as_ref().map(|seeds| seeds.seeds), Some(3));
     assert_eq!(report.common_settings["model"], "tiny");
@@ -120,11 +120,11 @@ fn one_seed_has_no_interval_over_seeds_and_says_so() -> TestResult {
     let section = &report.sections[0];
     for group in &section.groups {
         assert_eq!(group.accuracy.over_seeds.seed_interval, None);
-        assert!(group.accuracy.article_interval.is_some());
+        assert!(group.accuracy.passage_interval.is_some());
     }
     assert_eq!(section.comparisons.len(), 1);
     assert_eq!(section.comparisons[0].over_seeds, None);
-    assert!(text(&report).contains("one seed, so nothing is known"));
+    assert!(text(&report).contains("the variation between seeds is unknown"));
     Ok(())
 }
 
@@ -133,7 +133,7 @@ fn a_single_run_without_a_weight_is_a_report() -> TestResult {
     let directory = tempfile::tempdir()?;
     let run = DemoRun {
         config: "learning_rate = 1.0".to_string(),
-        articles: 10,
+        passages: 10,
         options: 3,
         levels: &["all"],
         ..DemoRun::default()
@@ -158,7 +158,8 @@ fn runs_that_differ_otherwise_are_not_mixed() -> TestResult {
     for model in ["small", "large"] {
         for weight in ["0.0", "1.0"] {
             let config = format!(
-                "seed = 1\n[model]\nname = \"{model}\"\nsize = \"{model}\"\n[loss]\nprompt_loss_weight = {weight}\n"
+                "seed = 1\n[model]\nname = \"{model}\"\nsize = \"{model}\"\n\
+                 [loss]\nprompt_loss_weight = {weight}\n"
             );
             let name = format!("{model}-{weight}");
             write_run(
@@ -166,14 +167,14 @@ fn runs_that_differ_otherwise_are_not_mixed() -> TestResult {
                 &DemoRun {
                     name,
                     config,
-                    articles: 8,
+                    passages: 8,
                     ..DemoRun::default()
                 },
             )?;
         }
     }
     let sweep = read_sweep(directory.path())?;
-    let report = analyse(
+    let report = analyze(
         &sweep,
         &AnalysisOptions {
             resamples: 99,
@@ -247,7 +248,7 @@ fn runs_with_other_questions_are_named() -> TestResult {
     write_sweep(directory.path(), &[0.0, 1.0], 1, 10)?;
     let run = RunDirectory::new(directory.path().join("plw-1-seed-1"));
     let demo = DemoRun {
-        articles: 12,
+        passages: 12,
         ..DemoRun::default()
     };
     let rows = &predictions(&demo, 0.6, 5)[4..];
@@ -275,7 +276,7 @@ fn runs_with_other_questions_are_named() -> TestResult {
 fn the_chosen_model_is_reported_on_test_questions() -> TestResult {
     let directory = tempfile::tempdir()?;
     let demo = DemoRun {
-        articles: 10,
+        passages: 10,
         ..DemoRun::default()
     };
     let run = write_run(directory.path(), &demo)?;

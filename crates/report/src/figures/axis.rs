@@ -99,17 +99,17 @@ impl Ranged for Axis {
                 .filter(|&step| step >= 0.0 && step.fract() == 0.0)
                 .collect();
         };
-        // From the right, so that the largest weight, which is plain fine-tuning, is always named.
+        // From the right, so that the largest weight, plain fine-tuning, is always labeled.
         let [low, high] = self.ends();
         let pixels = f64::from(WIDTH - 110) / (high - low);
         let mut kept: Vec<f64> = Vec::new();
         let mut free_until = f64::INFINITY;
         for &weight in weights.iter().rev() {
             let half = style::text_width(&self.label(weight), 13.0) / 2.0 + 4.0;
-            let centre = self.place(weight) * pixels;
-            if centre + half <= free_until {
+            let center = self.place(weight) * pixels;
+            if center + half <= free_until {
                 kept.push(weight);
-                free_until = centre - half;
+                free_until = center - half;
             }
         }
         kept

@@ -1,4 +1,4 @@
-//! How a chart looks: panels under one legend. Knows marks and axes, not what they stand for.
+//! How a chart looks: panels under one legend. Knows marks and axes, not what they mean.
 
 use plotters::chart::ChartBuilder;
 use plotters::prelude::{IntoDrawingArea, SVGBackend};
@@ -25,21 +25,21 @@ pub(crate) struct Panel {
     pub(crate) y_label: &'static str,
     /// Height in CSS pixels.
     pub(crate) height: f64,
-    /// Values are shares, labelled in per cent and never below 0 or above 1.
+    /// Values are shares, labeled in percent and never below 0 or above 1.
     pub(crate) is_share: bool,
     /// Horizontal lines: value and the dashes' length in CSS pixels.
     pub(crate) references: Vec<(f64, f64)>,
     pub(crate) series: Vec<Series>,
 }
 
-/// What is drawn in one colour. Points are (x, y), intervals (x, [low, high]).
+/// The marks of one color. Points are (x, y), intervals (x, [low, high]).
 pub(crate) struct Series {
-    pub(crate) colour: RGBColor,
+    pub(crate) color: RGBColor,
     /// The mark at each point; none on lines of many points.
     pub(crate) marker: Option<Marker>,
-    /// Joined by a line.
+    /// Points joined by a line.
     pub(crate) points: Vec<(f64, f64)>,
-    /// Faint lines behind; they may leave the panel, and are cut at its edges.
+    /// Faint lines behind; where they leave the panel they follow its edge.
     pub(crate) faint: Vec<Vec<(f64, f64)>>,
     /// Small circles beside the points.
     pub(crate) dots: Vec<(f64, f64)>,
@@ -47,15 +47,16 @@ pub(crate) struct Series {
     pub(crate) bars: Vec<(f64, [f64; 2])>,
     /// Light bands.
     pub(crate) bands: Vec<(f64, [f64; 2])>,
-    /// How far all of it is moved to the right, in CSS pixels, so that series at one place stay apart.
+    /// How far the series is moved to the right, in CSS pixels, so that series at one place stay
+    /// apart.
     pub(crate) offset: f64,
 }
 
 impl Series {
-    /// A series without anything on it, in its own colour and shape.
+    /// An empty series in the color and shape of its index.
     pub(crate) fn new(index: usize) -> Self {
         Self {
-            colour: style::series_colour(index),
+            color: style::series_color(index),
             marker: Some(Marker::of(index)),
             points: Vec::new(),
             faint: Vec::new(),
@@ -66,7 +67,7 @@ impl Series {
         }
     }
 
-    /// Every value that must be seen; faint lines only where there is nothing else.
+    /// Every value that must be visible; faint lines need not be.
     fn values(&self) -> impl Iterator<Item = f64> {
         let lines = self.points.iter().chain(&self.dots);
         let intervals = self.bars.iter().chain(&self.bands);
@@ -114,13 +115,13 @@ fn vertical_range(panel: &Panel) -> (f64, f64) {
     let margin = 0.07 * (high - low).max(least);
     let (low, high) = (low - margin, high + margin);
     match panel.is_share {
-        // A hair beyond both ends, so that marks there are whole.
+        // Slightly beyond both ends, so that marks there are drawn whole.
         true => (low.max(-0.01), high.min(1.01)),
         false => (low, high),
     }
 }
 
-/// Decimals of a label, so that neighbours on a scale of this span differ.
+/// Decimals of a label, so that neighbors on a scale of this span differ.
 fn decimals(span: f64) -> usize {
     (0..4)
         .find(|&digits| span >= 6.0 * 0.1f64.powi(digits))
@@ -167,7 +168,7 @@ fn draw_panel(canvas: &Canvas, top: i32, bottom: i32, panel: &Panel) -> Drawn {
         marks::dashes(canvas, (across.start, y), (across.end, y), dash, style)?;
     }
     for series in &panel.series {
-        // What lies outside is drawn on the edge.
+        // Points outside the panel are drawn on its edge.
         let place = |(x, y): (f64, f64)| {
             let (x, y) = chart.backend_coord(&(x, y.clamp(low, high)));
             (x + units(series.offset), y)
@@ -201,17 +202,18 @@ fn draw_series(
     };
     for &(x, bounds) in &series.bands {
         let (x, ends) = ends(x, bounds);
-        marks::band(canvas, x, ends, series.colour)?;
+        marks::band(canvas, x, ends, series.color)?;
     }
     for line in &series.faint {
         let places = line.iter().map(|&point| place(point)).collect();
-        marks::path(canvas, places, style::faint(series.colour))?;
+        marks::path(canvas, places, style::faint(series.color))?;
     }
     let places: Vec<Place> = series.points.iter().map(|&point| place(point)).collect();
-    let strong = style::line(series.colour, 2.0);
+    let strong = style::line(series.color, 2.0);
     match places.as_slice() {
         [zero, smallest, ..] if breaks_after_zero && series.points[0].0 == 0.0 => {
-            // Between 0 and the smallest weight the axis has no scale, so the line there is only a guide.
+            // The axis has no scale between 0 and the smallest weight, so the line there is only a
+            // guide.
             marks::dashes(canvas, *zero, *smallest, 4.0, strong)?;
             marks::path(canvas, places[1..].to_vec(), strong)?;
         }
@@ -219,15 +221,15 @@ fn draw_series(
     }
     for &(x, bounds) in &series.bars {
         let (x, ends) = ends(x, bounds);
-        marks::bar(canvas, x, ends, series.colour)?;
+        marks::bar(canvas, x, ends, series.color)?;
     }
     for &point in &series.dots {
         let (x, y) = place(point);
-        marks::dot(canvas, (x + units(11.0), y), series.colour)?;
+        marks::dot(canvas, (x + units(11.0), y), series.color)?;
     }
     if let Some(marker) = series.marker {
         for place in places {
-            marks::marker(canvas, place, marker, series.colour)?;
+            marks::marker(canvas, place, marker, series.color)?;
         }
     }
     Ok(())
@@ -238,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbouring_labels_differ() {
+    fn neighboring_labels_differ() {
         assert_eq!(
             [40.0, 6.0, 3.0, 0.3, 0.01, 0.0].map(decimals),
             [0, 0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-//! The head of a figure: its title, and under it what each mark means, in as many lines as that takes.
+//! The head of a figure: its title, and below it what each mark means, on as many lines as needed.
 
 use plotters::style::RGBColor;
 
@@ -76,19 +76,19 @@ pub(crate) fn draw(canvas: &Canvas, title: &str, entries: &[Entry]) -> Drawn {
         let across = vec![at(left, y), at(right, y)];
         let upright = [units(y - 7.5), units(y + 7.5)];
         match entry.swatch {
-            Swatch::Series(colour, marker) => {
-                marks::path(canvas, across, style::line(colour, 2.0))?;
+            Swatch::Series(color, marker) => {
+                marks::path(canvas, across, style::line(color, 2.0))?;
                 if let Some(marker) = marker {
-                    marks::marker(canvas, at(middle, y), marker, colour)?;
+                    marks::marker(canvas, at(middle, y), marker, color)?;
                 }
             }
             Swatch::Reference(dash) => {
                 marks::dashes(canvas, across[0], across[1], dash, style::line(AXIS, 1.5))?;
             }
-            Swatch::Bar(colour) => marks::bar(canvas, units(middle), upright, colour)?,
-            Swatch::Band(colour) => marks::band(canvas, units(middle), upright, colour)?,
-            Swatch::Dot(colour) => marks::dot(canvas, at(middle, y), colour)?,
-            Swatch::Faint(colour) => marks::path(canvas, across, style::faint(colour))?,
+            Swatch::Bar(color) => marks::bar(canvas, units(middle), upright, color)?,
+            Swatch::Band(color) => marks::band(canvas, units(middle), upright, color)?,
+            Swatch::Dot(color) => marks::dot(canvas, at(middle, y), color)?,
+            Swatch::Faint(color) => marks::path(canvas, across, style::faint(color))?,
         }
         marks::text(
             canvas,

@@ -19,7 +19,7 @@ pub(crate) fn drawn<T, E: std::fmt::Display>(result: Result<T, E>) -> Drawn<T> {
     result.map_err(|error| error.to_string())
 }
 
-/// A shape, so that series are told apart without colour.
+/// A shape, so that series are told apart without color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Marker {
     Circle,
@@ -67,18 +67,18 @@ pub(crate) fn dashes(
 }
 
 /// A series' marker.
-pub(crate) fn marker(canvas: &Canvas, (x, y): Place, marker: Marker, colour: RGBColor) -> Drawn {
+pub(crate) fn marker(canvas: &Canvas, (x, y): Place, marker: Marker, color: RGBColor) -> Drawn {
     let polygon = |corners: &[(f64, f64)]| {
         let corners = corners
             .iter()
             .map(|&(dx, dy)| (x + units(dx), y + units(dy)));
         drawn(canvas.draw(&Polygon::new(
             corners.collect::<Vec<Place>>(),
-            colour.filled(),
+            color.filled(),
         )))
     };
     match marker {
-        Marker::Circle => drawn(canvas.draw(&Circle::new((x, y), units(4.2), colour.filled()))),
+        Marker::Circle => drawn(canvas.draw(&Circle::new((x, y), units(4.2), color.filled()))),
         Marker::Square => polygon(&[(-3.8, -3.8), (3.8, -3.8), (3.8, 3.8), (-3.8, 3.8)]),
         Marker::Triangle => polygon(&[(0.0, -5.0), (4.8, 3.6), (-4.8, 3.6)]),
         Marker::Diamond => polygon(&[(0.0, -5.4), (5.0, 0.0), (0.0, 5.4), (-5.0, 0.0)]),
@@ -86,13 +86,13 @@ pub(crate) fn marker(canvas: &Canvas, (x, y): Place, marker: Marker, colour: RGB
 }
 
 /// A single run's value: a small open circle.
-pub(crate) fn dot(canvas: &Canvas, place: Place, colour: RGBColor) -> Drawn {
-    drawn(canvas.draw(&Circle::new(place, units(2.6), shade(colour, 0.85, 1.2))))
+pub(crate) fn dot(canvas: &Canvas, place: Place, color: RGBColor) -> Drawn {
+    drawn(canvas.draw(&Circle::new(place, units(2.6), shade(color, 0.85, 1.2))))
 }
 
 /// A thin vertical bar with caps.
-pub(crate) fn bar(canvas: &Canvas, x: i32, [from, to]: [i32; 2], colour: RGBColor) -> Drawn {
-    let style = line(colour, 1.5);
+pub(crate) fn bar(canvas: &Canvas, x: i32, [from, to]: [i32; 2], color: RGBColor) -> Drawn {
+    let style = line(color, 1.5);
     path(canvas, vec![(x, from), (x, to)], style)?;
     for end in [from, to] {
         path(
@@ -105,8 +105,8 @@ pub(crate) fn bar(canvas: &Canvas, x: i32, [from, to]: [i32; 2], colour: RGBColo
 }
 
 /// A light vertical band.
-pub(crate) fn band(canvas: &Canvas, x: i32, [from, to]: [i32; 2], colour: RGBColor) -> Drawn {
-    path(canvas, vec![(x, from), (x, to)], shade(colour, 0.24, 12.0))
+pub(crate) fn band(canvas: &Canvas, x: i32, [from, to]: [i32; 2], color: RGBColor) -> Drawn {
+    path(canvas, vec![(x, from), (x, to)], shade(color, 0.24, 12.0))
 }
 
 /// Text whose upper left corner is given.

@@ -1,4 +1,4 @@
-//! The figures of a report: what each shows. How a chart looks is [`chart`]'s.
+//! The figures of a report: which there are. [`chart`] knows how a figure looks.
 
 mod axis;
 mod chart;
@@ -8,13 +8,15 @@ mod style;
 mod training;
 mod weights;
 
-use crate::{Report, ReportError, Run, Section, Sweep};
+use crate::error::ReportError;
+use crate::report::Report;
+use crate::sweep::Sweep;
 use chart::Chart;
 
 /// A figure of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figure {
-    /// A file name without its ending, as `accuracy`.
+    /// The file name without its extension, such as `accuracy`.
     pub name: String,
     /// Which section of the report it belongs to.
     pub section: usize,
@@ -24,11 +26,12 @@ pub struct Figure {
     pub caption: String,
     /// The figure on white, as a file.
     pub svg: String,
-    /// The same without a background, its ink and grid in the page's colours (`currentColor`, `var(--grid)`).
+    /// The same without a background, with ink and grid in the page's colors (`currentColor`,
+    /// `var(--grid)`).
     pub inline_svg: String,
 }
 
-/// Draws a report's figures; those that would show nothing are left out.
+/// Draws a report's figures; a figure that would be empty is left out.
 pub fn figures(sweep: &Sweep, report: &Report) -> Result<Vec<Figure>, ReportError> {
     let mut figures = Vec::new();
     for (index, section) in report.sections.iter().enumerate() {
@@ -63,19 +66,4 @@ fn draw(chart: Chart, name: String, section: usize) -> Result<Figure, ReportErro
         title: chart.title.to_string(),
         caption: chart.caption,
     })
-}
-
-/// A group's runs, in its order.
-fn runs_of<'a>(sweep: &'a Sweep, names: &[String]) -> Vec<&'a Run> {
-    let run = |name: &String| sweep.runs.iter().find(|run| run.name == *name);
-    names.iter().filter_map(run).collect()
-}
-
-/// A group's legend entry: its weight, told as such by the first.
-fn group_label(section: &Section, group: usize) -> String {
-    let group = &section.groups[group];
-    match group.weight {
-        Some(_) => format!("weight {}", group.label),
-        None => "all runs".to_string(),
-    }
 }

@@ -1,4 +1,4 @@
-//! Figures over the steps of training, a line a weight.
+//! Figures over the steps of training, with one line for each weight.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use plw_record::MetricsRow;
 use super::axis::Axis;
 use super::chart::{Chart, Panel, Series};
 use super::legend::{Entry, Swatch};
-use super::{group_label, runs_of};
 use crate::format::percent;
-use crate::{Run, Section, Sweep};
+use crate::report::Section;
+use crate::sweep::{Run, Sweep};
 
 const CHANCE_DASH: f64 = 6.0;
-/// More points than this are averaged in bins: no screen shows more.
+/// Above this many points, a line is averaged in bins: no screen shows more.
 const MOST_POINTS: usize = 300;
-/// More points than this on a line get no markers.
+/// Above this many points, a line gets no markers.
 const MOST_MARKERS: usize = 24;
 
 /// Accuracy at each evaluation during training; `None` where no run was evaluated twice.
@@ -36,13 +36,13 @@ pub(crate) fn accuracy_over_steps(sweep: &Sweep, section: &Section) -> Option<Ch
             series.marker = None;
         }
         legend.push(Entry::new(
-            Swatch::Series(series.colour, series.marker),
+            Swatch::Series(series.color, series.marker),
             group_label(section, index),
         ));
         all.push(series);
     }
     if all.iter().any(|series| !series.faint.is_empty()) {
-        legend.push(Entry::new(Swatch::Faint(all[0].colour), "one seed"));
+        legend.push(Entry::new(Swatch::Faint(all[0].color), "one seed"));
     }
     let chance = format!("guessing ({} %)", percent(section.chance));
     legend.push(Entry::new(Swatch::Reference(CHANCE_DASH), chance));
@@ -65,7 +65,8 @@ pub(crate) fn accuracy_over_steps(sweep: &Sweep, section: &Section) -> Option<Ch
     })
 }
 
-/// Training loss by step: the completion's, which compares between weights as the objective does not.
+/// Training loss by step: the completion's loss, because the objective does not compare between
+/// weights.
 pub(crate) fn loss_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart> {
     let groups: Vec<Vec<&Run>> = section
         .groups
@@ -98,13 +99,13 @@ pub(crate) fn loss_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart>
         series.points = thinned(&smoothed(&mean));
         series.faint = vec![thinned(&mean)];
         legend.push(Entry::new(
-            Swatch::Series(series.colour, None),
+            Swatch::Series(series.color, None),
             group_label(section, index),
         ));
         all.push(series);
     }
     let last = last_step(&all)?;
-    legend.push(Entry::new(Swatch::Faint(all[0].colour), "not smoothed"));
+    legend.push(Entry::new(Swatch::Faint(all[0].color), "not smoothed"));
     let (y_label, what) = match has_completion_loss {
         true => (
             "completion loss in nats",
@@ -134,6 +135,21 @@ pub(crate) fn loss_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart>
     })
 }
 
+/// A group's runs, in its order.
+fn runs_of<'a>(sweep: &'a Sweep, names: &[String]) -> Vec<&'a Run> {
+    let run = |name: &String| sweep.runs.iter().find(|run| run.name == *name);
+    names.iter().filter_map(run).collect()
+}
+
+/// A group's label in the legend.
+fn group_label(section: &Section, group: usize) -> String {
+    let group = &section.groups[group];
+    match group.weight {
+        Some(_) => format!("weight {}", group.label),
+        None => "all runs".to_string(),
+    }
+}
+
 /// A run's evaluations on validation questions, or on what else it was evaluated.
 fn validation_curve(run: &Run) -> Vec<(f64, f64)> {
     let has_validation = run.evaluations.iter().any(|row| row.split == "validation");
@@ -147,7 +163,7 @@ fn validation_curve(run: &Run) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The mean at each step that every line has. (Steps are whole numbers, so they are exact as keys.)
+/// The mean at each step that every line has. Steps are whole numbers, so they are exact as keys.
 fn mean_curve(lines: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
     let mut by_step = BTreeMap::<u64, Vec<f64>>::new();
     for &(step, value) in lines.iter().flatten() {
@@ -165,7 +181,7 @@ fn mean_curve(lines: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Each value's mean with its neighbours, a twentieth of the line wide, narrower towards the ends.
+/// The moving average over a twentieth of the line, narrower towards the ends.
 fn smoothed(line: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let reach = line.len() / 40;
     let around = |index: usize| {
@@ -179,7 +195,7 @@ fn smoothed(line: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// At most as many points as a screen shows, each the mean of a bin.
+/// The line in at most [`MOST_POINTS`] points, each the mean of a bin.
 fn thinned(line: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let bin = line.len().div_ceil(MOST_POINTS);
     line.chunks(bin.max(1))

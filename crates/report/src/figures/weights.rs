@@ -4,8 +4,8 @@ use super::axis::Axis;
 use super::chart::{Chart, Panel, Series};
 use super::legend::{Entry, Swatch};
 use crate::format::percent;
+use crate::report::{GroupStatistics, Section};
 use crate::statistics::MeanOverSeeds;
-use crate::{GroupStatistics, Section};
 
 const X_LABEL: &str = "prompt loss weight (log scale, 0 apart)";
 const CHANCE_DASH: f64 = 6.0;
@@ -14,7 +14,7 @@ const BEFORE_DASH: f64 = 2.0;
 /// Which of a group's losses.
 type LossOf = fn(&GroupStatistics) -> Option<&MeanOverSeeds>;
 
-/// The groups with a weight; none where there is only one, since one point is no curve.
+/// The groups with a weight; `None` with fewer than two, since one point is no curve.
 fn weighted(section: &Section) -> Option<Vec<(f64, &GroupStatistics)>> {
     let groups = section.groups.iter();
     let weighted: Vec<_> = groups
@@ -23,17 +23,14 @@ fn weighted(section: &Section) -> Option<Vec<(f64, &GroupStatistics)>> {
     (weighted.len() > 1).then_some(weighted)
 }
 
-/// What a point's interval means; over seeds where any weight has several.
+/// Adds to the legend what the intervals of a series mean.
 fn interval_entries(legend: &mut Vec<Entry>, series: &Series) {
     if !series.bars.is_empty() {
-        legend.push(Entry::new(Swatch::Bar(series.colour), "95 % over seeds"));
-        legend.push(Entry::new(Swatch::Dot(series.colour), "one seed"));
+        legend.push(Entry::new(Swatch::Bar(series.color), "95 % over seeds"));
+        legend.push(Entry::new(Swatch::Dot(series.color), "one seed"));
     }
     if !series.bands.is_empty() {
-        legend.push(Entry::new(
-            Swatch::Band(series.colour),
-            "95 % over articles",
-        ));
+        legend.push(Entry::new(Swatch::Band(series.color), "95 % over passages"));
     }
 }
 
@@ -71,7 +68,7 @@ pub(crate) fn accuracy(section: &Section) -> Option<Chart> {
         series.bands.extend(
             group
                 .accuracy
-                .article_interval
+                .passage_interval
                 .map(|bounds| (*weight, bounds)),
         );
     }
@@ -81,7 +78,7 @@ pub(crate) fn accuracy(section: &Section) -> Option<Chart> {
         "mean accuracy"
     };
     let mut legend = vec![Entry::new(
-        Swatch::Series(series.colour, series.marker),
+        Swatch::Series(series.color, series.marker),
         seeds,
     )];
     interval_entries(&mut legend, &series);
@@ -90,9 +87,10 @@ pub(crate) fn accuracy(section: &Section) -> Option<Chart> {
         name: "accuracy",
         title: "Accuracy against prompt loss weight",
         caption: format!(
-            "Choice among the options, on {} {} questions of {} articles. The bar is the spread of the mean between training seeds, \
-             the band that of drawing other articles; neither holds the other.",
-            section.questions, section.split, section.articles
+            "Choice among the options, on {} {} questions of {} passages. The bar is the \
+             uncertainty of the mean over training seeds, the band that over passages; neither \
+             includes the other.",
+            section.questions, section.split, section.passages
         ),
         legend,
         panels: vec![Panel {
@@ -126,18 +124,15 @@ pub(crate) fn levels(section: &Section) -> Option<Chart> {
             series.points.push((*weight, estimate.over_seeds.mean));
             series
                 .bands
-                .extend(estimate.article_interval.map(|bounds| (*weight, bounds)));
+                .extend(estimate.passage_interval.map(|bounds| (*weight, bounds)));
         }
         legend.push(Entry::new(
-            Swatch::Series(series.colour, series.marker),
+            Swatch::Series(series.color, series.marker),
             level.as_str(),
         ));
         all.push(series);
     }
-    legend.push(Entry::new(
-        Swatch::Band(all[0].colour),
-        "95 % over articles",
-    ));
+    legend.push(Entry::new(Swatch::Band(all[0].color), "95 % over passages"));
     legend.push(Entry::new(
         Swatch::Reference(CHANCE_DASH),
         format!("guessing ({} %)", percent(section.chance)),
@@ -182,12 +177,12 @@ pub(crate) fn losses(section: &Section) -> Option<Chart> {
             continue;
         }
         let name = y_label.trim_end_matches(" in nats");
-        // Said and not drawn: next to it the weights' own differences would be flat.
+        // In words, not drawn: next to it the differences between weights would look flat.
         if let Some(over) = section.before.as_ref().and_then(of) {
             before.push(format!("{name} {:.4}", over.mean));
         }
         legend.push(Entry::new(
-            Swatch::Series(series.colour, series.marker),
+            Swatch::Series(series.color, series.marker),
             name,
         ));
         panels.push(Panel {

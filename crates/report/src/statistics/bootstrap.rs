@@ -1,9 +1,10 @@
-//! The cluster bootstrap: whole articles are drawn again, since questions of one article are not independent.
+//! The cluster bootstrap: it resamples whole passages, because questions of one passage are not
+//! independent.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What a resampled unit, an article, adds to a ratio of sums.
+/// What a resampled unit, such as a passage, adds to a ratio of sums.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cluster {
     /// Its part of the numerator: questions answered right, or a difference of such numbers.
@@ -12,14 +13,16 @@ pub struct Cluster {
     pub count: f64,
 }
 
-/// The ratios that resamples gave, sorted.
+/// The ratios of all resamples, sorted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bootstrap {
     ratios: Vec<f64>,
 }
 
-/// Draws as many clusters as there are, with replacement, `resamples` times, and takes each time the sum of sums over
-/// the sum of counts (Field & Welsh 2007, the cluster bootstrap). `None` for fewer than two clusters, which say
+/// The cluster bootstrap of a ratio of sums (Field & Welsh 2007).
+///
+/// Each of `resamples` times it draws as many clusters as there are, with replacement, and divides
+/// the sum of their sums by the sum of their counts. `None` for fewer than two clusters, which say
 /// nothing about how clusters vary. The same seed and number of clusters draw the same clusters.
 pub fn bootstrap_ratio(clusters: &[Cluster], resamples: usize, seed: u64) -> Option<Bootstrap> {
     if clusters.len() < 2 || resamples == 0 {
@@ -42,14 +45,15 @@ pub fn bootstrap_ratio(clusters: &[Cluster], resamples: usize, seed: u64) -> Opt
 }
 
 impl Bootstrap {
-    /// The percentile interval that holds `level` of the resamples, 0.95 say.
+    /// The percentile interval that holds `level` of the resamples, such as 0.95.
     pub fn interval(&self, level: f64) -> [f64; 2] {
         let tail = (1.0 - level) / 2.0;
         [self.quantile(tail), self.quantile(1.0 - tail)]
     }
 
-    /// Two-sided p-value of a ratio of zero: twice the smaller share of resamples on one side of it, one added to
-    /// both numbers (Davison & Hinkley 1997, 4.2) so that it is never 0.
+    /// Two-sided p-value of a ratio of zero: twice the smaller share of resamples on one side of
+    /// zero. One is added to numerator and denominator, so that it is never 0 (Davison & Hinkley
+    /// 1997, 4.2).
     pub fn p_value_of_zero(&self) -> f64 {
         let side = |count: usize| (count + 1) as f64 / (self.ratios.len() + 1) as f64;
         let not_above = self.ratios.iter().filter(|&&ratio| ratio <= 0.0).count();
@@ -75,8 +79,8 @@ mod tests {
         clusters.collect()
     }
 
-    /// The 24 articles of the golden case: right answers and questions.
-    const ARTICLES: [(f64, f64); 24] = [
+    /// The 24 passages of the golden case: right answers and questions.
+    const PASSAGES: [(f64, f64); 24] = [
         (3.0, 5.0),
         (4.0, 4.0),
         (0.0, 3.0),
@@ -103,12 +107,13 @@ mod tests {
         (1.0, 1.0),
     ];
 
-    /// scipy 1.17.1: `scipy.stats.bootstrap((s, n), lambda s, n, axis: s.sum(axis) / n.sum(axis), paired=True,
-    /// vectorized=True, n_resamples=1_000_000, method="percentile", rng=0).confidence_interval`
-    /// (`scripts/golden_statistics.py`); ours, of 100 000 other resamples, must come within their Monte Carlo error.
+    /// scipy 1.17.1: `scipy.stats.bootstrap((s, n), lambda s, n, axis: s.sum(axis) / n.sum(axis),
+    /// paired=True, vectorized=True, n_resamples=1_000_000, method="percentile",
+    /// rng=0).confidence_interval` (`scripts/golden_statistics.py`). Ours, from 100 000 other
+    /// resamples, must agree within Monte Carlo error.
     #[test]
     fn the_interval_agrees_with_scipy() {
-        let bootstrap = bootstrap_ratio(&clusters(&ARTICLES), 100_000, 7).expect("24 clusters");
+        let bootstrap = bootstrap_ratio(&clusters(&PASSAGES), 100_000, 7).expect("24 clusters");
         let [low, high] = bootstrap.interval(0.95);
         let (scipy_low, scipy_high) = (0.45977011494252873, 0.723404255319149);
         assert!((low - scipy_low).abs() < 0.002, "{low}");
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_seed_decides_and_one_cluster_says_nothing() {
-        let of = |seed| bootstrap_ratio(&clusters(&ARTICLES), 500, seed);
+        let of = |seed| bootstrap_ratio(&clusters(&PASSAGES), 500, seed);
         assert_eq!(of(3), of(3));
         assert_ne!(of(3), of(4));
         assert_eq!(bootstrap_ratio(&clusters(&[(1.0, 2.0)]), 500, 3), None);

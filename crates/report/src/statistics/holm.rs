@@ -1,7 +1,9 @@
 //! Holm's correction for several comparisons.
 
-/// Holm's step-down adjusted p-values (Holm 1979), in the order given: the k-th smallest of m times (m - k + 1), made
-/// monotone and at most 1. Rejecting those up to 0.05 errs anywhere in the family with at most 5 %.
+/// Holm's step-down adjusted p-values (Holm 1979), in the order given.
+///
+/// The k-th smallest of m is multiplied by (m - k + 1), then made monotone and at most 1.
+/// Rejecting those up to 0.05 keeps the probability of any false rejection at 5 % or below.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));

@@ -1,14 +1,17 @@
-//! The sign-flip permutation test: if two models were alike, each article's difference could as well have been its negative.
+//! The sign-flip permutation test: if two models were equally good, each passage's difference could
+//! as well have the other sign.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Up to this many differing clusters all sign patterns are gone through: 2^16 of them.
+/// Up to this many differing clusters, all sign patterns are computed: 2^16 of them.
 const EXACT_CLUSTERS: usize = 16;
 
-/// Two-sided p-value of the sum of paired differences, one a cluster, under random signs: the share of sign patterns
-/// whose sum is at least as far from 0. Exact for up to 16 clusters that differ at all; else over `resamples` random
-/// patterns, the observed one counted in, so that it is never 0 (Phipson & Smyth 2010).
+/// Two-sided p-value of the sum of paired differences, one for each cluster, under random signs.
+///
+/// It is the share of sign patterns whose sum is at least as far from 0. It is exact for up to 16
+/// clusters that differ at all. Beyond, it is taken over `resamples` random patterns and counts the
+/// observed one among them, so that it is never 0 (Phipson & Smyth 2010).
 pub fn sign_flip_p_value(differences: &[f64], resamples: usize, seed: u64) -> f64 {
     let differing: Vec<f64> = differences.iter().copied().filter(|&d| d != 0.0).collect();
     let observed = differing.iter().sum::<f64>().abs();
@@ -49,8 +52,8 @@ mod tests {
         -1.0, 0.0, 1.0, 2.0, -3.0, 1.0, -1.0, 2.0, 0.0, 1.0, -1.0, 1.0, 1.0,
     ];
 
-    /// scipy 1.17.1: `scipy.stats.permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue`
-    /// (`scripts/golden_statistics.py`).
+    /// scipy 1.17.1: `scipy.stats.permutation_test((d,), np.sum, permutation_type="samples",
+    /// n_resamples=np.inf).pvalue` (`scripts/golden_statistics.py`).
     #[test]
     fn few_clusters_agree_with_scipy_exactly() {
         let p = sign_flip_p_value(&FEW, 1, 0);

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// A figure over the seeds of a group.
+/// A quantity over the seeds of a group.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MeanOverSeeds {
     /// The mean.
     pub mean: f64,
-    /// Each run's own, in the group's order of runs.
+    /// Each run's value, in the group's order of runs.
     pub per_run: Vec<f64>,
     /// Sample standard deviation (n - 1); null with one run.
     pub standard_deviation: Option<f64>,
@@ -23,13 +23,13 @@ pub struct PairedSeeds {
     pub seeds: usize,
     /// Mean difference.
     pub difference: f64,
-    /// Student's 95 % interval of it.
+    /// Student's 95 % interval of the mean difference.
     pub interval: [f64; 2],
     /// Two-sided p-value of the paired t-test; null where all differences are equal.
     pub p: Option<f64>,
 }
 
-/// The mean over runs with Student's 95 % interval; `None` of no values.
+/// The mean over runs with Student's 95 % interval; `None` without values.
 pub fn mean_over_seeds(values: &[f64]) -> Option<MeanOverSeeds> {
     let spread = spread(values)?;
     Some(MeanOverSeeds {
@@ -40,7 +40,7 @@ pub fn mean_over_seeds(values: &[f64]) -> Option<MeanOverSeeds> {
     })
 }
 
-/// The paired t-test of differences, one a seed; `None` with fewer than two.
+/// The paired t-test of differences, one for each seed; `None` with fewer than two.
 pub fn paired_seeds(differences: &[f64]) -> Option<PairedSeeds> {
     let spread = spread(differences)?;
     Some(PairedSeeds {

@@ -1,4 +1,4 @@
-//! An invented sweep: what `plw sweep` would leave, with accuracies that are known beforehand.
+//! An invented sweep: the records that `plw sweep` writes, with accuracies known beforehand.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ pub(crate) struct DemoRun<'a> {
     pub(crate) name: String,
     /// Lines of its `config.toml`.
     pub(crate) config: String,
-    /// Articles, four questions each.
-    pub(crate) articles: u64,
+    /// Passages, four questions each.
+    pub(crate) passages: u64,
     pub(crate) options: usize,
-    /// Chance of a right answer before and after training.
+    /// Probability of a right answer before and after training.
     pub(crate) accuracy: [f64; 2],
     pub(crate) completion_loss: f64,
     pub(crate) prompt_loss: f64,
@@ -31,7 +31,7 @@ impl Default for DemoRun<'_> {
         Self {
             name: "run".to_string(),
             config: String::new(),
-            articles: 60,
+            passages: 60,
             options: 4,
             accuracy: [0.26, 0.6],
             completion_loss: 0.4,
@@ -43,30 +43,31 @@ impl Default for DemoRun<'_> {
     }
 }
 
-/// Predictions with an expected accuracy. How hard a question and its article are does not depend on the run.
+/// Predictions with an expected accuracy. How hard a question and its passage are does not depend
+/// on the run.
 pub(crate) fn predictions(run: &DemoRun, accuracy: f64, noise_seed: u64) -> Vec<PredictionRow> {
     let mut questions = ChaCha8Rng::seed_from_u64(1);
     let mut noise = ChaCha8Rng::seed_from_u64(noise_seed);
     let letter = |index: usize| char::from(b'A' + index as u8).to_string();
     let mut rows = Vec::new();
-    for article in 0..run.articles {
+    for passage in 0..run.passages {
         let ease: f64 = questions.random_range(-0.2..0.2);
         for question in 0..4 {
             let hardness: f64 = questions.random_range(-0.25..0.25);
             let luck: f64 = noise.random_range(-0.15..0.15);
-            let answer = ((article + question) % run.options as u64) as usize;
+            let answer = ((passage + question) % run.options as u64) as usize;
             let is_right = accuracy + ease + hardness + luck > 0.5;
             let choice = if is_right {
                 answer
             } else {
                 (answer + 1) % run.options
             };
-            let level = run.levels[article as usize % run.levels.len()];
+            let level = run.levels[passage as usize % run.levels.len()];
             rows.push(PredictionRow {
                 key: ExampleKey {
                     file: "validation.parquet".to_string(),
-                    row: 4 * article + question,
-                    example_id: format!("{level}{article}"),
+                    row: 4 * passage + question,
+                    example_id: format!("{level}{passage}"),
                     level: level.to_string(),
                     answer: letter(answer),
                 },
@@ -96,6 +97,40 @@ pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, Rec
     };
     config.write(directory.config())?;
     let mut random = ChaCha8Rng::seed_from_u64(100 + run.seed);
+    write_metrics(&directory, run, &mut random)?;
+    let evaluations = write_evaluations(&directory, run, &mut random)?;
+    TrainingSummary {
+        name: run.name.clone(),
+        config_hash: config.hash(),
+        steps: run.steps,
+        epochs: 1.0,
+        initial: evaluations.first().cloned(),
+        last: evaluations.last().cloned(),
+        tokens: 900 * run.steps,
+        tokens_computed: 1000 * run.steps,
+        questions: 12 * run.steps,
+        seconds: 0.4 * run.steps as f64,
+        tokens_per_second: Some(2250.0),
+        questions_per_second: Some(30.0),
+        peak_memory_bytes: Some(300 << 20),
+        // Not this machine's, so that reports of equal records are equal everywhere.
+        machine: Machine {
+            processor: "an invented processor".to_string(),
+            threads: 2,
+            ..Machine::default()
+        },
+        ..TrainingSummary::default()
+    }
+    .write(directory.summary())?;
+    Ok(directory)
+}
+
+/// A noisy loss that falls towards the run's completion loss, step by step.
+fn write_metrics(
+    directory: &RunDirectory,
+    run: &DemoRun,
+    random: &mut ChaCha8Rng,
+) -> Result<(), RecordError> {
     for step in 1..=run.steps {
         let share = step as f64 / run.steps as f64;
         let loss = run.completion_loss
@@ -117,7 +152,16 @@ pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, Rec
         };
         append_metrics(directory.metrics(), &row)?;
     }
-    let mut evaluated = Vec::new();
+    Ok(())
+}
+
+/// Five evaluations from step 0 to the last; the first and the last keep their predictions.
+fn write_evaluations(
+    directory: &RunDirectory,
+    run: &DemoRun,
+    random: &mut ChaCha8Rng,
+) -> Result<Vec<EvaluationRow>, RecordError> {
+    let mut evaluations = Vec::new();
     for part in 0..=4 {
         let share = f64::from(part) / 4.0;
         let step = run.steps * part as u64 / 4;
@@ -146,32 +190,9 @@ pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, Rec
         if part == 0 || part == 4 {
             write_predictions(directory.predictions(step), &rows)?;
         }
-        evaluated.push(row);
+        evaluations.push(row);
     }
-    TrainingSummary {
-        name: run.name.clone(),
-        config_hash: config.hash(),
-        steps: run.steps,
-        epochs: 1.0,
-        initial: evaluated.first().cloned(),
-        last: evaluated.last().cloned(),
-        tokens: 900 * run.steps,
-        tokens_computed: 1000 * run.steps,
-        questions: 12 * run.steps,
-        seconds: 0.4 * run.steps as f64,
-        tokens_per_second: Some(2250.0),
-        questions_per_second: Some(30.0),
-        peak_memory_bytes: Some(300 << 20),
-        // Not this machine's: reports of equal records are equal.
-        machine: Machine {
-            processor: "an invented processor".to_string(),
-            threads: 2,
-            ..Machine::default()
-        },
-        ..TrainingSummary::default()
-    }
-    .write(directory.summary())?;
-    Ok(directory)
+    Ok(evaluations)
 }
 
 /// A sweep over weights and seeds: the middle weights do best, by 3 points over weight 1.
@@ -179,7 +200,7 @@ pub(crate) fn write_sweep(
     sweep: &Path,
     weights: &[f64],
     seeds: u64,
-    articles: u64,
+    passages: u64,
 ) -> Result<(), RecordError> {
     for &weight in weights {
         for seed in 1..=seeds {
@@ -189,9 +210,10 @@ pub(crate) fn write_sweep(
                 &DemoRun {
                     name: format!("plw-{weight}-seed-{seed}"),
                     config: format!(
-                        "model = \"tiny\"\nlearning_rate = 1e-3\nprompt_loss_weight = {weight:?}\nseed = {seed}\n"
+                        "model = \"tiny\"\nlearning_rate = 1e-3\n\
+                         prompt_loss_weight = {weight:?}\nseed = {seed}\n"
                     ),
-                    articles,
+                    passages,
                     accuracy: [0.27, 0.62 - 0.03 * (log_weight + 1.5).powi(2)],
                     completion_loss: 0.42 + 0.02 * (log_weight + 1.5).powi(2),
                     prompt_loss: 2.2 - 0.15 * log_weight,

@@ -1,4 +1,7 @@
-//! Which questions belong together: an article's questions are one cluster for every interval and test.
+//! Which questions belong together: the questions of a passage are one cluster.
+//!
+//! Every interval and test treats them so, because answers to questions on one passage are not
+//! independent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +9,17 @@ use plw_record::PredictionRow;
 
 use crate::statistics::Cluster;
 
-/// A question's name: file and row.
+/// What identifies a question: file and row.
 pub(crate) type Question<'a> = (&'a str, u64);
 
-/// An article's name: file and the row's own id.
-type Article<'a> = (&'a str, &'a str);
+/// What identifies a passage: file and the id that its rows share.
+type Passage<'a> = (&'a str, &'a str);
 
 fn question(prediction: &PredictionRow) -> Question<'_> {
     (&prediction.key.file, prediction.key.row)
 }
 
-fn article(prediction: &PredictionRow) -> Article<'_> {
+fn passage(prediction: &PredictionRow) -> Passage<'_> {
     (&prediction.key.file, &prediction.key.example_id)
 }
 
@@ -25,47 +28,49 @@ pub(crate) fn questions(predictions: &[PredictionRow]) -> BTreeSet<Question<'_>>
     predictions.iter().map(question).collect()
 }
 
-/// Number of articles.
-pub(crate) fn article_count(predictions: &[PredictionRow]) -> usize {
+/// Number of passages.
+pub(crate) fn passage_count(predictions: &[PredictionRow]) -> usize {
     predictions
         .iter()
-        .map(article)
+        .map(passage)
         .collect::<BTreeSet<_>>()
         .len()
 }
 
-/// An article's right answers and questions, pooled over the runs given, for the questions that `counts` admits.
+/// Each passage's right answers and questions, pooled over `runs`, for the questions that `counts`
+/// admits.
 pub(crate) fn pooled_clusters(
     runs: &[&[PredictionRow]],
     counts: impl Fn(&PredictionRow) -> bool,
     is_right: impl Fn(&PredictionRow) -> bool,
 ) -> Vec<Cluster> {
-    let mut clusters = BTreeMap::<Article, Cluster>::new();
+    let mut clusters = BTreeMap::<Passage, Cluster>::new();
     for prediction in runs.iter().flat_map(|run| run.iter()).filter(|p| counts(p)) {
-        let cluster = clusters.entry(article(prediction)).or_default();
+        let cluster = clusters.entry(passage(prediction)).or_default();
         cluster.sum += f64::from(u8::from(is_right(prediction)));
         cluster.count += 1.0;
     }
     clusters.into_values().collect()
 }
 
-/// An article's difference between two groups of runs: over the questions that all of them were asked, the share of
-/// the first group's runs that are right less the second's. Pairing by question takes out how hard each one is.
+/// Each passage's difference between two groups of runs: over the questions that all of them were
+/// asked, the share of the first group's runs that are right minus the second's. Pairing by
+/// question removes how hard each question is.
 pub(crate) fn paired_clusters(
     first: &[&[PredictionRow]],
     second: &[&[PredictionRow]],
 ) -> Vec<Cluster> {
     let shared = shared_questions(first.iter().chain(second).copied());
-    let mut clusters = BTreeMap::<Article, Cluster>::new();
+    let mut clusters = BTreeMap::<Passage, Cluster>::new();
     for (group, sign) in [(first, 1.0), (second, -1.0)] {
         let share = sign / group.len() as f64;
         let predictions = group.iter().flat_map(|run| run.iter());
         for prediction in predictions.filter(|p| shared.contains(&question(p))) {
-            let cluster = clusters.entry(article(prediction)).or_default();
+            let cluster = clusters.entry(passage(prediction)).or_default();
             if prediction.is_correct() {
                 cluster.sum += share;
             }
-            // Every shared question is counted once a run; the first group's shares add up to one a question.
+            // The shares of the first group's runs add up to one for each shared question.
             if sign > 0.0 {
                 cluster.count += share;
             }
@@ -96,11 +101,11 @@ mod tests {
     use plw_record::ExampleKey;
 
     fn run(outcomes: &[(u64, &str, bool)]) -> Vec<PredictionRow> {
-        let row = |&(row, article, right): &(u64, &str, bool)| PredictionRow {
+        let row = |&(row, passage, right): &(u64, &str, bool)| PredictionRow {
             key: ExampleKey {
                 file: "a".to_string(),
                 row,
-                example_id: article.to_string(),
+                example_id: passage.to_string(),
                 level: "middle".to_string(),
                 answer: "A".to_string(),
             },
@@ -143,6 +148,6 @@ mod tests {
         let clusters = pooled_clusters(&[&first, &second], |_| true, PredictionRow::is_correct);
         let expected = [(3.0, 4.0), (1.0, 2.0)].map(|(sum, count)| Cluster { sum, count });
         assert_eq!(clusters, expected);
-        assert_eq!(article_count(&first), 2);
+        assert_eq!(passage_count(&first), 2);
     }
 }
