@@ -9,7 +9,7 @@ use plw_record::{
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::ReportError;
+use crate::error::ReportError;
 
 /// The setting that a sweep varies, in whatever table of the configuration it is.
 const WEIGHT: &str = "prompt_loss_weight";

@@ -4,7 +4,13 @@ use std::path::Path;
 
 use plw_record::{write_atomic, write_json_atomic};
 
-use crate::{AnalysisOptions, Report, ReportError, analyze, figures, markdown, page, read_sweep};
+use crate::analysis::analyze;
+use crate::error::ReportError;
+use crate::figures::figures;
+use crate::page::page;
+use crate::report::{AnalysisOptions, Report};
+use crate::sweep::read_sweep;
+use crate::tables::markdown;
 
 /// Reads the runs in `sweep_dir`, analyzes them with the default options, and writes the report.
 ///
