@@ -9,7 +9,7 @@ use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo};
 
 use crate::hub_dataset::{HubDataset, hub_file};
-use crate::source::{DataFile, SourceError, list};
+use crate::source::{DataFile, SourceError, list_files};
 use crate::split::Split;
 
 /// How the hub is reached. [`Hub::from_env`] reads the variables that Python's huggingface_hub reads.
@@ -328,7 +328,7 @@ fn list_below(snapshot: &Path, folder: &str) -> Result<Vec<String>, SourceError>
     } else {
         format!("{folder}/")
     };
-    Ok(list(&place)?
+    Ok(list_files(&place)?
         .into_iter()
         .map(|name| prefix.clone() + &name)
         .collect())

@@ -29,7 +29,6 @@ mod source;
 mod special_tokens;
 mod split;
 mod statistics;
-mod synthetic;
 mod template;
 mod text;
 mod write;
@@ -51,15 +50,10 @@ pub use prompt_settings::{OptionsStyle, PromptSettings};
 pub use python_repr::python_list;
 pub use read::{ReadOptions, RowError};
 pub use rows::{ExampleReader, read_example_files, read_examples};
-pub use source::{DataFile, Source, SourceError};
+pub use source::{DataFile, Source, SourceError, list_files};
 pub use special_tokens::SpecialTokens;
-pub use split::Split;
+pub use split::{Split, split_of_file};
 pub use statistics::{DatasetStatistics, LevelStatistics};
-pub use synthetic::{
-    Exercises, Level, LevelConfig, PretrainingStage, Share, SyntheticConfig, SyntheticError,
-    TrainTokenizerError, generate, pretraining_text, train_tokenizer, write_synthetic,
-    write_tokenizer,
-};
 pub use template::{Fields, PromptTemplate, TemplateError};
 pub use text::{TextReader, read_text};
 pub use write::{WriteError, write_examples, write_text};

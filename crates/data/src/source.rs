@@ -144,7 +144,7 @@ impl Source {
             Self::Hub(dataset) => hub.files(dataset, split),
             Self::Path(path) if path.is_file() => Ok(vec![local_file(path)]),
             Self::Path(path) if path.is_dir() => {
-                let names = list(path)?;
+                let names = list_files(path)?;
                 let names = split_files(
                     names.iter().map(String::as_str),
                     split,
@@ -173,7 +173,10 @@ fn local_file(path: &Path) -> DataFile {
 }
 
 /// The files of a folder and of its sub-folders, relative to it, with `/` between the parts. Hidden ones are left out.
-pub(crate) fn list(folder: &Path) -> Result<Vec<String>, SourceError> {
+///
+/// # Errors
+/// [`SourceError::List`].
+pub fn list_files(folder: &Path) -> Result<Vec<String>, SourceError> {
     let entries = |folder: &Path| -> Result<Vec<String>, SourceError> {
         let failed = |source| SourceError::List {
             path: folder.to_owned(),

@@ -110,8 +110,15 @@ pub(crate) fn split_files<'a>(
     Ok(files.into_iter().map(str::to_owned).collect())
 }
 
+/// The split that a file holds, by its name: `train-00000-of-00001.parquet` or `middle/train.parquet`.
+pub fn split_of_file(name: &str) -> Option<Split> {
+    Split::ALL
+        .into_iter()
+        .find(|&split| is_of_split(name, split))
+}
+
 /// Whether a file, in a folder or in one of its sub-folders, holds a split.
-pub(crate) fn is_of_split(name: &str, split: Split) -> bool {
+fn is_of_split(name: &str, split: Split) -> bool {
     let file = name
         .strip_prefix(folder_of(name))
         .unwrap_or(name)

@@ -1,12 +1,13 @@
-//! `plw data`: makes data, and a tokenizer for it.
+//! `plw data`: makes synthetic data, and a tokenizer for it.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_data::{
-    PretrainingStage, ReadOptions, Source, Split, SyntheticConfig, pretraining_text, read_text,
-    train_tokenizer, write_synthetic, write_text, write_tokenizer,
+use plw_data::{ReadOptions, Source, Split, read_text, write_text};
+use plw_synthetic::{
+    PretrainingStage, SyntheticConfig, pretraining_text, train_tokenizer, write_synthetic,
+    write_tokenizer,
 };
 
 use crate::flags::{DataCommand, DataFlags};
@@ -45,7 +46,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             let source: Source = text.parse().into_diagnostic()?;
             let texts = read_text(&source, Split::Train, "text", &ReadOptions::default())
                 .into_diagnostic()?;
-            // A tokenizer's words are counted in one pass; only an error needs the texts to be held back.
+            // Read as a whole, since reading may fail and training a tokenizer takes no failures.
             let mut texts: Vec<String> = texts.collect::<Result<_, _>>().into_diagnostic()?;
             texts.extend(also_text.iter().cloned());
             let tokenizer = train_tokenizer(&texts, *vocab_size).into_diagnostic()?;
@@ -60,13 +61,13 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses a folder that holds something: real data has files of the same names.
+/// Refuses a folder that is not empty: real data has files of the same names.
 fn check_new(out: &Path) -> Result<()> {
     let holds_something = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
     if out.is_file() || holds_something {
         return Err(miette!(
             help = "choose another folder with --out, or remove this one",
-            "{} is there already, and would be overwritten",
+            "{} exists already and would be overwritten",
             out.display()
         ));
     }

@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use plw_data::{Example, Split, list_files, split_of_file, write_examples};
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::config::{Level, SyntheticConfig, SyntheticError};
-use super::fact::{Attribute, Facts};
-use super::passage::{Share, passage_of};
-use super::question::{Kind, ask};
-use crate::source::list;
-use crate::split::is_of_split;
-use crate::{Example, Split, write_examples};
+use crate::config::{Level, SyntheticConfig};
+use crate::error::SyntheticError;
+use crate::fact::{Attribute, Facts};
+use crate::passage::{Share, passage_of};
+use crate::question::{Kind, ask};
 
-/// The questions of a split and level, 3 or 4 a passage, each of another kind. In every four questions the right
-/// option has each letter once.
+/// The questions of a split and level: 3 or 4 on each passage, each of another kind. Among every
+/// four questions each letter is right once.
 ///
 /// # Errors
 /// [`SyntheticError::Setting`].
@@ -29,7 +28,7 @@ pub fn generate(
     let passages = config.passages(split, level);
     let settings = config.level(level).clone();
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-    // A stream of its own for each split and level: one's size does not change another's rows.
+    // Each split and level has its own stream: the size of one does not change the rows of another.
     rng.set_stream(2 * split as u64 + level as u64);
     let file = file_name(level, split);
     let mut letters: Vec<usize> = Vec::new();
@@ -68,7 +67,7 @@ pub fn generate(
     }))
 }
 
-/// So many kinds of question, all different, in no order.
+/// Draws `count` different kinds of question.
 fn kinds(rng: &mut ChaCha8Rng, facts: &Facts, count: usize) -> Vec<Kind> {
     let mut kinds = vec![Kind::Who, Kind::First, Kind::NotTrue];
     kinds.extend(facts.attributes.iter().copied().map(Kind::Attribute));
@@ -77,8 +76,9 @@ fn kinds(rng: &mut ChaCha8Rng, facts: &Facts, count: usize) -> Vec<Kind> {
     kinds
 }
 
-/// Writes every split and level under `directory`, as `{middle,high}/{train,validation,test}-00000-of-00001.parquet`,
-/// and returns the files with their numbers of rows.
+/// Writes every split and level under `directory`, as
+/// `{middle,high}/{train,validation,test}-00000-of-00001.parquet`, and returns the files with their
+/// numbers of rows.
 ///
 /// # Errors
 /// [`SyntheticError`].
@@ -91,9 +91,8 @@ pub fn write_synthetic(
         .flat_map(|level| Split::ALL.map(|split| (level, split, file_name(level, split))))
         .collect();
     if directory.is_dir() {
-        let foreign = list(directory)?.into_iter().find(|file| {
-            Split::ALL.into_iter().any(|split| is_of_split(file, split))
-                && !own.iter().any(|(_, _, name)| name == file)
+        let foreign = list_files(directory)?.into_iter().find(|file| {
+            split_of_file(file).is_some() && !own.iter().any(|(_, _, name)| name == file)
         });
         if let Some(file) = foreign {
             return Err(SyntheticError::Foreign {
@@ -111,7 +110,7 @@ pub fn write_synthetic(
     Ok(written)
 }
 
-/// Where a split of a level lies in the data set.
+/// The file of a split and level in the data set.
 fn file_name(level: Level, split: Split) -> String {
     format!("{level}/{split}-00000-of-00001.parquet")
 }

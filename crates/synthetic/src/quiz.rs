@@ -1,23 +1,23 @@
-//! How pretraining text words a question and its answer: as quizzes do, never as the default's prompt does.
+//! Questions and answers of pretraining text: worded as a quiz, never as the default prompt is.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::config::PretrainingStage;
-use super::fact::{Attribute, Facts, draw, people};
-use super::passage::join;
-use super::question::Question;
-use super::vocabulary::{AMOUNTS, CAUSES, DAYS, MONTHS, OBJECTS, TOWNS, YEARS};
+use crate::fact::{Attribute, Facts, draw, people};
+use crate::passage::join;
+use crate::question::Question;
+use crate::stage::PretrainingStage;
+use crate::vocabulary::{AMOUNTS, CAUSES, DAYS, MONTHS, OBJECTS, TOWNS, YEARS};
 
 const LETTERS: [char; 4] = ['A', 'B', 'C', 'D'];
 
-/// Words of the first exercises: so few that each meets itself often.
+/// Number of words of the first exercises: so few that each often recurs.
 const FEW_WORDS: usize = 8;
 
 /// How a question is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// In words; no options are shown.
     Words,
     /// In words, after the options.
@@ -29,16 +29,16 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// In the order of [`super::PretrainingStage::forms`].
-    pub(super) const ALL: [Self; 4] = [
+    /// In the order of [`crate::PretrainingStage::forms`].
+    pub(crate) const ALL: [Self; 4] = [
         Self::Words,
         Self::WordsOfOptions,
         Self::WordsThenLetter,
         Self::Letter,
     ];
 
-    /// One of them, with weights in the order of [`Form::ALL`].
-    pub(super) fn draw(rng: &mut ChaCha8Rng, weights: &[f64]) -> Self {
+    /// Draws a form, with weights in the order of [`Form::ALL`].
+    pub(crate) fn draw(rng: &mut ChaCha8Rng, weights: &[f64]) -> Self {
         let mut left = rng.random_range(0.0..weights.iter().sum::<f64>());
         for (form, weight) in Self::ALL.into_iter().zip(weights) {
             if left < *weight {
@@ -50,8 +50,8 @@ impl Form {
     }
 }
 
-/// A question with its answer, its options in one of so many wordings.
-pub(super) fn quiz(
+/// A question with its answer; its options are in one of the first `wordings` wordings.
+pub(crate) fn quiz(
     rng: &mut ChaCha8Rng,
     question: &Question,
     form: Form,
@@ -69,8 +69,8 @@ pub(super) fn quiz(
     }
 }
 
-/// The answer to a question that shows options. A letter follows its word at once, so that the word itself is what
-/// predicts it.
+/// The answer to a question that shows options. A letter follows its word at once, so that the word
+/// itself predicts it.
 fn answer(form: Form, right: &str, letter: char) -> String {
     match form {
         Form::Words | Form::WordsOfOptions => format!("In words: {right}."),
@@ -79,8 +79,8 @@ fn answer(form: Form, right: &str, letter: char) -> String {
     }
 }
 
-/// The facts once more, in another order and with at most one attribute each.
-pub(super) fn recap(rng: &mut ChaCha8Rng, facts: &Facts) -> String {
+/// The facts told again, in another order and with at most one attribute each.
+pub(crate) fn recap(rng: &mut ChaCha8Rng, facts: &Facts) -> String {
     let told: Vec<String> = facts
         .facts
         .sample(rng, facts.facts.len())
@@ -106,8 +106,9 @@ pub(super) fn recap(rng: &mut ChaCha8Rng, facts: &Facts) -> String {
     format!("Recap: {}.", told.join("; "))
 }
 
-/// An exercise without a passage: options' letters are told, or the option that stands in a short list is found.
-pub(super) fn exercise(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
+/// An exercise without a passage: it tells the letters of options, or asks for the option that
+/// occurs in a short list.
+pub(crate) fn exercise(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
     if rng.random_bool(stage.exercises.naming_share) {
         if rng.random_bool(stage.exercises.few_words_share) {
             return naming(rng, &MONTHS[..FEW_WORDS], 1);
@@ -135,7 +136,7 @@ pub(super) fn exercise(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String
     format!("Named: {named}. Quiz: Which was named? {options} {answer}")
 }
 
-/// Some options of a kind, and the letters of six of them, of which some come again.
+/// Four options of a kind, then six times an option with its letter.
 fn naming(rng: &mut ChaCha8Rng, kind: &[&'static str], wordings: usize) -> String {
     let words = draw(rng, kind, LETTERS.len());
     let options = list(rng, &words, wordings);
@@ -146,7 +147,7 @@ fn naming(rng: &mut ChaCha8Rng, kind: &[&'static str], wordings: usize) -> Strin
     format!("Key: {options} {}.", named.join(", "))
 }
 
-/// The words of a kind that has so many.
+/// The words of a kind that has at least `count`.
 fn kind(rng: &mut ChaCha8Rng, count: usize) -> Vec<&'static str> {
     let people = people();
     let kinds = [
@@ -163,7 +164,7 @@ fn kind(rng: &mut ChaCha8Rng, count: usize) -> Vec<&'static str> {
     kinds[rng.random_range(0..kinds.len())].to_vec()
 }
 
-/// Options with their letters, in one of so many of four wordings.
+/// Options with their letters, in one of the first `wordings` of four wordings.
 fn list<S: AsRef<str>>(rng: &mut ChaCha8Rng, options: &[S], wordings: usize) -> String {
     let wording = rng.random_range(0..wordings);
     let option = |(option, letter): (&S, &char)| {

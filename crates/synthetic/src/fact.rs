@@ -1,16 +1,16 @@
-//! What a passage tells, before it is put into words.
+//! The facts of a passage, before they are told in words.
 
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::vocabulary::{
+use crate::vocabulary::{
     AMOUNTS, CAUSES, DAYS, MEN, MONTHS, OBJECTS, TOWNS, VERBS, Verb, WOMEN, YEARS,
 };
 
-/// What a fact may tell beside who did what.
+/// What a fact may tell besides who did what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Attribute {
+pub(crate) enum Attribute {
     Place,
     Time,
     Amount,
@@ -18,29 +18,29 @@ pub(super) enum Attribute {
 }
 
 impl Attribute {
-    pub(super) const ALL: [Self; 4] = [Self::Place, Self::Time, Self::Amount, Self::Cause];
+    pub(crate) const ALL: [Self; 4] = [Self::Place, Self::Time, Self::Amount, Self::Cause];
 
-    /// So many of them, drawn and in no order.
-    pub(super) fn draw(rng: &mut ChaCha8Rng, count: usize) -> Vec<Self> {
+    /// Draws `count` different attributes.
+    pub(crate) fn draw(rng: &mut ChaCha8Rng, count: usize) -> Vec<Self> {
         Self::ALL.sample(rng, count).copied().collect()
     }
 }
 
-/// Somebody did something. Within a passage no two facts share a word of the same kind.
+/// Somebody did something. No two facts of a passage share a word of the same kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fact {
-    pub(super) person: &'static str,
-    pub(super) verb: Verb,
-    pub(super) object: &'static str,
-    pub(super) place: &'static str,
-    pub(super) time: &'static str,
-    pub(super) amount: &'static str,
-    pub(super) cause: &'static str,
+pub(crate) struct Fact {
+    pub(crate) person: &'static str,
+    pub(crate) verb: Verb,
+    pub(crate) object: &'static str,
+    pub(crate) place: &'static str,
+    pub(crate) time: &'static str,
+    pub(crate) amount: &'static str,
+    pub(crate) cause: &'static str,
 }
 
 impl Fact {
-    /// The word that an attribute is told by.
-    pub(super) fn word(&self, attribute: Attribute) -> &'static str {
+    /// The word that tells an attribute.
+    pub(crate) fn word(&self, attribute: Attribute) -> &'static str {
         match attribute {
             Attribute::Place => self.place,
             Attribute::Time => self.time,
@@ -50,29 +50,30 @@ impl Fact {
     }
 
     /// The event without attributes: `Anna bought lamps`.
-    pub(super) fn event(&self) -> String {
+    pub(crate) fn event(&self) -> String {
         event(self.person, self.verb, self.object)
     }
 }
 
 /// `Anna bought lamps`.
-pub(super) fn event(person: &str, verb: Verb, object: &str) -> String {
+pub(crate) fn event(person: &str, verb: Verb, object: &str) -> String {
     format!("{person} {} {object}", verb.past)
 }
 
-/// A passage's facts in the order in which they happened, and what they tell.
+/// The facts of a passage, in the order in which they happened.
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
-    pub(super) facts: Vec<Fact>,
-    pub(super) attributes: Vec<Attribute>,
-    /// The times that theirs are among, in order.
-    pub(super) times: &'static [&'static str],
+pub(crate) struct Facts {
+    pub(crate) facts: Vec<Fact>,
+    /// What the passage tells of each.
+    pub(crate) attributes: Vec<Attribute>,
+    /// The kind of time that they have: all its words, in order.
+    pub(crate) times: &'static [&'static str],
 }
 
 impl Facts {
-    /// Draws facts that have all attributes, of which a passage tells `attributes`.
-    pub(super) fn draw(rng: &mut ChaCha8Rng, count: usize, attributes: Vec<Attribute>) -> Self {
-        // Three wrong times outside the passage must be left.
+    /// Draws `count` facts. Each has every attribute; the passage tells `attributes`.
+    pub(crate) fn draw(rng: &mut ChaCha8Rng, count: usize, attributes: Vec<Attribute>) -> Self {
+        // A question needs three wrong times that do not occur in the passage.
         let kinds: Vec<&'static [&'static str]> = [DAYS, MONTHS, YEARS]
             .into_iter()
             .filter(|times| times.len() >= count + 3)
@@ -105,18 +106,18 @@ impl Facts {
     }
 
     /// When a fact happened: `on Monday`, `in May`.
-    pub(super) fn when(&self, fact: &Fact) -> String {
+    pub(crate) fn when(&self, fact: &Fact) -> String {
         let preposition = if self.times == DAYS { "on" } else { "in" };
         format!("{preposition} {}", fact.time)
     }
 
     /// Whether the passage tells an attribute.
-    pub(super) fn tell(&self, attribute: Attribute) -> bool {
+    pub(crate) fn tell(&self, attribute: Attribute) -> bool {
         self.attributes.contains(&attribute)
     }
 
-    /// Every word that could stand where an attribute's does.
-    pub(super) fn words(&self, attribute: Attribute) -> &'static [&'static str] {
+    /// Every word that could stand for an attribute.
+    pub(crate) fn words(&self, attribute: Attribute) -> &'static [&'static str] {
         match attribute {
             Attribute::Place => TOWNS,
             Attribute::Time => self.times,
@@ -126,13 +127,13 @@ impl Facts {
     }
 }
 
-/// Everybody's name.
-pub(super) fn people() -> Vec<&'static str> {
+/// All names of people.
+pub(crate) fn people() -> Vec<&'static str> {
     [WOMEN, MEN].concat()
 }
 
-/// Different words of a list, in no order.
-pub(super) fn draw(
+/// Draws `count` different words of a list.
+pub(crate) fn draw(
     rng: &mut ChaCha8Rng,
     words: &[&'static str],
     count: usize,

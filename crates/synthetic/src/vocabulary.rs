@@ -1,19 +1,19 @@
-//! The words that synthetic passages are made of. Each is one word, so that an option of most kinds is one token.
+//! The words of synthetic passages. Each is one word, so that most options are one token.
 
-/// Names of people who are called she.
-pub(super) const WOMEN: &[&str] = &[
+/// Names of women.
+pub(crate) const WOMEN: &[&str] = &[
     "Anna", "Clara", "Diana", "Ella", "Emma", "Fiona", "Grace", "Helen", "Irene", "Julia", "Karen",
     "Laura", "Maria", "Nora", "Olga", "Paula", "Rosa", "Sara", "Tina", "Vera",
 ];
 
-/// Names of people who are called he.
-pub(super) const MEN: &[&str] = &[
+/// Names of men.
+pub(crate) const MEN: &[&str] = &[
     "Adam", "Brian", "Carl", "David", "Erik", "Frank", "George", "Henry", "Ivan", "Jack", "Kevin",
     "Lucas", "Martin", "Nathan", "Oscar", "Peter", "Robert", "Simon", "Thomas", "Victor",
 ];
 
 /// Places.
-pub(super) const TOWNS: &[&str] = &[
+pub(crate) const TOWNS: &[&str] = &[
     "Athens", "Berlin", "Boston", "Cairo", "Delhi", "Dublin", "Geneva", "Hanoi", "Havana",
     "Jakarta", "Lagos", "Lima", "Lisbon", "London", "Madrid", "Milan", "Moscow", "Munich",
     "Nairobi", "Naples", "Oslo", "Ottawa", "Paris", "Porto", "Prague", "Quito", "Riga", "Rome",
@@ -22,7 +22,7 @@ pub(super) const TOWNS: &[&str] = &[
 ];
 
 /// Things that are bought, sold, found and so on.
-pub(super) const OBJECTS: &[&str] = &[
+pub(crate) const OBJECTS: &[&str] = &[
     "apples",
     "baskets",
     "bells",
@@ -67,8 +67,8 @@ pub(super) const OBJECTS: &[&str] = &[
     "vases",
 ];
 
-/// What something is done because of.
-pub(super) const CAUSES: &[&str] = &[
+/// Causes.
+pub(crate) const CAUSES: &[&str] = &[
     "anger",
     "boredom",
     "cold",
@@ -101,8 +101,8 @@ pub(super) const CAUSES: &[&str] = &[
     "wind",
 ];
 
-/// How many.
-pub(super) const AMOUNTS: &[&str] = &[
+/// Amounts.
+pub(crate) const AMOUNTS: &[&str] = &[
     "two",
     "three",
     "four",
@@ -128,8 +128,8 @@ pub(super) const AMOUNTS: &[&str] = &[
     "sixty",
 ];
 
-/// Times, in their order: an article has only one kind.
-pub(super) const DAYS: &[&str] = &[
+/// Days, in order. All times of a passage are days, or months, or years.
+pub(crate) const DAYS: &[&str] = &[
     "Monday",
     "Tuesday",
     "Wednesday",
@@ -139,8 +139,8 @@ pub(super) const DAYS: &[&str] = &[
     "Sunday",
 ];
 
-/// Times, in their order.
-pub(super) const MONTHS: &[&str] = &[
+/// Months, in order.
+pub(crate) const MONTHS: &[&str] = &[
     "January",
     "February",
     "March",
@@ -155,8 +155,8 @@ pub(super) const MONTHS: &[&str] = &[
     "December",
 ];
 
-/// Times, in their order.
-pub(super) const YEARS: &[&str] = &[
+/// Years, in order.
+pub(crate) const YEARS: &[&str] = &[
     "1900", "1901", "1902", "1903", "1904", "1905", "1906", "1907", "1908", "1909", "1910", "1911",
     "1912", "1913", "1914", "1915", "1916", "1917", "1918", "1919", "1920", "1921", "1922", "1923",
     "1924", "1925", "1926", "1927", "1928", "1929", "1930", "1931", "1932", "1933", "1934", "1935",
@@ -164,7 +164,7 @@ pub(super) const YEARS: &[&str] = &[
 ];
 
 /// Sentences that tell no fact.
-pub(super) const REMARKS: &[&str] = &[
+pub(crate) const REMARKS: &[&str] = &[
     "The streets were quiet.",
     "Nobody else knew about it.",
     "It is a short story.",
@@ -177,15 +177,15 @@ pub(super) const REMARKS: &[&str] = &[
 
 /// What a person did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verb {
-    /// As a passage tells it.
-    pub(super) past: &'static str,
-    /// As a question with `did` asks for it.
-    pub(super) base: &'static str,
+pub(crate) struct Verb {
+    /// The past form, which passages use.
+    pub(crate) past: &'static str,
+    /// The base form, which questions with `did` use.
+    pub(crate) base: &'static str,
 }
 
 /// What people do.
-pub(super) const VERBS: &[Verb] = &[
+pub(crate) const VERBS: &[Verb] = &[
     Verb {
         past: "bought",
         base: "buy",

@@ -4,15 +4,15 @@ use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::fact::{Attribute, Fact, Facts, draw, event, people};
-use super::vocabulary::{OBJECTS, VERBS};
+use crate::fact::{Attribute, Fact, Facts, draw, event, people};
+use crate::vocabulary::{OBJECTS, VERBS};
 
-/// Wrong options a question.
+/// Wrong options of a question.
 const WRONG: usize = 3;
 
-/// What is asked for.
+/// What a question asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Who did something.
     Who,
     /// Where, when, how many or why.
@@ -25,26 +25,26 @@ pub(super) enum Kind {
 
 /// A question, its right option and its three wrong ones, all different.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
-    /// What is asked, its names put in.
-    pub(super) question: String,
-    pub(super) right: String,
-    pub(super) wrong: Vec<String>,
+pub(crate) struct Question {
+    /// The text, with its names filled in.
+    pub(crate) question: String,
+    pub(crate) right: String,
+    pub(crate) wrong: Vec<String>,
 }
 
 impl Question {
     /// The options with the right one at `place`, the others in the order they were drawn.
-    pub(super) fn options(&self, place: usize) -> Vec<String> {
+    pub(crate) fn options(&self, place: usize) -> Vec<String> {
         let mut options = self.wrong.clone();
         options.insert(place, self.right.clone());
         options
     }
 }
 
-/// Asks for `kind`. Each wrong option stands in the passage with probability `difficulty`, as far as the passage has
-/// others of its kind; of a question which statement is not true, it is the right option that is then made of the
-/// passage's words.
-pub(super) fn ask(rng: &mut ChaCha8Rng, facts: &Facts, kind: Kind, difficulty: f64) -> Question {
+/// Asks a question of `kind`. Each wrong option occurs in the passage with probability
+/// `difficulty`, as far as the passage has other words of its kind. The exception is "Which is NOT
+/// true?": there the right option is made of the passage's words with that probability.
+pub(crate) fn ask(rng: &mut ChaCha8Rng, facts: &Facts, kind: Kind, difficulty: f64) -> Question {
     let standing = (0..WRONG).filter(|_| rng.random_bool(difficulty)).count();
     match kind {
         Kind::Who => {
@@ -74,7 +74,7 @@ pub(super) fn ask(rng: &mut ChaCha8Rng, facts: &Facts, kind: Kind, difficulty: f
     }
 }
 
-/// A question on the fact at `asked`, answered by its word among `words`, one of each fact.
+/// A question on the fact at `asked`; `words` are the facts' words, of which its own is right.
 fn one_word(
     rng: &mut ChaCha8Rng,
     kind: Kind,
@@ -161,7 +161,8 @@ fn outside_events(rng: &mut ChaCha8Rng, facts: &Facts, count: usize) -> Vec<Stri
         .collect()
 }
 
-/// The two wordings of a kind; PERSON, PAST, BASE and OBJECT are those of the fact that is asked for.
+/// The two wordings of a kind. PERSON, PAST, BASE and OBJECT stand for words of the fact that it
+/// asks for.
 fn wordings(kind: Kind) -> [&'static str; 2] {
     match kind {
         Kind::Who => ["Who PAST OBJECT?", "Which person PAST OBJECT?"],

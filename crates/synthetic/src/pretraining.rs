@@ -1,16 +1,19 @@
-//! Text to pretrain on: passages of their own, with quizzes, recaps and exercises.
+//! Pretraining text: passages of its own, with quizzes, recaps and exercises.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::config::{Level, PretrainingStage, SyntheticError};
-use super::fact::{Attribute, Facts};
-use super::passage::{Share, passage_of};
-use super::question::{Kind, ask};
-use super::quiz::{Form, exercise, quiz, recap};
+use crate::config::Level;
+use crate::error::SyntheticError;
+use crate::fact::{Attribute, Facts};
+use crate::passage::{Share, passage_of};
+use crate::question::{Kind, ask};
+use crate::quiz::{Form, exercise, quiz, recap};
+use crate::stage::PretrainingStage;
 
-/// The rows of a stage, for column `text` ([`crate::write_text`]). No passage of theirs stands in any split of
-/// [`super::generate`], whatever the seeds, and no row has the form of the default's prompt.
+/// The rows of a stage, for the column `text` ([`plw_data::write_text`]). None of their passages
+/// occurs in a split of [`crate::generate`], whatever the seeds, and no row has the form of the
+/// default prompt.
 ///
 /// # Errors
 /// [`SyntheticError::Setting`].
@@ -72,7 +75,7 @@ fn row(rng: &mut ChaCha8Rng, stage: &PretrainingStage) -> String {
 }
 
 fn kind(rng: &mut ChaCha8Rng, facts: &Facts, event_share: f64) -> Kind {
-    // Fewer than three facts make no three true statements.
+    // "Which is NOT true?" needs three true statements.
     if facts.facts.len() >= 3 && rng.random_bool(event_share) {
         return if rng.random_bool(0.5) {
             Kind::First

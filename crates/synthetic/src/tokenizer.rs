@@ -1,4 +1,4 @@
-//! A tokenizer for synthetic text: a word is a token, and a word that it does not know is its bytes.
+//! A tokenizer for synthetic text: a known word is one token, any other word is its bytes.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,23 +19,27 @@ use tokenizers::{
 const BEGIN: &str = "<s>";
 const END: &str = "</s>";
 
-/// Why no tokenizer could be made.
+/// Why a tokenizer cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainTokenizerError {
-    /// The vocabulary has no room for the bytes and the special tokens.
+    /// The vocabulary is smaller than the bytes and the special tokens.
     #[error(
-        "a vocabulary of {0} tokens has no room for 256 bytes and two special tokens; ask for more"
+        "a vocabulary of {0} tokens is smaller than 256 bytes and two special tokens; give a \
+         larger vocab_size"
     )]
     TooSmall(usize),
-    /// The library refused.
+    /// The tokenizers library fails.
     #[error("the tokenizer cannot be made: {0}")]
     Library(String),
-    /// A file could not be written.
-    #[error("cannot write {path}: {source}; check that the folder can be written", path = path.display())]
+    /// A file cannot be written.
+    #[error(
+        "cannot write {path}: {source}; check that the folder is writable",
+        path = path.display()
+    )]
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// The system's answer.
+        /// The cause.
         source: std::io::Error,
     },
 }
@@ -46,13 +50,13 @@ impl From<tokenizers::Error> for TrainTokenizerError {
     }
 }
 
-/// A tokenizer of at most `vocab_size` tokens: `<s>`, `</s>`, the 256 bytes, and the most frequent words and
-/// punctuation marks of `texts` (ties in the order of the alphabet).
+/// Trains a tokenizer of at most `vocab_size` tokens: `<s>`, `</s>`, the 256 bytes, and the most
+/// frequent words and punctuation marks of `texts` (ties in alphabetical order).
 ///
-/// Text is split at white space and around every punctuation mark, and each piece gets a space in front, so that `A`
-/// is the same token in `(A) lamps`, `A. lamps` and `Answer: A`. White space itself is lost. A piece that is a token is
-/// taken whole (`ignore_merges`), any other is spelled in bytes: there is no unknown token. The post-processor puts
-/// `<s>` first.
+/// It splits text at white space and around every punctuation mark, and puts a space before each
+/// piece, so that `A` is the same token in `(A) lamps`, `A. lamps` and `Answer: A`. White space
+/// itself is lost. A piece in the vocabulary is one token (`ignore_merges`), any other is spelled
+/// in bytes: there is no unknown token. The post-processor puts `<s>` first.
 ///
 /// # Errors
 /// [`TrainTokenizerError`].
@@ -109,7 +113,7 @@ where
     Ok(tokenizer)
 }
 
-/// Writes `tokenizer.json` and `tokenizer_config.json`, as transformers reads them.
+/// Writes `tokenizer.json` and `tokenizer_config.json` in the form that transformers reads.
 ///
 /// # Errors
 /// [`TrainTokenizerError`].

@@ -1,19 +1,19 @@
-//! Facts put into sentences, and the split that the sentences belong to.
+//! Facts told in sentences, and the share of passages that a text belongs to.
 
+use plw_data::Split;
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::config::Level;
-use super::fact::{Attribute, Fact, Facts};
-use super::vocabulary::{REMARKS, WOMEN};
-use crate::Split;
+use crate::config::Level;
+use crate::fact::{Attribute, Fact, Facts};
+use crate::vocabulary::{REMARKS, WOMEN};
 
-/// What a passage is for, told by its text alone: of 16 passages 8 are for pretraining, 6 to train on, 1 to validate
-/// on and 1 to test on.
+/// The use of a passage, decided by its text alone. Of 16 passages 8 are for pretraining, 6 for
+/// training, 1 for validation and 1 for testing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// Text to pretrain on.
+    /// Pretraining text.
     Pretraining,
     /// A split of the questions.
     Questions(Split),
@@ -35,8 +35,8 @@ impl Share {
     }
 }
 
-/// Draws facts by `facts` and tells them, until the text belongs to `share`.
-pub(super) fn passage_of(
+/// Draws facts with `facts` and tells them, until the text belongs to `share`.
+pub(crate) fn passage_of(
     rng: &mut ChaCha8Rng,
     share: Share,
     level: Level,
@@ -51,7 +51,7 @@ pub(super) fn passage_of(
     }
 }
 
-/// Puts facts into words.
+/// Tells facts in sentences.
 fn tell(rng: &mut ChaCha8Rng, facts: &Facts, level: Level) -> String {
     let timed = facts.tell(Attribute::Time);
     let mut told: Vec<&Fact> = facts.facts.iter().collect();
@@ -69,14 +69,14 @@ fn tell(rng: &mut ChaCha8Rng, facts: &Facts, level: Level) -> String {
             _ => ["Then ", "After that, ", "Later ", "Next, "][rng.random_range(0..4)],
         };
         let sentence = sentence(rng, facts, fact, level);
-        sentences.push(capitalised(&format!("{connective}{sentence}.")));
+        sentences.push(capitalized(&format!("{connective}{sentence}.")));
     }
     let remarks = match level {
         Level::High => 2,
         Level::Middle => usize::from(rng.random_bool(0.5)),
     };
     for remark in REMARKS.sample(rng, remarks) {
-        // A remark never parts the two sentences of a fact: they are one string here.
+        // A remark never separates the two sentences of a fact: they are one string here.
         let place = match level {
             Level::High => rng.random_range(0..=sentences.len()),
             Level::Middle => sentences.len() * usize::from(rng.random_bool(0.5)),
@@ -86,7 +86,7 @@ fn tell(rng: &mut ChaCha8Rng, facts: &Facts, level: Level) -> String {
     sentences.join(" ")
 }
 
-/// One fact in words, without its full stop.
+/// One fact in words, without its period.
 fn sentence(rng: &mut ChaCha8Rng, facts: &Facts, fact: &Fact, level: Level) -> String {
     let told = |attribute, text: String| {
         if facts.tell(attribute) {
@@ -129,8 +129,8 @@ fn sentence(rng: &mut ChaCha8Rng, facts: &Facts, fact: &Fact, level: Level) -> S
     }
 }
 
-/// The parts that are not empty, with spaces between.
-pub(super) fn join(parts: &[&str]) -> String {
+/// Joins the parts that are not empty with spaces.
+pub(crate) fn join(parts: &[&str]) -> String {
     let parts: Vec<&str> = parts
         .iter()
         .copied()
@@ -139,7 +139,7 @@ pub(super) fn join(parts: &[&str]) -> String {
     parts.join(" ")
 }
 
-fn capitalised(sentence: &str) -> String {
+fn capitalized(sentence: &str) -> String {
     let mut characters = sentence.chars();
     let first = characters
         .next()

@@ -1,10 +1,11 @@
-//! Properties of what is generated, most of them read back from the text alone.
+//! Properties of generated data, most of them checked on the text alone.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::vocabulary::{DAYS, MONTHS, YEARS};
+use plw_data::{Example, Source, Split, read_examples};
+
 use super::*;
-use crate::{Example, Source, Split, read_examples};
+use crate::vocabulary::{DAYS, MONTHS, YEARS};
 
 fn config(difficulty: f64) -> SyntheticConfig {
     let mut config = SyntheticConfig::default();
@@ -21,7 +22,7 @@ fn config(difficulty: f64) -> SyntheticConfig {
 
 fn examples(config: &SyntheticConfig, split: Split, level: Level) -> Vec<Example> {
     generate(config, split, level)
-        .expect("the settings make sense")
+        .expect("settings within their bounds")
         .collect()
 }
 
@@ -65,10 +66,11 @@ fn words(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What a reader takes for one fact: a sentence, with the one that goes on with it.
-fn told(article: &str) -> Vec<Vec<&str>> {
+/// The words of each fact, as a reader tells facts apart: a sentence, with the one that continues
+/// it.
+fn told(passage: &str) -> Vec<Vec<&str>> {
     let mut told: Vec<Vec<&str>> = Vec::new();
-    for sentence in article.split_inclusive('.') {
+    for sentence in passage.split_inclusive('.') {
         let words = words(sentence);
         match told.last_mut() {
             Some(last)
@@ -82,14 +84,14 @@ fn told(article: &str) -> Vec<Vec<&str>> {
     told
 }
 
-/// Where in the passage an event stands, if it does.
+/// The index of the fact that tells an event, if the passage does.
 fn place_of(told: &[Vec<&str>], event: &str) -> Option<usize> {
     told.iter()
         .position(|fact| words(event).iter().all(|word| fact.contains(word)))
 }
 
-/// The options that the passage bears out, read from the text alone.
-fn borne_out(example: &Example) -> Vec<usize> {
+/// The options that the passage supports, judged by the text alone.
+fn supported(example: &Example) -> Vec<usize> {
     let told = told(&example.article);
     let asked = words(&example.question);
     let right = |option: &String| match asked.as_slice() {
@@ -111,7 +113,7 @@ fn borne_out(example: &Example) -> Vec<usize> {
             place_of(&told, option).map(when) == earliest && earliest.is_some()
         }
         [.., verb_or_object, last] => {
-            // `Who bought lamps`: its object; otherwise object and verb, in either order: one of them is told.
+            // The object of `Who bought lamps`; otherwise object and verb, in either order.
             let fact = told
                 .iter()
                 .find(|fact| fact.contains(last) || fact.contains(verb_or_object));
@@ -125,10 +127,10 @@ fn borne_out(example: &Example) -> Vec<usize> {
 }
 
 #[test]
-fn the_passage_alone_bears_out_the_right_option_and_no_other() {
+fn the_passage_supports_the_right_option_and_no_other() {
     for difficulty in [0.0, 0.5, 1.0] {
         for example in all(&config(difficulty)) {
-            assert_eq!(borne_out(&example), [example.answer], "{example:#?}");
+            assert_eq!(supported(&example), [example.answer], "{example:#?}");
         }
     }
 }
@@ -162,7 +164,7 @@ fn every_letter_is_right_equally_often() {
 }
 
 #[test]
-fn difficulty_is_the_share_of_wrong_options_that_stand_in_the_passage() {
+fn difficulty_is_the_share_of_wrong_options_that_occur_in_the_passage() {
     for difficulty in [0.0, 0.3, 1.0] {
         let (mut standing, mut wrong) = (0, 0);
         for example in all(&config(difficulty)) {
@@ -209,14 +211,14 @@ fn the_same_seed_gives_the_same_rows_and_another_seed_others() {
     assert!(few.len() >= 60 && few == many[..few.len()]);
     let texts = || {
         pretraining_text(&stage())
-            .expect("the stage makes sense")
+            .expect("settings within their bounds")
             .collect::<Vec<_>>()
     };
     assert_eq!(texts(), texts());
 }
 
 #[test]
-fn no_passage_stands_in_two_splits_or_in_pretraining_text() {
+fn no_passage_occurs_in_two_splits_or_in_pretraining_text() {
     let config = config(0.5);
     let mut split_of: BTreeMap<String, Split> = BTreeMap::new();
     let pairs = Level::ALL
@@ -237,7 +239,7 @@ fn no_passage_stands_in_two_splits_or_in_pretraining_text() {
             }
         }
     }
-    for row in pretraining_text(&stage()).expect("the stage makes sense") {
+    for row in pretraining_text(&stage()).expect("settings within their bounds") {
         let passage = row
             .split(" Recap:")
             .next()
@@ -271,7 +273,7 @@ fn high_is_longer_and_passages_have_three_or_four_questions() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn settings_outside_their_bounds_are_refused() {
     let mut config = config(1.5);
     assert!(
         config
@@ -297,7 +299,7 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn written_questions_are_read_back() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = config(0.5);
     let written = write_synthetic(folder.path(), &config).expect("the folder can be written");
@@ -326,7 +328,7 @@ fn a_folder_of_other_data_is_refused() {
     let foreign = folder.path().join("middle/train-00001-of-00002.parquet");
     std::fs::create_dir(folder.path().join("middle")).expect("made");
     std::fs::write(&foreign, "").expect("written");
-    // No reader takes this one for a split of the data set.
+    // No reader reads this one: its name is that of no split.
     std::fs::write(folder.path().join("predictions.parquet"), "").expect("written");
     let error = write_synthetic(folder.path(), &config(0.5)).expect_err("refused");
     let message = error.to_string();
@@ -335,7 +337,7 @@ fn a_folder_of_other_data_is_refused() {
         "{message}"
     );
     std::fs::remove_file(foreign).expect("removed");
-    // What an earlier call left is written anew.
+    // A second call replaces the files of the first.
     for _ in 0..2 {
         write_synthetic(folder.path(), &config(0.5)).expect("nothing foreign is left");
     }
@@ -344,7 +346,7 @@ fn a_folder_of_other_data_is_refused() {
 #[test]
 fn a_letter_is_the_same_token_everywhere_and_no_byte_is_unknown() {
     let texts: Vec<String> = pretraining_text(&stage())
-        .expect("the stage makes sense")
+        .expect("settings within their bounds")
         .collect();
     let tokenizer = train_tokenizer(&texts, 1024).expect("there is room");
     let ids = |text: &str| {
