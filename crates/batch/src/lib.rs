@@ -7,6 +7,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod examples;
 mod layout;
 mod packing;
 mod prefix_tree;
@@ -14,6 +15,7 @@ mod sequence;
 mod side_by_side;
 
 pub use batch::{Batch, Role, Target};
+pub use examples::{DroppedExample, ExampleKey, Examples, option_letter};
 pub use layout::{Layout, micro_batches};
 pub use packing::{Pack, PackingStatistics, Unit, shortest_pack_first};
 pub use prefix_tree::share_prefixes;

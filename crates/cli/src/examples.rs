@@ -1,13 +1,12 @@
-//! From settings to examples: the reader, the prompt, the tokenizer.
+//! From settings to examples: calls the reader and the tokenizer, and logs what they leave out.
 
 use miette::{IntoDiagnostic, Result, miette};
+use plw_batch::Examples;
 use plw_data::{
-    Dataset, Example, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions, Source, Split,
-    read_examples, read_text,
+    Dataset, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions, Source, Split,
+    load_questions, load_texts, read_examples,
 };
-use plw_eval::Examples;
 use plw_model::LlamaConfig;
-use plw_record::ExampleKey;
 
 use crate::settings::Settings;
 use crate::tokenizer_files::tokenizer_directory;
@@ -21,8 +20,8 @@ pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
     if !unknown.is_empty() {
         let markers: Vec<String> = unknown.into_iter().collect();
         tracing::warn!(
-            "the tokenizer of {} has no token for the chat template's {}: the model gets them in pieces; is the template \
-             another model's?",
+            "the tokenizer of {} has no token for {}, which the chat template prints: the model \
+             sees them in pieces; check that the template belongs to this model",
             directory.display(),
             markers.join(" ")
         );
@@ -30,7 +29,7 @@ pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
     Ok(encoder)
 }
 
-/// Reads and encodes the questions of a source.
+/// Loads the questions of a source.
 pub(crate) fn questions(
     settings: &Settings,
     encoder: &PromptEncoder,
@@ -38,18 +37,26 @@ pub(crate) fn questions(
     split: Split,
     limit: Option<u64>,
 ) -> Result<Examples> {
-    let mut reader = reader(settings, source, split, limit)?;
-    let dataset = Dataset::from_examples(reader.by_ref(), encoder, settings.batching.max_length)
-        .into_diagnostic()?;
-    let skipped = reader.skipped();
-    if skipped.rows > 0 {
-        tracing::warn!("{source}: {skipped}");
-    }
-    let rows = skipped.rows;
-    loaded(dataset, source, settings.batching.max_length, rows)
+    let place: Source = source.parse().into_diagnostic()?;
+    let options = read_options(settings, limit);
+    let max_length = settings.batching.max_length;
+    let dataset = load_questions(&place, split, &options, encoder, max_length).into_diagnostic()?;
+    Ok(logged(dataset, source, max_length))
 }
 
-/// What a run is trained on: questions, which need an encoder, or plain text.
+/// Loads the plain texts of a source.
+fn texts(settings: &Settings, source: &str) -> Result<Examples> {
+    let place: Source = source.parse().into_diagnostic()?;
+    let tokenizer =
+        ModelTokenizer::from_directory(&tokenizer_directory(settings)?).into_diagnostic()?;
+    let options = read_options(settings, settings.source.limit);
+    let max_length = settings.batching.max_length;
+    let dataset =
+        load_texts(&place, Split::Train, &options, &tokenizer, max_length).into_diagnostic()?;
+    Ok(logged(dataset, source, max_length))
+}
+
+/// The training data of a run: questions, which need an encoder, or plain text.
 pub(crate) fn training_examples(
     settings: &Settings,
     encoder: Option<&PromptEncoder>,
@@ -67,7 +74,7 @@ pub(crate) fn training_examples(
     }
 }
 
-/// The rows of a source.
+/// Opens the rows of a source.
 pub(crate) fn reader(
     settings: &Settings,
     source: &str,
@@ -75,84 +82,43 @@ pub(crate) fn reader(
     limit: Option<u64>,
 ) -> Result<ExampleReader> {
     let source: Source = source.parse().into_diagnostic()?;
-    let options = ReadOptions {
+    read_examples(&source, split, &read_options(settings, limit)).into_diagnostic()
+}
+
+fn read_options(settings: &Settings, limit: Option<u64>) -> ReadOptions {
+    ReadOptions {
         on_bad_row: settings.source.on_bad_row,
         limit,
         ..ReadOptions::default()
-    };
-    read_examples(&source, split, &options).into_diagnostic()
+    }
 }
 
-/// Reads and tokenises plain texts, column `text`.
-fn texts(settings: &Settings, source: &str) -> Result<Examples> {
-    let tokenizer =
-        ModelTokenizer::from_directory(&tokenizer_directory(settings)?).into_diagnostic()?;
-    let place: Source = source.parse().into_diagnostic()?;
-    let options = ReadOptions {
-        on_bad_row: settings.source.on_bad_row,
-        limit: settings.source.limit,
-        ..ReadOptions::default()
-    };
-    let mut reader = read_text(&place, Split::Train, "text", &options).into_diagnostic()?;
-    let dataset = Dataset::from_texts(
-        source,
-        reader.by_ref(),
-        &tokenizer,
-        settings.batching.max_length,
-    )
-    .into_diagnostic()?;
-    let skipped = reader.skipped().rows;
-    loaded(dataset, source, settings.batching.max_length, skipped)
+/// The examples of a data set; logs their number and what was left out.
+fn logged(dataset: Dataset, source: &str, max_length: usize) -> Examples {
+    let Dataset { examples, skipped } = dataset;
+    if skipped.rows > 0 {
+        tracing::warn!("{source}: {skipped}");
+    }
+    if let Some(longest) = examples.dropped.iter().map(|example| example.tokens).max() {
+        tracing::warn!(
+            "{source}: {} examples are longer than max_length {max_length} and dropped (the \
+             longest has {longest} tokens)",
+            examples.dropped.len()
+        );
+    }
+    tracing::info!("{source}: {} examples", examples.len());
+    examples
 }
 
-/// A token that the model does not have would be read past the end of its embeddings.
+/// Checks that the model has every token: another would be read past the end of its embeddings.
 pub(crate) fn check_vocabulary(examples: &Examples, config: &LlamaConfig) -> Result<()> {
     let tokens = examples.sequences.iter().flat_map(|s| &s.token_ids);
     let vocab_size = config.vocab_size();
     match tokens.max() {
         Some(&token) if token as usize >= vocab_size => Err(miette!(
-            help = "give the tokenizer that the model was made with",
+            help = "give the tokenizer that the model was trained with",
             "the tokenizer gives token {token}, but the model has a vocabulary of {vocab_size}"
         )),
         _ => Ok(()),
     }
-}
-
-fn loaded(dataset: Dataset, source: &str, max_length: usize, skipped: u64) -> Result<Examples> {
-    let dropped = dataset.dropped.len() as u64;
-    if dropped > 0 {
-        let longest = dataset
-            .dropped
-            .iter()
-            .map(|dropped| dropped.tokens)
-            .max()
-            .unwrap_or(0);
-        tracing::warn!(
-            "{source}: {dropped} examples are longer than max_length {max_length} and dropped (the longest has {longest} tokens)"
-        );
-    }
-    if dataset.sequences.is_empty() {
-        return Err(miette!(
-            help = "check the source, --limit and --max-length",
-            "{source} holds no example that can be used ({dropped} longer than max_length {max_length}, {skipped} bad rows)"
-        ));
-    }
-    let keys = dataset.keys.into_iter().map(|key| ExampleKey {
-        file: key.file.to_string(),
-        row: key.row,
-        example_id: key.example_id,
-        level: key.level.to_string(),
-        answer: key
-            .answer
-            .map(|answer| Example::letter(answer).to_string())
-            .unwrap_or_default(),
-    });
-    let examples = Examples {
-        keys: keys.collect(),
-        sequences: dataset.sequences,
-        dropped,
-        skipped_rows: skipped,
-    };
-    tracing::info!("{source}: {} examples", examples.len());
-    Ok(examples)
 }

@@ -1,10 +1,13 @@
-//! Prints questions as tokens, one JSON line a question, to be compared with another program's:
-//! `cargo run --release -p plw-data --example encode -- MODEL_DIR SOURCE LIMIT [CHAT_TEMPLATE]`.
+//! Prints the questions of a data set as tokens, one JSON line for each, and the statistics:
+//! `cargo run --release --example encode -- MODEL_DIR SOURCE LIMIT [CHAT_TEMPLATE]`.
+//!
+//! MODEL_DIR holds the tokenizer; SOURCE is a parquet file, a folder of them or `hub:owner/name`.
 
 use std::error::Error;
-use std::time::Instant;
 
-use plw_data::{Dataset, PromptEncoder, PromptSettings, ReadOptions, Source, Split, read_examples};
+use plw_data::{
+    DatasetStatistics, PromptEncoder, PromptSettings, ReadOptions, Source, Split, load_questions,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,20 +19,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         settings.chat_template = chat.clone().try_into()?;
     }
     let encoder = PromptEncoder::from_directory(model.as_ref(), settings)?;
+    let source: Source = source.parse()?;
     let options = ReadOptions {
         limit: Some(limit.parse()?),
         ..Default::default()
     };
-    let examples = read_examples(&source.parse::<Source>()?, Split::Train, &options)?;
-    let start = Instant::now();
-    let dataset = Dataset::from_examples(examples, &encoder, usize::MAX)?;
-    let seconds = start.elapsed().as_secs_f64();
-    eprintln!(
-        "{seconds:.2} s, {:.0} questions a second",
-        dataset.sequences.len() as f64 / seconds
-    );
-    eprintln!("{:#?}", dataset.statistics());
-    for (sequence, key) in dataset.sequences.iter().zip(&dataset.keys) {
+    let dataset = load_questions(&source, Split::Train, &options, &encoder, usize::MAX)?;
+    for (sequence, key) in dataset
+        .examples
+        .sequences
+        .iter()
+        .zip(&dataset.examples.keys)
+    {
         let answer = sequence.answer.as_ref();
         let line = serde_json::json!({
             "row": key.row,
@@ -41,5 +42,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         println!("{line}");
     }
+    eprintln!("{:#?}", DatasetStatistics::of(&dataset.examples));
     Ok(())
 }

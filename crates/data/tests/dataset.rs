@@ -1,10 +1,12 @@
-//! Data sets: order, groups, what is dropped, and what is counted.
+//! Examples: their order and groups, which of them are dropped, and the statistics.
 
 use std::convert::Infallible;
 
+use plw_batch::option_letter;
 use plw_data::{
-    ChatTemplate, Dataset, DatasetError, Example, ModelTokenizer, PromptEncoder, PromptSettings,
-    PromptTemplate, SpecialTokens,
+    ChatTemplate, DatasetStatistics, Example, ExamplesError, ModelTokenizer, OnBadRow,
+    PromptEncoder, PromptSettings, PromptTemplate, ReadOptions, Source, SpecialTokens, Split,
+    encode_examples, encode_texts, load_questions, write_examples,
 };
 use tokenizers::Tokenizer;
 
@@ -27,13 +29,13 @@ fn encoder() -> PromptEncoder {
         .expect("settings that go together")
 }
 
-fn example(row: u64, level: &str, article: &str) -> Example {
+fn example(row: u64, level: &str, passage: &str) -> Example {
     Example {
         file: "made-up.parquet".into(),
         row,
         example_id: format!("{level}{row}.txt"),
         level: level.into(),
-        article: article.into(),
+        article: passage.into(),
         question: "?".into(),
         options: vec!["yes".into(), "no".into()],
         answer: (row % 2) as usize,
@@ -42,7 +44,7 @@ fn example(row: u64, level: &str, article: &str) -> Example {
 }
 
 fn rows(count: u64) -> impl Iterator<Item = Result<Example, Infallible>> {
-    // Three articles take turns, so that an article's questions are never adjacent.
+    // Three passages take turns, so that the questions on a passage are never adjacent.
     (0..count).map(|row| {
         Ok(example(
             row,
@@ -53,14 +55,13 @@ fn rows(count: u64) -> impl Iterator<Item = Result<Example, Infallible>> {
 }
 
 #[test]
-fn rows_keep_their_order_and_articles_their_group() {
-    let dataset =
-        Dataset::from_examples(rows(1300), &encoder(), 100).expect("rows that can be encoded");
-    assert_eq!(dataset.sequences.len(), 1300);
-    for (index, (sequence, key)) in dataset.sequences.iter().zip(&dataset.keys).enumerate() {
+fn rows_keep_their_order_and_passages_their_group() {
+    let examples = encode_examples(rows(1300), &encoder(), 100).expect("rows that can be encoded");
+    assert_eq!(examples.len(), 1300);
+    for (index, (sequence, key)) in examples.sequences.iter().zip(&examples.keys).enumerate() {
         assert_eq!((sequence.example, key.row), (index as u32, index as u64));
         assert_eq!(sequence.group, index as u32 % 3);
-        assert_eq!(key.answer, Some(index % 2));
+        assert_eq!(key.answer, Some(option_letter(index % 2)));
         assert_eq!(
             sequence.answer.as_ref().map(|answer| answer.correct),
             Some(index as u32 % 2)
@@ -69,39 +70,40 @@ fn rows_keep_their_order_and_articles_their_group() {
 }
 
 #[test]
-fn what_is_too_long_is_dropped_whole_and_counted() {
+fn long_examples_are_dropped_whole_and_counted() {
     let encoder = encoder();
     let longest = encoder
         .encode(&example(2, "high", "111"))
         .expect("a question")
         .token_ids
         .len();
-    let dataset =
-        Dataset::from_examples(rows(30), &encoder, longest - 1).expect("rows that can be encoded");
-    assert_eq!((dataset.sequences.len(), dataset.dropped.len()), (20, 10));
+    let examples =
+        encode_examples(rows(30), &encoder, longest - 1).expect("rows that can be encoded");
+    assert_eq!((examples.len(), examples.dropped.len()), (20, 10));
     assert!(
-        dataset
+        examples
             .dropped
             .iter()
             .all(|dropped| dropped.tokens == longest && dropped.key.row % 3 == 2)
     );
     assert!(
         (0..)
-            .zip(&dataset.sequences)
+            .zip(&examples.sequences)
             .all(|(index, sequence)| sequence.example == index && sequence.group < 2)
     );
 
-    let statistics = dataset.statistics();
+    let statistics = DatasetStatistics::of(&examples);
     let (total, high) = (&statistics.total, &statistics.levels["high"]);
     assert_eq!(
-        (total.examples, total.dropped, total.articles, total.longest),
+        (total.examples, total.dropped, total.passages, total.longest),
         (20, 10, 2, longest - 1)
     );
     assert_eq!(
         (high.examples, high.dropped, high.generation_ratio),
         (0, 10, None)
     );
-    // "1\n" and "11\n", then a letter and the end: two completion tokens after two or three of prompt.
+    // "1\n" and "11\n", then a letter and the end: two completion tokens after two or three of
+    // prompt.
     assert_eq!(
         (total.prompt_tokens, total.completion_tokens),
         (10 * 2 + 10 * 3, 40)
@@ -138,7 +140,7 @@ fn the_first_failure_in_row_order_ends_it() {
     let encoder = PromptEncoder::new(settings, tokenizer(), ChatTemplate::none())
         .expect("settings that go together");
     let failure = |bad, unreadable| {
-        Dataset::from_examples(rows(bad, unreadable), &encoder, 100)
+        encode_examples(rows(bad, unreadable), &encoder, 100)
             .expect_err("a bad row")
             .to_string()
     };
@@ -153,24 +155,47 @@ fn the_first_failure_in_row_order_ends_it() {
 fn texts_are_groups_of_their_own() {
     let texts =
         ["a", "a long text that is dropped", "a"].map(|text| Ok::<_, Infallible>(text.to_owned()));
-    let dataset = Dataset::from_texts("texts.parquet", texts, &tokenizer(), 4).expect("texts");
-    let groups: Vec<_> = dataset
+    let examples = encode_texts("texts.parquet", texts, &tokenizer(), 4).expect("texts");
+    let groups: Vec<_> = examples
         .sequences
         .iter()
         .map(|s| (s.example, s.group, s.completion_start))
         .collect();
     assert_eq!(groups, [(0, 0, 0), (1, 1, 0)]);
+    let key = &examples.keys[1];
     assert_eq!(
-        (
-            dataset.keys[1].row,
-            &*dataset.keys[1].file,
-            dataset.keys[1].answer
-        ),
+        (key.row, &*key.file, key.answer),
         (2, "texts.parquet", None)
     );
-    assert_eq!(dataset.dropped[0].key.row, 1);
+    assert_eq!(examples.dropped[0].key.row, 1);
     let failing = [Err(std::io::Error::other("gone"))];
-    let error = Dataset::from_texts("texts.parquet", failing, &tokenizer(), 4)
-        .expect_err("the reader fails");
-    assert!(matches!(error, DatasetError::Read(_)));
+    let error =
+        encode_texts("texts.parquet", failing, &tokenizer(), 4).expect_err("the reader fails");
+    assert!(matches!(error, ExamplesError::Read(_)));
+}
+
+#[test]
+fn a_loaded_data_set_has_examples_and_counts_the_rows_left_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut rows: Vec<Example> = ["1", "11", "1111111111"]
+        .map(|p| example(0, "high", p))
+        .into();
+    rows.push(Example {
+        question: String::new(),
+        ..example(0, "high", "1")
+    });
+    write_examples(&folder.path().join("train.parquet"), rows).expect("a file");
+    let source = Source::from(folder.path());
+    let options = ReadOptions {
+        on_bad_row: OnBadRow::Skip,
+        ..ReadOptions::default()
+    };
+    let load = |max_length| load_questions(&source, Split::Train, &options, &encoder(), max_length);
+    let dataset = load(6).expect("two short questions");
+    let examples = &dataset.examples;
+    assert_eq!((examples.len(), examples.dropped.len()), (2, 1));
+    assert_eq!((examples.skipped_rows, dataset.skipped.rows), (1, 1));
+    let error = load(1).expect_err("no question is so short").to_string();
+    let expected = "holds no example that can be used (3 longer than max_length 1, 1 bad rows)";
+    assert!(error.contains(expected), "{error}");
 }

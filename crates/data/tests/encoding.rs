@@ -1,4 +1,4 @@
-//! Questions as tokens, against cases made by `xtask/fixtures/prompts.py` with transformers and the yardstick's rule.
+//! Questions as tokens, compared with transformers: `xtask/fixtures/prompts.py` makes the cases.
 
 use std::path::Path;
 
@@ -88,7 +88,7 @@ fn encoder(fixture: &Fixture, tokenizer_name: &str, chat: &str) -> PromptEncoder
 }
 
 #[test]
-fn tokens_and_completions_equal_the_yardsticks() {
+fn tokens_and_completions_equal_those_of_transformers() {
     let fixture = fixture();
     assert_eq!(fixture.cases.len(), 24);
     for case in &fixture.cases {
@@ -102,9 +102,10 @@ fn tokens_and_completions_equal_the_yardsticks() {
     }
 }
 
-/// The options' tokens are what the text's tokens become when another letter is the answer, remembered or not.
+/// The options' tokens are those of the texts in which another letter is the answer, whether or not
+/// the encoder remembers them.
 #[test]
-fn options_tokens_stand_in_the_answers_place() {
+fn options_tokens_replace_the_answers_token() {
     let fixture = fixture();
     for case in &fixture.cases {
         let shared = encoder(&fixture, &case.tokenizer, &case.chat);
@@ -208,7 +209,7 @@ fn failures_name_the_question_and_say_what_to_do() {
     let cases = [
         (
             failure(unprefixed, |_| ()),
-            "is no prefix of the whole conversation's: they part at byte 0",
+            "is not a prefix of the rendered conversation: they differ from byte 0 on",
         ),
         (
             failure(chatml, prompt("{passage}")),

@@ -1,5 +1,5 @@
-//! Reading and writing hold a batch of rows, not the file. Each is measured in a process of its own, since a peak
-//! cannot be set back: the test runs its own binary again with [`TASK`] set.
+//! Reading and writing hold a batch of rows, not the file. Each is measured in its own process,
+//! since a peak cannot be reset: the test runs its own binary again with [`TASK`] set.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use plw_data::{Example, ReadOptions, Source, Split, read_examples, read_text, write_examples};
 
-/// The most memory that the process ever held, in MB; `None` where the system does not say.
+/// The peak memory of the process in MB; `None` if the system does not report it.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -18,7 +18,7 @@ fn peak() -> Option<u64> {
 }
 
 /// 4 KB of text that no two rows share.
-fn article(row: u64) -> String {
+fn passage(row: u64) -> String {
     let mut state = row;
     let mut word = move || {
         state = state
@@ -35,7 +35,7 @@ const TASK: &str = "PLW_MEMORY_TASK";
 fn write_one_group(path: &Path) {
     let column = |rows| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows)) };
     let batch = |first: u64| {
-        let texts = column((first..first + 1000).map(article));
+        let texts = column((first..first + 1000).map(passage));
         RecordBatch::try_from_iter([("text", texts)]).expect("a batch")
     };
     let file = std::fs::File::create(path).expect("a file");
@@ -55,7 +55,7 @@ fn run(task: &str, folder: &Path) -> usize {
         row,
         example_id: format!("high{row}.txt"),
         level: String::new(),
-        article: article(row),
+        article: passage(row),
         question: "Which?".into(),
         options: vec!["this".into(), "that".into()],
         answer: 1,

@@ -1,4 +1,4 @@
-//! Real data, where it is there: RACE through the Llama-2 tokenizer.
+//! Real RACE through the Llama-2 tokenizer, if both are there.
 
 use std::path::PathBuf;
 

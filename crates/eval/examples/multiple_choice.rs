@@ -3,10 +3,9 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use plw_batch::{Answer, Layout, Sequence};
-use plw_eval::{EvaluationOptions, Examples, evaluate};
+use plw_batch::{Answer, ExampleKey, Examples, Layout, Sequence};
+use plw_eval::{EvaluationOptions, evaluate};
 use plw_model::{Llama, LlamaConfig};
-use plw_record::ExampleKey;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = LlamaConfig::from_json(
@@ -30,11 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }),
         });
         examples.keys.push(ExampleKey {
-            file: "questions.parquet".to_string(),
+            file: "questions.parquet".into(),
             row: u64::from(example),
             example_id: "passage-1".to_string(),
-            level: "middle".to_string(),
-            answer: "A".to_string(),
+            level: "middle".into(),
+            answer: Some('A'),
         });
     }
     for layout in [Layout::Concatenated, Layout::SharedPrefixes] {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use plw_batch::{Answer, Batch, Layout, Sequence};
+use plw_batch::{Answer, Batch, Examples, Layout, Sequence, option_letter};
 use plw_loss::{
     DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, Objective, TokenWeights,
     WeightError, WeightedTargets, linear_cross_entropy,
@@ -13,8 +13,6 @@ use plw_loss::{
 use plw_model::Llama;
 use plw_record::{EvaluationSummary, PredictionRow, peak_memory_bytes};
 use serde::{Deserialize, Serialize};
-
-use crate::Examples;
 
 /// Why a model cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +114,7 @@ pub fn evaluate(
                 if logits.iter().any(|logit| !logit.is_finite()) {
                     let key = examples.key(sequence.example);
                     return Err(EvaluationError::NotFinite {
-                        file: key.file.clone(),
+                        file: key.file.to_string(),
                         row: key.row,
                     });
                 }
@@ -137,7 +135,7 @@ pub fn evaluate(
         tokens: examples.sequences.iter().map(Sequence::len).sum(),
         tokens_computed,
         layout,
-        dropped_examples: examples.dropped,
+        dropped_examples: examples.dropped.len() as u64,
         skipped_rows: examples.skipped_rows,
         elapsed: began.elapsed(),
     }))
@@ -247,7 +245,7 @@ fn predict(
     let means = losses.means();
     PredictionRow {
         key: examples.key(example).clone(),
-        choice: char::from(b'A' + first_maximum(&of_options) as u8).to_string(),
+        choice: option_letter(first_maximum(&of_options)),
         argmax_is_answer: first_maximum(logits) == answer.token() as usize,
         logits: of_options,
         prompt_loss: means.prompt.map(|loss| loss as f32),

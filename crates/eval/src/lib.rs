@@ -4,7 +4,5 @@
 #![doc = include_str!("../README.md")]
 
 mod evaluate;
-mod examples;
 
 pub use evaluate::{Evaluation, EvaluationError, EvaluationOptions, evaluate};
-pub use examples::Examples;

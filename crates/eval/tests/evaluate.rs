@@ -6,10 +6,9 @@ use std::ops::ControlFlow;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use plw_batch::{Answer, Layout, Sequence};
-use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, Examples, evaluate};
+use plw_batch::{Answer, ExampleKey, Examples, Layout, Sequence};
+use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, evaluate};
 use plw_model::{Llama, LlamaConfig};
-use plw_record::ExampleKey;
 
 const LAYOUTS: [Layout; 3] = [
     Layout::Concatenated,
@@ -45,11 +44,11 @@ fn examples(passages: u32, questions: u32) -> Examples {
             }),
         });
         examples.keys.push(ExampleKey {
-            file: "questions.parquet".to_string(),
+            file: "questions.parquet".into(),
             row: u64::from(example) + 10,
             example_id: format!("middle{passage}.txt"),
-            level: "middle".to_string(),
-            answer: "A".to_string(),
+            level: "middle".into(),
+            answer: Some('A'),
         });
     }
     examples

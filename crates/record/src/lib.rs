@@ -28,7 +28,7 @@ pub use digest::digest_file;
 pub use directory::{RunDirectory, RunLock};
 pub use error::RecordError;
 pub use machine::{Machine, peak_memory_bytes};
-pub use predictions::{ExampleKey, PredictionRow, read_predictions, write_predictions};
+pub use predictions::{PredictionRow, read_predictions, write_predictions};
 pub use proportion::{Proportion, Z_95};
 pub use rows::{
     EvaluationRow, MetricsRow, append_evaluation, append_metrics, read_evaluations, read_metrics,

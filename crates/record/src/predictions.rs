@@ -16,33 +16,17 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use serde::{Deserialize, Serialize};
+use plw_batch::ExampleKey;
 
 use crate::{RecordError, write_atomic_with};
 
-/// Which question it is. `file` and `row` name a question; `example_id` names RACE's article.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ExampleKey {
-    /// The data file it was read from, as the reader names it.
-    pub file: String,
-    /// Its row there, from 0.
-    pub row: u64,
-    /// The row's own id; in RACE the article's, shared by the article's questions.
-    pub example_id: String,
-    /// `middle`, `high`, or whatever levels the data has.
-    pub level: String,
-    /// The right option's letter.
-    pub answer: String,
-}
-
 /// What a model made of one question.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PredictionRow {
     /// The question.
-    #[serde(flatten)]
     pub key: ExampleKey,
     /// The letter of the option with the highest logit.
-    pub choice: String,
+    pub choice: char,
     /// The logit of each option's letter at the answer position, options in order.
     pub logits: Vec<f32>,
     /// Whether the whole vocabulary's highest logit there is the answer's letter: the article's accuracy.
@@ -58,7 +42,7 @@ pub struct PredictionRow {
 impl PredictionRow {
     /// Whether the chosen option is the right one.
     pub fn is_correct(&self) -> bool {
-        self.choice == self.key.answer
+        self.key.answer == Some(self.choice)
     }
 }
 
@@ -90,6 +74,12 @@ fn to_batch(predictions: &[PredictionRow]) -> Result<RecordBatch, ArrowError> {
     let text = |of: fn(&PredictionRow) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(predictions.iter().map(of)))
     };
+    let letter = |of: fn(&PredictionRow) -> Option<char>| -> ArrayRef {
+        let letters = predictions.iter().map(of);
+        Arc::new(StringArray::from_iter_values(
+            letters.map(|letter| letter.map(String::from).unwrap_or_default()),
+        ))
+    };
     let loss = |of: fn(&PredictionRow) -> Option<f32>| -> ArrayRef {
         Arc::new(predictions.iter().map(of).collect::<Float32Array>())
     };
@@ -105,8 +95,8 @@ fn to_batch(predictions: &[PredictionRow]) -> Result<RecordBatch, ArrowError> {
         ("row", Arc::new(rows) as ArrayRef),
         ("example_id", text(|p| &p.key.example_id)),
         ("level", text(|p| &p.key.level)),
-        ("answer", text(|p| &p.key.answer)),
-        ("choice", text(|p| &p.choice)),
+        ("answer", letter(|p| p.key.answer)),
+        ("choice", letter(|p| Some(p.choice))),
         ("logits", Arc::new(logits) as ArrayRef),
         ("argmax_is_answer", Arc::new(argmax) as ArrayRef),
         ("prompt_loss", loss(|p| p.prompt_loss)),
@@ -162,8 +152,8 @@ fn read_batch(
     let rows = column("row", DataType::Int64, false)?;
     let example_ids = column("example_id", DataType::Utf8, false)?;
     let levels = column("level", DataType::Utf8, false)?;
-    let answers = column("answer", DataType::Utf8, false)?;
-    let choices = column("choice", DataType::Utf8, false)?;
+    let answers = letters(path, "answer", &column("answer", DataType::Utf8, false)?)?;
+    let choices = letters(path, "choice", &column("choice", DataType::Utf8, false)?)?;
     let logits = column("logits", list, false)?;
     let argmax = column("argmax_is_answer", DataType::Boolean, false)?;
     let prompt_losses = column("prompt_loss", DataType::Float32, true)?;
@@ -180,13 +170,13 @@ fn read_batch(
         let options = logits.as_list::<i32>().value(row);
         PredictionRow {
             key: ExampleKey {
-                file: text(&files, row),
+                file: text(&files, row).into(),
                 row: rows.as_primitive::<Int64Type>().value(row) as u64,
                 example_id: text(&example_ids, row),
-                level: text(&levels, row),
-                answer: text(&answers, row),
+                level: text(&levels, row).into(),
+                answer: Some(answers[row]),
             },
-            choice: text(&choices, row),
+            choice: choices[row],
             logits: options.as_primitive::<Float32Type>().values().to_vec(),
             argmax_is_answer: argmax.as_boolean().value(row),
             prompt_loss: loss(&prompt_losses, row),
@@ -197,6 +187,25 @@ fn read_batch(
     Ok(())
 }
 
+/// The letter in each row of a column of text.
+fn letters(path: &Path, column: &'static str, texts: &ArrayRef) -> Result<Vec<char>, RecordError> {
+    let letter = |text: Option<&str>| {
+        let mut characters = text.unwrap_or_default().chars();
+        match (characters.next(), characters.next()) {
+            (Some(letter), None) => Ok(letter),
+            _ => Err(RecordError::Column {
+                path: path.to_path_buf(),
+                column,
+                problem: format!(
+                    "holds {:?}, which is not a letter",
+                    text.unwrap_or_default()
+                ),
+            }),
+        }
+    };
+    texts.as_string::<i32>().iter().map(letter).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,13 +213,13 @@ mod tests {
     fn prediction(row: u64, logits: &[f32], prompt_loss: Option<f32>) -> PredictionRow {
         PredictionRow {
             key: ExampleKey {
-                file: "middle/validation-00000-of-00001.parquet".to_string(),
+                file: "middle/validation-00000-of-00001.parquet".into(),
                 row,
                 example_id: "middle1.txt".to_string(),
-                level: "middle".to_string(),
-                answer: "B".to_string(),
+                level: "middle".into(),
+                answer: Some('B'),
             },
-            choice: "A".to_string(),
+            choice: 'A',
             logits: logits.to_vec(),
             argmax_is_answer: row.is_multiple_of(2),
             prompt_loss,

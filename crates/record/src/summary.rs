@@ -61,7 +61,9 @@ impl Accuracy {
 pub fn accuracy_by_level(predictions: &[PredictionRow]) -> BTreeMap<String, Accuracy> {
     let mut by_level = BTreeMap::<String, Vec<&PredictionRow>>::new();
     for prediction in predictions {
-        let level = by_level.entry(prediction.key.level.clone()).or_default();
+        let level = by_level
+            .entry(prediction.key.level.to_string())
+            .or_default();
         level.push(prediction);
     }
     by_level
@@ -234,18 +236,18 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RecordErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ExampleKey;
+    use plw_batch::ExampleKey;
 
-    fn prediction(level: &str, choice: &str, argmax_is_answer: bool) -> PredictionRow {
+    fn prediction(level: &str, choice: char, argmax_is_answer: bool) -> PredictionRow {
         PredictionRow {
             key: ExampleKey {
-                file: "a.parquet".to_string(),
+                file: "a.parquet".into(),
                 row: 0,
                 example_id: "1".to_string(),
-                level: level.to_string(),
-                answer: "A".to_string(),
+                level: level.into(),
+                answer: Some('A'),
             },
-            choice: choice.to_string(),
+            choice,
             logits: vec![1.0, 0.0],
             argmax_is_answer,
             prompt_loss: None,
@@ -261,10 +263,10 @@ mod tests {
             peak_memory_bytes: Some(1 << 30),
             completion_loss: Some(0.1 + 0.2),
             ..EvaluationSummary::of(&[
-                prediction("middle", "A", true),
-                prediction("middle", "B", false),
-                prediction("high", "A", false),
-                prediction("high", "A", true),
+                prediction("middle", 'A', true),
+                prediction("middle", 'B', false),
+                prediction("high", 'A', false),
+                prediction("high", 'A', true),
             ])
         };
         let directory = tempfile::tempdir()?;
@@ -289,7 +291,7 @@ mod tests {
         let evaluation = |step, split: &str| EvaluationRow {
             step,
             split: split.to_string(),
-            summary: EvaluationSummary::of(&[prediction("high", "A", true)]),
+            summary: EvaluationSummary::of(&[prediction("high", 'A', true)]),
         };
         let mut run = TrainingSummary {
             name: "plw-0.1-seed-1".to_string(),

@@ -139,9 +139,9 @@ fn group_statistics(
         estimate(&predictions, counts, is_right, options)
     };
     let everything = |_: &PredictionRow| true;
-    let levels: BTreeSet<&String> = predictions
+    let levels: BTreeSet<&str> = predictions
         .iter()
-        .flat_map(|run| run.iter().map(|p| &p.key.level))
+        .flat_map(|run| run.iter().map(|p| &*p.key.level))
         .collect();
     GroupStatistics {
         label,
@@ -153,8 +153,8 @@ fn group_statistics(
         by_level: levels
             .into_iter()
             .map(|level| {
-                let estimate = of(&|p| p.key.level == *level, PredictionRow::is_correct);
-                (level.clone(), estimate)
+                let estimate = of(&|p| *p.key.level == *level, PredictionRow::is_correct);
+                (level.to_owned(), estimate)
             })
             .collect(),
         completion_loss: loss(|summary| summary.completion_loss),

@@ -98,18 +98,18 @@ pub(crate) fn shared_questions<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plw_record::ExampleKey;
+    use plw_batch::ExampleKey;
 
     fn run(outcomes: &[(u64, &str, bool)]) -> Vec<PredictionRow> {
         let row = |&(row, passage, right): &(u64, &str, bool)| PredictionRow {
             key: ExampleKey {
-                file: "a".to_string(),
+                file: "a".into(),
                 row,
                 example_id: passage.to_string(),
-                level: "middle".to_string(),
-                answer: "A".to_string(),
+                level: "middle".into(),
+                answer: Some('A'),
             },
-            choice: if right { "A" } else { "B" }.to_string(),
+            choice: if right { 'A' } else { 'B' },
             logits: vec![0.0; 4],
             argmax_is_answer: right,
             prompt_loss: None,

@@ -56,7 +56,7 @@ pub(crate) fn finish(
         parameters,
         trainable_parameters,
         examples: run.train.len() as u64,
-        dropped_examples: run.train.dropped,
+        dropped_examples: run.train.dropped.len() as u64,
         skipped_rows: run.train.skipped_rows,
         packing_density: plan.packing.map(|packing| packing.density),
         packing_compression: plan.packing.map(|packing| packing.compression),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use plw_eval::{EvaluationOptions, Examples};
+use plw_batch::Examples;
+use plw_eval::EvaluationOptions;
 use plw_record::{EvaluationRow, MetricsRow, RunConfig, RunDirectory, TrainingSummary};
 
 use crate::{BatchingArguments, LossArguments, Plan, TrainingArguments};

@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use plw_batch::{Batch, micro_batches};
-use plw_eval::Examples;
+use plw_batch::{Batch, Examples, micro_batches};
 use plw_loss::{Normalizer, Objective};
 use plw_model::{DropoutKey, Llama};
 use plw_record::{MetricsRow, append_metrics, remove_old_checkpoints};

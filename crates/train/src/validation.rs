@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use burn::module::Module;
-use plw_eval::{Examples, evaluate};
+use plw_batch::Examples;
+use plw_eval::evaluate;
 use plw_model::Llama;
 use plw_record::{EvaluationRow, append_evaluation, write_predictions};
 

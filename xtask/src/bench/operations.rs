@@ -145,7 +145,7 @@ mod tests {
         let printed = "middle/train.parquet row 0 (middle1.txt, middle): 332 prompt tokens of weight 0.1, 3 completion tokens of weight 1, answer B\n\
             <|im_start|>user\nSome prompt tokens of weight, nothing more.[[B]][<|im_end|>]\n     39  \"B\"  1  <- the answer\n\n\
             middle/train.parquet row 1 (middle1.txt, middle): 340 prompt tokens of weight 0.1, 4 completion tokens of weight 1, answer A\n\
-            all: 2 examples of 1 articles, 0 dropped as too long, 672 prompt and 7 completion tokens, longest 344\n";
+            all: 2 examples of 1 passages, 0 dropped as too long, 672 prompt and 7 completion tokens, longest 344\n";
         let expected =
             [(332, 3), (340, 4)].map(|(prompt, completion)| Length { prompt, completion });
         assert_eq!(lengths(printed), expected);

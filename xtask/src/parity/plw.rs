@@ -88,8 +88,8 @@ pub(super) fn evaluate(setting: &Setting, limit: usize) -> Result<Evaluation> {
     let summary = EvaluationSummary::read(out.join("summary.json")).into_diagnostic()?;
     let answer = |row: plw_record::PredictionRow| Answer {
         example_id: row.key.example_id,
-        answer: row.key.answer,
-        choice: row.choice,
+        answer: row.key.answer.map(String::from).unwrap_or_default(),
+        choice: row.choice.to_string(),
         logits: row.logits.iter().map(|&logit| f64::from(logit)).collect(),
         argmax_is_answer: row.argmax_is_answer,
     };

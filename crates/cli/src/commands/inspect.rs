@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
 use plw_batch::Role;
-use plw_data::{Dataset, LevelStatistics, Split, TokenSpan};
+use plw_data::{DatasetStatistics, LevelStatistics, Split, TokenSpan, encode_examples};
 
 use crate::examples::{encoder, reader};
 use crate::flags::InspectFlags;
@@ -67,9 +67,9 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
         }
     }
     let mut rows = reader(&settings, data, Split::Train, settings.source.limit)?;
-    let dataset = Dataset::from_examples(rows.by_ref(), &encoder, settings.batching.max_length)
-        .into_diagnostic()?;
-    let statistics = dataset.statistics();
+    let examples =
+        encode_examples(rows.by_ref(), &encoder, settings.batching.max_length).into_diagnostic()?;
+    let statistics = DatasetStatistics::of(&examples);
     let mut text = String::new();
     let skipped = rows.skipped();
     if skipped.rows > 0 {
@@ -115,7 +115,7 @@ fn describe(level: &str, of: &LevelStatistics) -> String {
         )
     });
     format!(
-        "{level}: {} examples of {} articles, {} dropped as too long, {} prompt and {} completion tokens, longest {}{ratio}\n",
-        of.examples, of.articles, of.dropped, of.prompt_tokens, of.completion_tokens, of.longest
+        "{level}: {} examples of {} passages, {} dropped as too long, {} prompt and {} completion tokens, longest {}{ratio}\n",
+        of.examples, of.passages, of.dropped, of.prompt_tokens, of.completion_tokens, of.longest
     )
 }

@@ -1,4 +1,4 @@
-//! A server on this machine that speaks the hub's routes.
+//! A server on this machine that has the routes of the hub.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ pub(crate) const FILES: [&str; 5] = [
     "middle/validation-00000-of-00001.parquet",
 ];
 
-/// What the server has and has been asked.
+/// The state and the requests of the server.
 #[derive(Default)]
 pub(crate) struct State {
     /// Requests as `path` or `path bytes=range`, in order.
@@ -31,8 +31,8 @@ pub(crate) struct State {
     stop: AtomicBool,
 }
 
-/// A hub with the one data set `ehovy/race`, whose files' bytes depend on the commit. Like the real one it answers 401
-/// for a data set that it does not have, and sends a download on to another place.
+/// A hub with one data set, `ehovy/race`, whose files depend on the commit. Like the real one it
+/// answers 401 for a data set that it does not have, and redirects downloads.
 pub(crate) struct Server {
     pub(crate) state: Arc<State>,
     address: String,
@@ -40,7 +40,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `None` where requests would go through a proxy, which knows no server on this machine.
+    /// `None` if requests would go through a proxy, which does not reach this machine.
     pub(crate) fn start() -> Option<Self> {
         let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let proxies = ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];
@@ -60,7 +60,7 @@ impl Server {
                 if shared.stop.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that hangs up is none of the server's concern.
+                // A client may close its connection early.
                 let _ = stream.and_then(|stream| answer(stream, &shared, &host));
             }
         });
@@ -101,7 +101,7 @@ impl Drop for Server {
     }
 }
 
-/// The bytes of a file: one question, whose id tells the commit and the file.
+/// The bytes of a file: one question, whose id names the commit and the file.
 pub(crate) fn content(commit: &str, file: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("file.parquet");
@@ -110,7 +110,7 @@ pub(crate) fn content(commit: &str, file: &str) -> Vec<u8> {
         row: 0,
         example_id: format!("{}-{file}", &commit[..1]),
         level: String::new(),
-        article: "An article.".into(),
+        article: "A passage.".into(),
         question: "What?".into(),
         options: vec!["this".into(), "that".into()],
         answer: 1,
@@ -120,7 +120,52 @@ pub(crate) fn content(commit: &str, file: &str) -> Vec<u8> {
     std::fs::read(path).expect("a file")
 }
 
+/// A response: status, headers, body, and how many bytes of the body are sent.
+struct Response {
+    status: &'static str,
+    headers: String,
+    body: Vec<u8>,
+    sent: usize,
+}
+
+impl Response {
+    fn new(status: &'static str, headers: String, body: Vec<u8>) -> Self {
+        let sent = body.len();
+        Self {
+            status,
+            headers,
+            body,
+            sent,
+        }
+    }
+
+    fn empty(status: &'static str) -> Self {
+        Self::new(status, String::new(), Vec::new())
+    }
+}
+
 fn answer(mut stream: TcpStream, state: &State, host: &str) -> std::io::Result<()> {
+    let (path, range) = request(&stream)?;
+    let shown = range
+        .as_ref()
+        .map(|range| format!(" {range}"))
+        .unwrap_or_default();
+    let mut requests = state.requests.lock().expect("no panic");
+    requests.push(format!("{path}{shown}"));
+    drop(requests);
+    let response = respond(&path, &range.unwrap_or_default(), state, host);
+    let head = format!(
+        "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: {}\r\n{}\r\n",
+        response.status,
+        response.body.len(),
+        response.headers
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&response.body[..response.sent])
+}
+
+/// The path of a request, and the value of its header `Range`.
+fn request(stream: &TcpStream) -> std::io::Result<(String, Option<String>)> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -132,16 +177,10 @@ fn answer(mut stream: TcpStream, state: &State, host: &str) -> std::io::Result<(
         }
         range = line.strip_prefix("range: ").map(str::to_owned).or(range);
     }
-    let shown = range
-        .as_ref()
-        .map(|range| format!(" {range}"))
-        .unwrap_or_default();
-    state
-        .requests
-        .lock()
-        .expect("no panic")
-        .push(format!("{path}{shown}"));
+    Ok((path, range))
+}
 
+fn respond(path: &str, range: &str, state: &State, host: &str) -> Response {
     let main = *state.main.lock().expect("no panic");
     let commit = |revision: &str| match revision {
         "main" | "refs%2Fpr%2F1" => Some(main).filter(|main| !main.is_empty()),
@@ -149,66 +188,60 @@ fn answer(mut stream: TcpStream, state: &State, host: &str) -> std::io::Result<(
         SECOND => Some(SECOND),
         _ => None,
     };
-    let mut reply = |status: &str, headers: &str, body: &[u8], sent: usize| {
-        let length = body.len();
-        let head = format!(
-            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(&body[..sent])
-    };
     if let Some(revision) = path.strip_prefix("/api/datasets/ehovy/race/revision/") {
-        let Some(commit) = commit(revision) else {
-            return reply("404 Not Found", "", b"", 0);
-        };
-        let siblings: Vec<_> = FILES
-            .iter()
-            .map(|file| serde_json::json!({ "rfilename": file }))
-            .collect();
-        let info = serde_json::json!({ "id": "ehovy/race", "sha": commit, "siblings": siblings })
-            .to_string();
-        return reply(
-            "200 OK",
-            "Content-Type: application/json\r\n",
-            info.as_bytes(),
-            info.len(),
-        );
+        return commit(revision).map_or(Response::empty("404 Not Found"), listing);
     }
     let resolve = path
         .strip_prefix("/datasets/ehovy/race/resolve/")
         .and_then(|rest| rest.split_once('/'));
     if let Some((Some(commit), file)) = resolve.map(|(revision, file)| (commit(revision), file)) {
-        let tag = format!("{}-{}", &commit[..1], file.replace('/', "-"));
-        let headers = format!(
-            "Location: http://{host}/store/{commit}/{file}\r\nX-Repo-Commit: {commit}\r\nX-Linked-Etag: \"{tag}\"\r\nETag: \"x\"\r\n"
-        );
-        return reply("302 Found", &headers, b"", 0);
+        return redirect(commit, file, host);
     }
-    if let Some((commit, file)) = path
+    match path
         .strip_prefix("/store/")
         .and_then(|rest| rest.split_once('/'))
     {
-        let bytes = content(commit, file);
-        let range = range.unwrap_or_default();
-        let (first, last) = range
-            .trim_start_matches("bytes=")
-            .split_once('-')
-            .unwrap_or(("0", ""));
-        let first: usize = first.parse().unwrap_or(0);
-        let last = last.parse().unwrap_or(bytes.len() - 1);
-        let part = &bytes[first..=last];
-        let breaks_off = part.len() > 1 && state.breaks_off.swap(false, Ordering::SeqCst);
-        let headers = format!("Content-Range: bytes {first}-{last}/{}\r\n", bytes.len());
-        return reply(
-            "206 Partial Content",
-            &headers,
-            part,
-            if breaks_off {
-                part.len() / 2
-            } else {
-                part.len()
-            },
-        );
+        Some((commit, file)) => part(&content(commit, file), range, state),
+        None => Response::empty("401 Unauthorized"),
     }
-    reply("401 Unauthorized", "", b"", 0)
+}
+
+/// The listing of a commit.
+fn listing(commit: &str) -> Response {
+    let siblings: Vec<_> = FILES
+        .iter()
+        .map(|file| serde_json::json!({ "rfilename": file }))
+        .collect();
+    let info = serde_json::json!({ "id": "ehovy/race", "sha": commit, "siblings": siblings });
+    let headers = "Content-Type: application/json\r\n".to_owned();
+    Response::new("200 OK", headers, info.to_string().into_bytes())
+}
+
+/// Where the file of a commit is.
+fn redirect(commit: &str, file: &str, host: &str) -> Response {
+    let tag = format!("{}-{}", &commit[..1], file.replace('/', "-"));
+    let headers = [
+        format!("Location: http://{host}/store/{commit}/{file}\r\n"),
+        format!("X-Repo-Commit: {commit}\r\n"),
+        format!("X-Linked-Etag: \"{tag}\"\r\n"),
+        "ETag: \"x\"\r\n".to_owned(),
+    ];
+    Response::new("302 Found", headers.concat(), Vec::new())
+}
+
+/// The part of a file in `range`, of which only half is sent if the download is to break off.
+fn part(bytes: &[u8], range: &str, state: &State) -> Response {
+    let (first, last) = range
+        .trim_start_matches("bytes=")
+        .split_once('-')
+        .unwrap_or(("0", ""));
+    let first: usize = first.parse().unwrap_or(0);
+    let last = last.parse().unwrap_or(bytes.len() - 1);
+    let headers = format!("Content-Range: bytes {first}-{last}/{}\r\n", bytes.len());
+    let part = bytes[first..=last].to_vec();
+    let mut response = Response::new("206 Partial Content", headers, part);
+    if response.body.len() > 1 && state.breaks_off.swap(false, Ordering::SeqCst) {
+        response.sent /= 2;
+    }
+    response
 }

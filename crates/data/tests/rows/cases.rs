@@ -1,4 +1,4 @@
-//! How the tests make a file and read one.
+//! Writes and reads the files of these tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +48,8 @@ pub(crate) fn columns(rows: &[Row]) -> Columns {
     ]
 }
 
-/// The columns with every text in the type `text` and the options in the type that `list` makes of it.
+/// The columns with every text in the type `text` and the options in the type that `list` makes of
+/// it.
 pub(crate) fn stored_as(
     rows: &[Row],
     text: &DataType,

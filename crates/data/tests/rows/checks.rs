@@ -1,4 +1,4 @@
-//! Which rows and columns are read and which are refused.
+//! Rows and columns that are read, and those that are refused.
 
 use std::sync::Arc;
 
@@ -71,94 +71,36 @@ fn every_type_of_text_reads_alike() {
     }
 }
 
+/// A bad row: the change that makes it bad, the column and problem, and a part of the message.
+type BadRow = (fn(&mut Row), &'static str, Problem, &'static str);
+
+#[rustfmt::skip]
+const BAD_ROWS: [BadRow; 16] = [
+    (|row| row.article = None, "article", Problem::Null, ""),
+    (|row| row.article = Some(" \n"), "article", Problem::Empty, ""),
+    (|row| row.question = Some(""), "question", Problem::Empty, ""),
+    (|row| row.example_id = Some(""), "example_id", Problem::Empty, ""),
+    (|row| row.options = None, "options", Problem::Null, ""),
+    (|row| row.options = Some(vec![]), "options", Problem::OptionCount, "holds 0"),
+    (|row| row.options = Some(vec![Some("x")]), "options", Problem::OptionCount, "holds 1"),
+    (|row| row.options = Some(vec![Some("x"); 27]), "options", Problem::OptionCount, "holds 27"),
+    (|row| row.options = Some(vec![Some("x"), None]), "options", Problem::EmptyOption, "(B)"),
+    (|row| row.options = Some(vec![Some(" "), Some("x")]), "options", Problem::EmptyOption, "(A)"),
+    (|row| row.answer = None, "answer", Problem::Null, ""),
+    (|row| row.answer = Some(""), "answer", Problem::Empty, ""),
+    (|row| row.answer = Some("D"), "answer", Problem::NoSuchOption, "letters are A to C"),
+    (|row| row.answer = Some("b"), "answer", Problem::NoSuchOption, "\"b\""),
+    (|row| row.answer = Some("AB"), "answer", Problem::NoSuchOption, "\"AB\""),
+    (|row| row.answer = Some("1"), "answer", Problem::NoSuchOption, "\"1\""),
+];
+
 #[test]
-fn bad_rows_are_named_or_counted() {
-    let with = |change: fn(&mut Row)| {
-        let mut row = good();
-        change(&mut row);
-        row
-    };
-    let cases = [
-        (with(|r| r.article = None), "article", Problem::Null, ""),
-        (
-            with(|r| r.article = Some(" \n")),
-            "article",
-            Problem::Empty,
-            "",
-        ),
-        (
-            with(|r| r.question = Some("")),
-            "question",
-            Problem::Empty,
-            "",
-        ),
-        (
-            with(|r| r.example_id = Some("")),
-            "example_id",
-            Problem::Empty,
-            "",
-        ),
-        (with(|r| r.options = None), "options", Problem::Null, ""),
-        (
-            with(|r| r.options = Some(vec![])),
-            "options",
-            Problem::OptionCount,
-            "holds 0",
-        ),
-        (
-            with(|r| r.options = Some(vec![Some("one")])),
-            "options",
-            Problem::OptionCount,
-            "holds 1",
-        ),
-        (
-            with(|r| r.options = Some(vec![Some("x"); 27])),
-            "options",
-            Problem::OptionCount,
-            "holds 27",
-        ),
-        (
-            with(|r| r.options = Some(vec![Some("x"), None])),
-            "options",
-            Problem::EmptyOption,
-            "(B)",
-        ),
-        (
-            with(|r| r.options = Some(vec![Some(" "), Some("x")])),
-            "options",
-            Problem::EmptyOption,
-            "(A)",
-        ),
-        (with(|r| r.answer = None), "answer", Problem::Null, ""),
-        (with(|r| r.answer = Some("")), "answer", Problem::Empty, ""),
-        (
-            with(|r| r.answer = Some("D")),
-            "answer",
-            Problem::NoSuchOption,
-            "letters are A to C",
-        ),
-        (
-            with(|r| r.answer = Some("b")),
-            "answer",
-            Problem::NoSuchOption,
-            "\"b\"",
-        ),
-        (
-            with(|r| r.answer = Some("AB")),
-            "answer",
-            Problem::NoSuchOption,
-            "\"AB\"",
-        ),
-        (
-            with(|r| r.answer = Some("1")),
-            "answer",
-            Problem::NoSuchOption,
-            "\"1\"",
-        ),
-    ];
+fn an_error_names_the_bad_row_and_what_is_wrong() {
     let folder = folder();
-    for (bad, column, problem, shown) in cases {
-        let path = folder.path().join("rows.parquet");
+    let path = folder.path().join("rows.parquet");
+    for (change, column, problem, shown) in BAD_ROWS {
+        let mut bad = good();
+        change(&mut bad);
         write(&path, columns(&[good(), good(), bad, good()]));
         let error = read(&path, &ReadOptions::default()).expect_err("a bad row");
         let RowError::BadRow {
@@ -171,17 +113,23 @@ fn bad_rows_are_named_or_counted() {
             panic!("{error}")
         };
         assert_eq!((named.as_str(), *told), (column, problem), "{error}");
-        for part in [
-            &path.display().to_string(),
-            "row 2",
-            column,
-            shown,
-            "on_bad_row = \"skip\"",
-        ] {
+        let path = path.display().to_string();
+        for part in [&path, "row 2", column, shown, "on_bad_row = \"skip\""] {
             assert!(error.to_string().contains(part), "{part:?} in {error}");
         }
-        let mut reader =
-            read_examples(&Source::Path(path), Split::Train, &skipping()).expect("a file");
+    }
+}
+
+#[test]
+fn skipped_rows_are_counted_by_column_and_problem() {
+    let folder = folder();
+    let path = folder.path().join("rows.parquet");
+    for (change, column, problem, _) in BAD_ROWS {
+        let mut bad = good();
+        change(&mut bad);
+        write(&path, columns(&[good(), good(), bad, good()]));
+        let source = Source::Path(path.clone());
+        let mut reader = read_examples(&source, Split::Train, &skipping()).expect("a file");
         let rows: Vec<_> = reader
             .by_ref()
             .map(|row| row.expect("skipped").row)
@@ -266,7 +214,7 @@ fn wrong_columns_are_named() {
     for (columns, parts) in cases {
         let path = folder.path().join("rows.parquet");
         write(&path, columns);
-        // A wrong column is no bad row: skipping does not hide it.
+        // A wrong column is not a bad row: skipping does not hide it.
         let error = read(&path, &skipping())
             .expect_err("a wrong column")
             .to_string();

@@ -1,4 +1,4 @@
-//! Which files and rows a source stands for.
+//! The files and rows that a source stands for.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ fn a_folder_is_read_in_order_and_no_question_twice() {
         ids("all", None, 256),
         expected(&[("all1", 0), ("middle1.txt", 1)])
     );
-    // A file is read whatever split is asked for.
+    // A file is read whatever the split.
     assert_eq!(
         ids("high/validation-00000-of-00001.parquet", Some(1), 256),
         expected(&[("high9", 0)])
@@ -102,7 +102,7 @@ fn the_limit_counts_bad_rows_too() {
     assert_eq!(rows, [1]);
 }
 
-/// Real RACE, where it is at hand: every row is good, and there are as many as there should be.
+/// Real RACE, if it is there: every row is good, and their numbers are right.
 #[test]
 fn real_race_is_read_whole() {
     let shared = std::env::var_os("PLW_SHARED").map_or_else(

@@ -1,4 +1,4 @@
-//! What is written is read back; texts to pretrain on.
+//! Files that this crate writes, and pretraining texts.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use plw_data::{
 use crate::cases::{folder, read, skipping, write};
 
 #[test]
-fn what_is_written_is_read_back() {
+fn written_questions_are_read_back() {
     let folder = folder();
     let path = folder
         .path()

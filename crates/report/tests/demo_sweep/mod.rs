@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use plw_batch::{ExampleKey, option_letter};
 use plw_record::{
-    EvaluationRow, EvaluationSummary, ExampleKey, Machine, MetricsRow, PredictionRow, RecordError,
-    RunConfig, RunDirectory, TrainingSummary, append_evaluation, append_metrics, write_predictions,
+    EvaluationRow, EvaluationSummary, Machine, MetricsRow, PredictionRow, RecordError, RunConfig,
+    RunDirectory, TrainingSummary, append_evaluation, append_metrics, write_predictions,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -48,7 +49,6 @@ impl Default for DemoRun<'_> {
 pub(crate) fn predictions(run: &DemoRun, accuracy: f64, noise_seed: u64) -> Vec<PredictionRow> {
     let mut questions = ChaCha8Rng::seed_from_u64(1);
     let mut noise = ChaCha8Rng::seed_from_u64(noise_seed);
-    let letter = |index: usize| char::from(b'A' + index as u8).to_string();
     let mut rows = Vec::new();
     for passage in 0..run.passages {
         let ease: f64 = questions.random_range(-0.2..0.2);
@@ -65,13 +65,13 @@ pub(crate) fn predictions(run: &DemoRun, accuracy: f64, noise_seed: u64) -> Vec<
             let level = run.levels[passage as usize % run.levels.len()];
             rows.push(PredictionRow {
                 key: ExampleKey {
-                    file: "validation.parquet".to_string(),
+                    file: "validation.parquet".into(),
                     row: 4 * passage + question,
                     example_id: format!("{level}{passage}"),
-                    level: level.to_string(),
-                    answer: letter(answer),
+                    level: level.into(),
+                    answer: Some(option_letter(answer)),
                 },
-                choice: letter(choice),
+                choice: option_letter(choice),
                 logits: (0..run.options)
                     .map(|option| if option == choice { 2.0 } else { 0.0 })
                     .collect(),

@@ -1,10 +1,8 @@
 //! Tiny models and examples for the tests.
 
 use burn::tensor::Device;
-use plw_batch::{Answer, Sequence};
-use plw_eval::Examples;
+use plw_batch::{Answer, ExampleKey, Examples, Sequence};
 use plw_model::{Llama, LlamaConfig};
-use plw_record::ExampleKey;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -65,11 +63,11 @@ pub(crate) fn random_examples(count: usize, seed: u64) -> Examples {
     let keys = sequences
         .iter()
         .map(|sequence| ExampleKey {
-            file: "questions.parquet".to_string(),
+            file: "questions.parquet".into(),
             row: u64::from(sequence.example),
             example_id: format!("middle{}.txt", sequence.group),
-            level: "middle".to_string(),
-            answer: "A".to_string(),
+            level: "middle".into(),
+            answer: Some('A'),
         })
         .collect();
     Examples {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::cases::{random_examples, tiny_llama};
 use burn::tensor::Device;
-use plw_eval::{EvaluationOptions, Examples};
+use plw_batch::Examples;
+use plw_eval::EvaluationOptions;
 use plw_record::{MetricsRow, RunConfig, RunDirectory};
 use plw_train::{
     BatchingArguments, LossArguments, Observer, Outcome, Run, TrainError, TrainingArguments, train,

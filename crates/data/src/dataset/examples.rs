@@ -1,0 +1,192 @@
+//! Questions and texts become examples: encoded on all threads, numbered, and grouped by passage.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use plw_batch::{DroppedExample, ExampleKey, Examples, Sequence};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::encode::{PromptEncoder, PromptError};
+use crate::rows::Example;
+use crate::tokenizer::{ModelTokenizer, TokenizeError};
+
+/// Rows that are encoded at once, by all threads together. Only these are in memory as text.
+const CHUNK: usize = 512;
+
+/// The level of plain texts, which have none of their own.
+const TEXT_LEVEL: &str = "text";
+
+/// Why examples cannot be made; `E` is the error of the reader.
+#[derive(Debug, thiserror::Error)]
+pub enum ExamplesError<E: std::error::Error + 'static> {
+    /// A row cannot be read.
+    #[error(transparent)]
+    Read(E),
+    /// A question cannot be encoded.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// A text cannot be tokenized.
+    #[error("{file}, text {number}: {cause}")]
+    Text {
+        /// The source of the text.
+        file: Arc<str>,
+        /// Its number there, from 0.
+        number: u64,
+        /// Why.
+        cause: TokenizeError,
+    },
+}
+
+/// Encodes questions, and leaves out those of more than `max_length` tokens; none is truncated.
+/// Reads in chunks, encodes each chunk on all threads, and keeps the order.
+///
+/// The group of a sequence is the number of its passage, by first appearance: questions on one
+/// passage share a group wherever they are. [`Examples::skipped_rows`] is 0: only the reader knows
+/// it.
+///
+/// # Errors
+/// The first error of the reader, or the first question that cannot be encoded.
+pub fn encode_examples<E: std::error::Error + Send + 'static>(
+    questions: impl IntoIterator<Item = Result<Example, E>>,
+    encoder: &PromptEncoder,
+    max_length: usize,
+) -> Result<Examples, ExamplesError<E>> {
+    encode_all(questions, max_length, |_, question| {
+        encode_question(encoder, question).map_err(ExamplesError::Prompt)
+    })
+}
+
+/// Tokenizes plain texts for pretraining, and leaves out those of more than `max_length` tokens.
+/// Every token is completion, and each text is a group of its own. `file` is the source in their
+/// keys; the row of a key is the number of the text.
+///
+/// # Errors
+/// The first error of the reader, or the first text that cannot be tokenized.
+pub fn encode_texts<E: std::error::Error + Send + 'static>(
+    file: &str,
+    texts: impl IntoIterator<Item = Result<String, E>>,
+    tokenizer: &ModelTokenizer,
+    max_length: usize,
+) -> Result<Examples, ExamplesError<E>> {
+    let (file, level): (Arc<str>, Arc<str>) = (file.into(), TEXT_LEVEL.into());
+    encode_all(texts, max_length, |number, text| {
+        let encoded = tokenizer.encode_text(&text);
+        let sequence = encoded.map_err(|cause| ExamplesError::Text {
+            file: file.clone(),
+            number,
+            cause,
+        })?;
+        let key = ExampleKey {
+            file: file.clone(),
+            row: number,
+            example_id: String::new(),
+            level: level.clone(),
+            answer: None,
+        };
+        Ok(Encoded {
+            key,
+            sequence,
+            passage: None,
+        })
+    })
+}
+
+/// An encoded row, before it has a number.
+struct Encoded {
+    key: ExampleKey,
+    sequence: Sequence,
+    /// A digest of the passage, which decides the group: the passages themselves would take
+    /// unbounded memory.
+    passage: Option<[u8; 32]>,
+}
+
+fn encode_question(encoder: &PromptEncoder, question: Example) -> Result<Encoded, PromptError> {
+    let sequence = encoder.encode(&question)?.into_sequence(0, 0);
+    let passage = Some(Sha256::digest(&question.article).into());
+    let answer = Some(question.answer_letter());
+    let key = ExampleKey {
+        file: question.file,
+        row: question.row,
+        example_id: question.example_id,
+        level: question.level.into(),
+        answer,
+    };
+    Ok(Encoded {
+        key,
+        sequence,
+        passage,
+    })
+}
+
+fn encode_all<T: Send, E: std::error::Error + Send + 'static>(
+    rows: impl IntoIterator<Item = Result<T, E>>,
+    max_length: usize,
+    encode: impl Fn(u64, T) -> Result<Encoded, ExamplesError<E>> + Sync,
+) -> Result<Examples, ExamplesError<E>> {
+    let mut examples = Examples::default();
+    let mut groups = Groups::default();
+    let mut rows = rows
+        .into_iter()
+        .zip(0u64..)
+        .map(|(row, number)| row.map(|row| (number, row)));
+    loop {
+        // A reader's error comes after the rows before it, whose own errors come first.
+        let mut failed = None;
+        let chunk: Vec<(u64, T)> = rows
+            .by_ref()
+            .take(CHUNK)
+            .map_while(|row| row.map_err(|error| failed = Some(error)).ok())
+            .collect();
+        if chunk.is_empty() && failed.is_none() {
+            return Ok(examples);
+        }
+        let encoded: Vec<Result<Encoded, ExamplesError<E>>> = chunk
+            .into_par_iter()
+            .map(|(number, row)| encode(number, row))
+            .collect();
+        for row in encoded {
+            add(&mut examples, &mut groups, row?, max_length);
+        }
+        if let Some(error) = failed {
+            return Err(ExamplesError::Read(error));
+        }
+    }
+}
+
+/// Numbers an encoded row and adds it, unless it is too long.
+fn add(examples: &mut Examples, groups: &mut Groups, row: Encoded, max_length: usize) {
+    let Encoded {
+        key,
+        mut sequence,
+        passage,
+    } = row;
+    let tokens = sequence.len();
+    if tokens > max_length {
+        examples.dropped.push(DroppedExample { key, tokens });
+        return;
+    }
+    sequence.example = examples.len() as u32;
+    sequence.group = groups.number(passage);
+    examples.sequences.push(sequence);
+    examples.keys.push(key);
+}
+
+/// Numbers passages by first appearance.
+#[derive(Default)]
+struct Groups {
+    by_passage: HashMap<[u8; 32], u32>,
+    next: u32,
+}
+
+impl Groups {
+    /// The number of a passage; a new one for a text without a passage.
+    fn number(&mut self, passage: Option<[u8; 32]>) -> u32 {
+        let number = match passage {
+            Some(passage) => *self.by_passage.entry(passage).or_insert(self.next),
+            None => self.next,
+        };
+        self.next = self.next.max(number + 1);
+        number
+    }
+}

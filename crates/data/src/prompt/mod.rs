@@ -1,0 +1,15 @@
+//! A question becomes text: prompt templates, options as Python prints them, chat templates. Knows
+//! Jinja as transformers uses it; knows no token id.
+
+mod chat_choice;
+mod chat_environment;
+mod chat_template;
+mod python_list;
+mod settings;
+mod template;
+
+pub use chat_choice::{ChatTemplateChoice, UnknownChatTemplate};
+pub use chat_template::{ChatTemplate, ChatTemplateError};
+pub use python_list::python_list;
+pub use settings::{OptionsStyle, PromptSettings};
+pub use template::{Fields, PromptTemplate, TemplateError};

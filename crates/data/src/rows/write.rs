@@ -1,0 +1,185 @@
+//! Parquet files written with the columns that RACE has on the Hugging Face hub.
+
+use std::borrow::Borrow;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ListBuilder, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use super::example::Example;
+
+/// Rows in memory at a time, and in a row group, so that a reader can stream the file too.
+const ROWS_PER_GROUP: usize = 1000;
+
+/// Why a parquet file cannot be written. Nothing is left under its name then.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A file operation fails.
+    #[error(
+        "cannot {action} {path}: {source}; check that the folder is writable and the disk not full",
+        path = path.display()
+    )]
+    Io {
+        /// The operation.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The rows cannot be encoded.
+    #[error("cannot encode rows of {path} as parquet: {source}", path = path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: parquet::errors::ParquetError,
+    },
+}
+
+/// Writes questions in the columns of RACE (example_id, article, answer, question, options),
+/// compressed with snappy, and returns their number. [`Example::columns`] and [`Example::level`]
+/// are not written: RACE has no such columns.
+///
+/// Creates missing folders. Writes under a temporary name in the folder, syncs and renames, so that
+/// `path` never names an incomplete file.
+///
+/// # Errors
+/// [`WriteError`].
+pub fn write_examples<I>(path: &Path, examples: I) -> Result<u64, WriteError>
+where
+    I: IntoIterator,
+    I::Item: Borrow<Example>,
+{
+    let text = |name| Field::new(name, DataType::Utf8, true);
+    let options = Field::new_list("options", Field::new_list_field(DataType::Utf8, true), true);
+    let schema = Schema::new(vec![
+        text("example_id"),
+        text("article"),
+        text("answer"),
+        text("question"),
+        options,
+    ]);
+    write_rows(path, Arc::new(schema), examples.into_iter(), |rows| {
+        let text = |value: fn(&Example) -> String| -> ArrayRef {
+            let mut column = StringBuilder::new();
+            rows.iter()
+                .for_each(|row| column.append_value(value(row.borrow())));
+            Arc::new(column.finish())
+        };
+        let mut options = ListBuilder::new(StringBuilder::new());
+        for row in rows {
+            options.append_value(row.borrow().options.iter().map(Some));
+        }
+        vec![
+            text(|row| row.example_id.clone()),
+            text(|row| row.article.clone()),
+            text(|row| row.answer_letter().to_string()),
+            text(|row| row.question.clone()),
+            Arc::new(options.finish()),
+        ]
+    })
+}
+
+/// Writes pretraining texts as the one column `text`, in the way of [`write_examples`].
+///
+/// # Errors
+/// [`WriteError`].
+pub fn write_text<I>(path: &Path, texts: I) -> Result<u64, WriteError>
+where
+    I: IntoIterator,
+    I::Item: AsRef<str>,
+{
+    let schema = Schema::new(vec![Field::new("text", DataType::Utf8, true)]);
+    write_rows(path, Arc::new(schema), texts.into_iter(), |rows| {
+        let mut column = StringBuilder::new();
+        rows.iter().for_each(|row| column.append_value(row));
+        vec![Arc::new(column.finish())]
+    })
+}
+
+/// Streams rows into a parquet file, one row group at a time.
+fn write_rows<T>(
+    path: &Path,
+    schema: SchemaRef,
+    mut rows: impl Iterator<Item = T>,
+    columns: impl Fn(&[T]) -> Vec<ArrayRef>,
+) -> Result<u64, WriteError> {
+    let encoding = |source| WriteError::Parquet {
+        path: path.to_owned(),
+        source,
+    };
+    replace_file(path, |file| {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(encoding)?;
+        let mut written = 0;
+        loop {
+            let group: Vec<T> = rows.by_ref().take(ROWS_PER_GROUP).collect();
+            if group.is_empty() {
+                break;
+            }
+            written += group.len() as u64;
+            let batch = RecordBatch::try_new(schema.clone(), columns(&group));
+            batch
+                .map_err(Into::into)
+                .and_then(|batch| writer.write(&batch))
+                .map_err(encoding)?;
+        }
+        writer.close().map_err(encoding)?;
+        Ok(written)
+    })
+}
+
+/// Lets `fill` write a temporary file in the folder of `path`, which then replaces `path`. On any
+/// error the temporary file is removed and `path` is unchanged.
+fn replace_file<T>(
+    path: &Path,
+    fill: impl FnOnce(&File) -> Result<T, WriteError>,
+) -> Result<T, WriteError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| WriteError::Io {
+            action,
+            path,
+            source,
+        }
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed("create folder", folder))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".writing-").suffix(".parquet");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A temporary file is private by default; the umask decides who may read data.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let temporary = builder
+        .tempfile_in(folder)
+        .map_err(failed("create a file in", folder))?;
+    let result = fill(temporary.as_file())?;
+    temporary
+        .as_file()
+        .sync_all()
+        .map_err(failed("flush", path))?;
+    temporary
+        .persist(path)
+        .map_err(|error| failed("rename a finished file to", path)(error.error))?;
+    #[cfg(unix)]
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed("flush folder", folder))?;
+    Ok(result)
+}

@@ -1,0 +1,129 @@
+//! The tokenizer of a model directory.
+
+use std::path::Path;
+
+use plw_batch::Sequence;
+use tokenizers::Tokenizer;
+
+use super::json_files::{ModelFileError, read_optional_json};
+use super::special_tokens::SpecialTokens;
+
+/// A model's tokenizer, its special tokens, and the token that ends a text. Neither truncates nor
+/// pads.
+#[derive(Debug, Clone)]
+pub struct ModelTokenizer {
+    tokenizer: Tokenizer,
+    special_tokens: SpecialTokens,
+    eos: Option<u32>,
+}
+
+/// The tokenizer fails on a text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the tokenizer fails: {0}")]
+pub struct TokenizeError(pub(crate) String);
+
+impl ModelTokenizer {
+    /// Reads `tokenizer.json`, the special tokens and, if those have no `eos_token`, `eos_token_id`
+    /// of `config.json`.
+    ///
+    /// # Errors
+    /// A file is missing or malformed, or the tokenizer lacks the `eos_token`.
+    pub fn from_directory(directory: &Path) -> Result<Self, ModelFileError> {
+        let path = directory.join("tokenizer.json");
+        let json = std::fs::read(&path).map_err(|cause| ModelFileError::Read {
+            path: path.clone(),
+            cause,
+        })?;
+        let tokenizer = Tokenizer::from_bytes(json).map_err(|cause| ModelFileError::Tokenizer {
+            path: path.clone(),
+            cause: cause.to_string(),
+        })?;
+        let special_tokens = SpecialTokens::from_directory(directory)?;
+        let token = special_tokens.get("eos_token").map(ToOwned::to_owned);
+        let mut model = Self::new(tokenizer, special_tokens);
+        match token {
+            Some(token) if model.eos.is_none() => {
+                let role = "eos_token".to_owned();
+                return Err(ModelFileError::UnknownToken {
+                    directory: directory.into(),
+                    role,
+                    token,
+                });
+            }
+            Some(_) => {}
+            None => model.eos = configured_eos(directory)?,
+        }
+        Ok(model)
+    }
+
+    /// From its parts; `eos_token` ends a text if the tokenizer has it.
+    pub fn new(mut tokenizer: Tokenizer, special_tokens: SpecialTokens) -> Self {
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .expect("turning truncation off has no bounds that could be wrong");
+        let eos = special_tokens
+            .get("eos_token")
+            .and_then(|token| tokenizer.token_to_id(token));
+        Self {
+            tokenizer,
+            special_tokens,
+            eos,
+        }
+    }
+
+    /// The tokenizer of the tokenizers library.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The special tokens, by role.
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.special_tokens
+    }
+
+    /// The token that ends a text, if the model has one.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// The tokens of a text, without their offsets, which saves time.
+    pub(crate) fn token_ids(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+    ) -> Result<Vec<u32>, TokenizeError> {
+        let encoding = self.tokenizer.encode_fast(text, add_special_tokens);
+        let encoding = encoding.map_err(|cause| TokenizeError(cause.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Tokenizes a plain text for pretraining: every token is completion. The tokenizer's
+    /// post-processor may put tokens first; the end-of-sequence token comes last, if there is one.
+    /// `example` and `group` are 0.
+    ///
+    /// # Errors
+    /// [`TokenizeError`].
+    pub fn encode_text(&self, text: &str) -> Result<Sequence, TokenizeError> {
+        let mut token_ids = self.token_ids(text, true)?;
+        if let Some(eos) = self.eos.filter(|eos| token_ids.last() != Some(eos)) {
+            token_ids.push(eos);
+        }
+        Ok(Sequence {
+            example: 0,
+            group: 0,
+            token_ids,
+            completion_start: 0,
+            answer: None,
+        })
+    }
+}
+
+/// `eos_token_id` of `config.json`: a number, or the first of a list.
+fn configured_eos(directory: &Path) -> Result<Option<u32>, ModelFileError> {
+    let config = read_optional_json(&directory.join("config.json"))?;
+    let id = config
+        .get("eos_token_id")
+        .and_then(|id| id.as_u64().or_else(|| id.get(0)?.as_u64()));
+    Ok(id.and_then(|id| u32::try_from(id).ok()))
+}
