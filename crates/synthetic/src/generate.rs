@@ -35,7 +35,7 @@ pub fn generate(
     let mut row = 0;
     Ok((0..passages).flat_map(move |number| {
         let [least, greatest] = settings.facts;
-        let (facts, article) = passage_of(&mut rng, Share::Questions(split), level, |rng| {
+        let (facts, passage) = passage_of(&mut rng, Share::Questions(split), level, |rng| {
             let attributes = Attribute::draw(rng, settings.attributes);
             let count = rng.random_range(least..=greatest);
             Facts::draw(rng, count, attributes)
@@ -55,7 +55,7 @@ pub fn generate(
                 row,
                 example_id: format!("{level}{number}.txt"),
                 level: level.name().to_owned(),
-                article: article.clone(),
+                article: passage.clone(),
                 options: question.options(answer),
                 question: question.question,
                 answer,

@@ -100,7 +100,7 @@ struct Remembered {
 impl OptionTokenCache {
     pub(crate) fn new(tokenizer: &Tokenizer) -> Self {
         let added = tokenizer.get_added_tokens_decoder();
-        // A token that another one contains would not be split at where the longer one stands.
+        // If another token contains this one, the text is split at the longer token instead.
         let stands_alone = |content: &str| {
             added
                 .values()
@@ -175,7 +175,7 @@ impl OptionTokenCache {
         Ok(found)
     }
 
-    /// What stands behind the last anchor before the answer, if it is short.
+    /// The text behind the last anchor before the answer, if it is short.
     fn ending(
         &self,
         renderings: &Renderings,
@@ -201,7 +201,7 @@ impl OptionTokenCache {
     }
 }
 
-/// Where the answer's letter stands in every rendering.
+/// The place of the answer's letter, the same in every rendering.
 fn answer_letter(renderings: &Renderings) -> Result<Range<usize>, OptionTokenError> {
     let first = &renderings.texts[0];
     let mut letter = None;
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_tokenized_once_for_equal_ends_behind_an_anchor() {
+    fn equal_endings_behind_an_anchor_are_tokenized_once() {
         let json = include_str!("../../tests/fixtures/byte_level.tokenizer.json");
         let tokenizer: Tokenizer = json.parse().expect("the fixture is a tokenizer");
         let cache = OptionTokenCache::new(&tokenizer);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_letter_stands_once_in_every_text() {
+    fn every_text_holds_the_letter_once() {
         let cases: [(&[&str], Option<Range<usize>>); 5] = [
             (&["x A.", "x B.", "x C."], Some(2..3)),
             (&["A A", "B B"], None),

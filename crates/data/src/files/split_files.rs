@@ -91,7 +91,7 @@ mod tests {
     type Names = &'static [&'static str];
 
     #[test]
-    fn a_split_is_told_by_file_names() {
+    fn file_names_decide_the_split() {
         let cases: [(Names, Result<Names, &str>); 12] = [
             (
                 &["train-00000-of-00001.parquet", "test.parquet"],

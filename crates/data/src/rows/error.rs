@@ -33,7 +33,7 @@ pub enum RowError {
         source: parquet::errors::ParquetError,
     },
     /// A column cannot be converted to text.
-    #[error("{file}, column `{column}`: cannot be read as text: {source}")]
+    #[error("{file}, column `{column}` cannot be read as text: {source}; convert it")]
     Column {
         /// The file.
         file: Arc<str>,

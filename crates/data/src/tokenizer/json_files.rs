@@ -17,7 +17,7 @@ pub enum ModelFileError {
         cause: std::io::Error,
     },
     /// It is not JSON.
-    #[error("{} is not valid JSON: {cause}", path.display())]
+    #[error("{} is not valid JSON: {cause}; fix or download it again", path.display())]
     Json {
         /// The file.
         path: PathBuf,
