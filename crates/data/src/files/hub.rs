@@ -1,16 +1,15 @@
 //! Downloads from the Hugging Face hub, into the cache that Python's huggingface_hub shares. Knows
-//! the hub's listing and the cache's layout; reads no row.
+//! the hub's listing of a data set; reads no row.
 
 use std::fmt;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo};
 
 use super::data_file::DataFile;
 use super::error::{HubError, SourceError};
-use super::folder::list_files;
+use super::hub_cache::{NotCached, cached_files, keep_listing};
 use super::hub_dataset::{HubDataset, hub_file};
 use super::split::Split;
 
@@ -84,11 +83,11 @@ impl Hub {
         dataset: &HubDataset,
         split: Split,
     ) -> Result<Vec<DataFile>, SourceError> {
-        let cached = self.cached(dataset, split);
+        let cached = cached_files(&self.cache, dataset, split);
         let revision = dataset.revision();
         let is_commit = revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit());
         if self.offline || (is_commit && cached.is_ok()) {
-            return cached.map_err(|error| error.or_else(|cached| HubError::Offline { cached }));
+            return cached.map_err(|error| error.into_error(|cached| HubError::Offline { cached }));
         }
         let api = ApiBuilder::from_cache(Cache::new(self.cache.clone()))
             .with_endpoint(self.endpoint.clone())
@@ -110,7 +109,7 @@ impl Hub {
             .map(|file| file.rfilename)
             .collect();
         let at_commit = Cache::new(self.cache.clone()).repo(dataset.at(&info.sha));
-        self.keep_listing(dataset, &info.sha, &names)?;
+        keep_listing(&self.cache, dataset, &info.sha, &names)?;
         let chosen = dataset.choose(&names, split)?;
         let remote = api.repo(dataset.at(&info.sha));
         let downloaded = chosen
@@ -172,7 +171,7 @@ impl Hub {
         }
         let source = Box::new(error);
         cached.map_err(|not| {
-            not.or_else(|cached| HubError::Unreachable {
+            not.into_error(|cached| HubError::Unreachable {
                 endpoint,
                 dataset: name,
                 source,
@@ -180,117 +179,4 @@ impl Hub {
             })
         })
     }
-
-    /// The files of a split, if the cache holds them all.
-    fn cached(&self, dataset: &HubDataset, split: Split) -> Result<Vec<DataFile>, NotCached> {
-        let lacks = |what: String| {
-            NotCached::Lacks(format!(
-                "{} is not in the cache {}",
-                what,
-                self.cache.display()
-            ))
-        };
-        let cache = Cache::new(self.cache.clone()).repo(dataset.at(dataset.revision()));
-        let repository = repository_folder(&cache);
-        let reference = std::fs::read_to_string(repository.join("refs").join(dataset.revision()));
-        // A commit has a reference only if it was downloaded by its hash.
-        let commit = reference.map_or_else(
-            |_| dataset.revision().to_owned(),
-            |commit| commit.trim().to_owned(),
-        );
-        let snapshot = cache.pointer_path(&commit);
-        let names = match std::fs::read(listing_path(&repository, &commit)) {
-            Ok(listing) => {
-                serde_json::from_slice(&listing).map_err(|_| lacks(dataset.to_string()))?
-            }
-            // Downloaded by another program: what it downloaded counts as the whole data set.
-            Err(_) if snapshot.is_dir() => list_below(&snapshot, &dataset.folder)?,
-            Err(_) => return Err(lacks(dataset.to_string())),
-        };
-        let chosen = dataset.choose(&names, split)?;
-        let of_file = |file: &String| match snapshot.join(file) {
-            path if path.is_file() => Ok(hub_file(dataset, path, file)),
-            _ => Err(lacks(dataset.name_of(file))),
-        };
-        chosen.iter().map(of_file).collect()
-    }
-
-    /// Keeps the listing of a commit beside its snapshot, to tell later what the cache lacks.
-    fn keep_listing(
-        &self,
-        dataset: &HubDataset,
-        commit: &str,
-        names: &[String],
-    ) -> Result<(), HubError> {
-        let cache = Cache::new(self.cache.clone()).repo(dataset.at(dataset.revision()));
-        let path = listing_path(&repository_folder(&cache), commit);
-        let write = || -> std::io::Result<()> {
-            let folder = path.parent().unwrap_or(&self.cache);
-            std::fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&serde_json::to_vec(names)?)?;
-            file.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        write().map_err(|source| HubError::Cache {
-            path: path.clone(),
-            source,
-        })
-    }
-}
-
-/// Why the cache gives no files.
-enum NotCached {
-    /// It lacks a file or the data set: a phrase that says which.
-    Lacks(String),
-    /// It has the data set, but the data set has no such split.
-    Source(SourceError),
-}
-
-impl NotCached {
-    fn or_else(self, lacks: impl FnOnce(String) -> HubError) -> SourceError {
-        match self {
-            Self::Lacks(what) => lacks(what).into(),
-            Self::Source(error) => error,
-        }
-    }
-}
-
-impl From<SourceError> for NotCached {
-    fn from(error: SourceError) -> Self {
-        Self::Source(error)
-    }
-}
-
-/// The files below `snapshot/folder`, relative to the snapshot.
-fn list_below(snapshot: &Path, folder: &str) -> Result<Vec<String>, SourceError> {
-    let place = snapshot.join(folder);
-    if place.is_file() {
-        return Ok(vec![folder.to_owned()]);
-    }
-    if !place.is_dir() {
-        return Ok(Vec::new());
-    }
-    let prefix = if folder.is_empty() {
-        String::new()
-    } else {
-        format!("{folder}/")
-    };
-    Ok(list_files(&place)?
-        .into_iter()
-        .map(|name| prefix.clone() + &name)
-        .collect())
-}
-
-/// `datasets--owner--name` in the cache: the folder above `snapshots/COMMIT`.
-fn repository_folder(cache: &CacheRepo) -> PathBuf {
-    let mut path = cache.pointer_path("commit");
-    path.pop();
-    path.pop();
-    path
-}
-
-/// The file of a commit's listing; huggingface_hub reads only `blobs`, `refs` and `snapshots`.
-fn listing_path(repository: &Path, commit: &str) -> PathBuf {
-    repository.join("listings").join(format!("{commit}.json"))
 }

@@ -5,6 +5,7 @@ mod data_file;
 mod error;
 mod folder;
 mod hub;
+mod hub_cache;
 mod hub_dataset;
 mod source;
 mod split;
