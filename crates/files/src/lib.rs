@@ -1,0 +1,17 @@
+//! Files and directories that are complete or absent, whatever happens to the process.
+//!
+//! Knows paths and bytes; never what the bytes mean. All crates that write results use it, because
+//! a half-written file under a final name would be read as a result.
+#![doc = include_str!("../README.md")]
+
+mod digest;
+mod directory;
+mod error;
+mod file;
+mod partial;
+
+pub use digest::{digest, digest_file};
+pub use directory::{remove_directory_atomic, write_directory_atomic};
+pub use error::FileError;
+pub use file::{write_atomic, write_atomic_with, write_json_atomic};
+pub use partial::remove_partial;
