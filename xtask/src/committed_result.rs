@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use miette::{IntoDiagnostic, Result, WrapErr};
-use plw_record::write_json_atomic;
+use plw_files::write_json_atomic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -83,7 +83,7 @@ mod tests {
             "crates/model/tests/fixtures/config.json",
             "crates/eval/a.py",
         ] {
-            plw_record::write_atomic(workspace.path(file), "").expect("written");
+            plw_files::write_atomic(workspace.path(file), "").expect("written");
         }
         assert_eq!(
             scripts(&workspace).expect("listed"),

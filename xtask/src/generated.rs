@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
-use plw_record::{digest_file, write_atomic, write_directory_atomic};
+use plw_files::{digest_file, write_atomic, write_directory_atomic};
 
 use crate::process;
 use crate::workspace::Workspace;
@@ -84,11 +84,11 @@ fn description(workspace: &Workspace, plw: &Path, generated: &Generated) -> Resu
     Ok(text)
 }
 
-/// A report that plw-record can hand through.
+/// A report that plw-files can hand through.
 struct MakeError(Report);
 
-impl From<plw_record::RecordError> for MakeError {
-    fn from(error: plw_record::RecordError) -> Self {
+impl From<plw_files::FileError> for MakeError {
+    fn from(error: plw_files::FileError) -> Self {
         Self(Report::msg(error.to_string()))
     }
 }

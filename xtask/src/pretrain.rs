@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_record::{RunDirectory, latest_checkpoint, write_atomic};
+use plw_files::write_atomic;
+use plw_record::{RunDirectory, latest_checkpoint};
 use serde::Deserialize;
 use toml::{Table, Value};
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use miette::{IntoDiagnostic, Result};
-use plw_record::{Machine, RunDirectory, write_json_atomic};
+use plw_files::write_json_atomic;
+use plw_record::{Machine, RunDirectory};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 

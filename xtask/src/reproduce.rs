@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_record::write_atomic;
+use plw_files::write_atomic;
 use serde_json::Value;
 
 use crate::committed_result::{self, CommittedResult};

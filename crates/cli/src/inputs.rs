@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result};
 use plw_data::{ChatTemplateChoice, Hub, Source, Split};
-use plw_record::{RunConfig, digest_file};
+use plw_files::digest_file;
+use plw_record::RunConfig;
 use toml::{Table, Value};
 
 use crate::settings::{DIGESTS, Settings};

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use plw_files::{FileError, write_json_atomic};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::write_json;
-use crate::error::{CheckpointError, io};
+use crate::error::CheckpointError;
 use crate::llama::Llama;
 use crate::lora::{LoraConfig, LoraError, TargetModule};
-use crate::safetensors_files::{StoredTensor, TensorFiles, WeightType, write};
+use crate::tensor_files::TensorFiles;
+use crate::weight_type::WeightType;
+use crate::write_tensors::{StoredTensor, write_weights};
 
 /// What PEFT puts before the name of a layer.
 const PREFIX: &str = "base_model.model.";
@@ -42,7 +44,7 @@ pub fn load_lora_config(directory: &Path) -> Result<LoraConfig, CheckpointError>
             directory: directory.into(),
         });
     }
-    let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+    let text = std::fs::read_to_string(&path).map_err(FileError::cannot("read", &path))?;
     let keys: Map<String, Value> =
         serde_json::from_str(&text).map_err(|source| CheckpointError::Json {
             path: path.clone(),
@@ -129,7 +131,6 @@ pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointErr
             "the model has no LoRA adapter to save",
         ));
     };
-    std::fs::create_dir_all(directory).map_err(io(directory))?;
     let values = model.values();
     let tensors = model
         .parameters()
@@ -140,7 +141,7 @@ pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointErr
             name: format!("{PREFIX}{}", parameter.name),
             shape: parameter.shape,
         });
-    write(
+    write_weights(
         &directory.join("adapter_model.safetensors"),
         tensors,
         WeightType::F32,
@@ -163,5 +164,8 @@ pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointErr
         "init_lora_weights": true,
         "inference_mode": true,
     });
-    write_json(&directory.join("adapter_config.json"), &keys)
+    Ok(write_json_atomic(
+        directory.join("adapter_config.json"),
+        &keys,
+    )?)
 }

@@ -3,26 +3,33 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use plw_files::{FileError, write_json_atomic};
 
 use crate::config::LlamaConfig;
-use crate::error::{CheckpointError, io};
+use crate::error::CheckpointError;
 use crate::llama::Llama;
-use crate::safetensors_files::{StoredTensor, TensorFiles, WeightType, write};
+use crate::tensor_files::TensorFiles;
+use crate::weight_type::WeightType;
+use crate::write_tensors::{StoredTensor, write_weights};
 
 const EMBEDDINGS: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
 
-/// Reads `config.json` of a model's directory.
+/// Reads the `config.json` of a model's directory.
+///
+/// # Errors
+///
+/// If the directory holds no model, or one that this crate does not implement.
 pub fn load_config(directory: &Path) -> Result<LlamaConfig, CheckpointError> {
     let path = directory.join("config.json");
     if !path.exists() {
         return Err(no_model(directory));
     }
-    let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+    let text = std::fs::read_to_string(&path).map_err(FileError::cannot("read", &path))?;
     LlamaConfig::from_json(&text).map_err(|source| CheckpointError::Config { path, source })
 }
 
-/// Why a directory without config.json is no model's: adapters are taken for one at times.
+/// What is wrong with a directory without config.json: it may be an adapter's.
 fn no_model(directory: &Path) -> CheckpointError {
     let directory = directory.to_path_buf();
     let Ok(text) = std::fs::read_to_string(directory.join("adapter_config.json")) else {
@@ -36,16 +43,24 @@ fn no_model(directory: &Path) -> CheckpointError {
     }
 }
 
-/// Loads a model from a Hugging Face directory: `config.json` and `model.safetensors`, or shards named in
-/// `model.safetensors.index.json`. Weights of type f32, bf16 or f16 become f32.
+/// Loads a model from a Hugging Face directory: `config.json` and `model.safetensors`, or shards
+/// named in `model.safetensors.index.json`. Weights of type f32, bf16 or f16 become f32.
 ///
-/// A tensor that is missing, has no place in the model or has another shape is an error that names it.
+/// # Errors
+///
+/// If a file cannot be used, or a tensor is missing, has no place in the model, or has another
+/// shape. The error names file and tensor.
 pub fn load_llama(directory: &Path, device: &Device) -> Result<Llama, CheckpointError> {
     load_llama_as(directory, device, WeightType::F32)
 }
 
-/// As [`load_llama`], the layers' linear weights kept in `linear_weights`, for a model whose own weights are not trained:
-/// products make them f32 again, so that nothing is lost where the file has them in that type, or in a smaller one.
+/// Like [`load_llama`], but keeps the linear weights of the layers in the type `linear_weights`.
+/// Use it for a model whose own weights are not trained. Matrix products convert the weights to
+/// f32, so nothing is lost if the file holds that type.
+///
+/// # Errors
+///
+/// As [`load_llama`].
 pub fn load_llama_as(
     directory: &Path,
     device: &Device,
@@ -53,9 +68,9 @@ pub fn load_llama_as(
 ) -> Result<Llama, CheckpointError> {
     let config = load_config(directory)?;
     let mut files = TensorFiles::open_model(directory)?;
-    // Old checkpoints store RoPE's frequencies, which the configuration gives as well.
+    // Old checkpoints store RoPE's frequencies, which the configuration defines as well.
     files.ignore(|name| name.ends_with(".self_attn.rotary_emb.inv_freq"));
-    // A tied head is stored by some tools; a different one would be lost, so it is refused.
+    // Some tools store a tied head. A head that differs from the embeddings would be lost.
     if config.tie_word_embeddings && files.contains(HEAD) {
         let shape = [config.vocab_size, config.hidden_size];
         let path = files.whole().to_owned();
@@ -71,8 +86,13 @@ pub fn load_llama_as(
     Ok(model)
 }
 
-/// Saves a model as `config.json` and `model.safetensors`, so that transformers loads it. The directory is made if it
-/// is not there; files appear complete or not at all. An adapter must be merged first ([`Llama::merge_lora`]).
+/// Saves a model as `config.json` and `model.safetensors`, which transformers can load. Creates the
+/// directory if it is missing. Each file appears complete or not at all.
+///
+/// # Errors
+///
+/// If the model has an adapter (merge it first with [`Llama::merge_lora`]), or a file cannot be
+/// written.
 pub fn save_llama(
     model: &Llama,
     directory: &Path,
@@ -80,10 +100,10 @@ pub fn save_llama(
 ) -> Result<(), CheckpointError> {
     if model.lora().is_some() {
         return Err(CheckpointError::AdapterState(
-            "the model has a LoRA adapter, which a full checkpoint cannot hold: merge it first, or save the adapter",
+            "the model has a LoRA adapter, which a full checkpoint cannot hold: \
+             merge it first, or save the adapter",
         ));
     }
-    std::fs::create_dir_all(directory).map_err(io(directory))?;
     let values = model.values();
     let tensors = model
         .parameters()
@@ -93,21 +113,7 @@ pub fn save_llama(
             name: parameter.name,
             shape: parameter.shape,
         });
-    write(&directory.join("model.safetensors"), tensors, weight_type)?;
+    write_weights(&directory.join("model.safetensors"), tensors, weight_type)?;
     let config = model.config().with_weight_type(weight_type.name());
-    write_json(&directory.join("config.json"), &config)
-}
-
-/// Writes pretty JSON under a temporary name, then renames.
-pub(crate) fn write_json(
-    path: &Path,
-    value: &impl serde::Serialize,
-) -> Result<(), CheckpointError> {
-    let text = serde_json::to_string_pretty(value).map_err(|source| CheckpointError::Json {
-        path: path.into(),
-        source,
-    })?;
-    let partial = path.with_extension("json.partial");
-    std::fs::write(&partial, text + "\n").map_err(io(&partial))?;
-    std::fs::rename(&partial, path).map_err(io(path))
+    Ok(write_json_atomic(directory.join("config.json"), &config)?)
 }

@@ -1,33 +1,14 @@
-//! A Llama's `config.json`: what of it decides the computation, and the rest kept as it was.
+//! The `config.json` of a Llama: the keys that decide the computation, and the others kept as read.
 
 use plw_kernels::AttentionHeads;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config_error::ConfigError;
 use crate::rope_scaling::{RopeKeys, RopeScaling};
 
-/// Why a `config.json` cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A key is missing or has the wrong type.
-    #[error("{0}; is this the config.json of a Hugging Face Llama?")]
-    Malformed(#[from] serde_json::Error),
-    /// The architecture, or a variation of it, is not implemented.
-    #[error("`{key}` is {found}, but only {supported} is supported")]
-    Unsupported {
-        /// The key of config.json.
-        key: &'static str,
-        /// Its value there.
-        found: String,
-        /// What this crate implements.
-        supported: &'static str,
-    },
-    /// Two sizes contradict each other, or one is zero.
-    #[error("{0}")]
-    Sizes(String),
-}
-
-/// Hugging Face's `config.json` of a Llama, checked. Every key of the file, known or not, is kept and written back.
+/// Hugging Face's `config.json` of a Llama, checked. Every key of the file, known or unknown, is
+/// kept and written back.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
 pub struct LlamaConfig {
@@ -41,7 +22,7 @@ pub struct LlamaConfig {
     pub(crate) num_hidden_layers: usize,
     /// Heads of the queries.
     pub(crate) num_attention_heads: usize,
-    /// Heads of keys and values; the query's are a multiple.
+    /// Heads of keys and values. The number of query heads is a multiple of it.
     pub(crate) num_key_value_heads: usize,
     /// Width of a head.
     pub(crate) head_dim: usize,
@@ -51,9 +32,9 @@ pub struct LlamaConfig {
     pub(crate) rope_theta: f64,
     /// RoPE's scaling.
     pub(crate) rope_scaling: RopeScaling,
-    /// Whether the classifier is the embedding table.
+    /// Whether `lm_head` is the embedding table.
     pub(crate) tie_word_embeddings: bool,
-    /// Longest sequence the model was made for.
+    /// Longest sequence, in tokens, that the model was made for.
     pub(crate) max_position_embeddings: usize,
     /// The file as it was read.
     source: Map<String, Value>,
@@ -85,19 +66,20 @@ impl LlamaConfig {
         self.max_position_embeddings
     }
 
-    /// Whether the classifier is the embedding table.
+    /// Whether `lm_head` is the embedding table.
     pub fn tie_word_embeddings(&self) -> bool {
         self.tie_word_embeddings
     }
 
-    /// The token whose embedding gets no gradient from being looked up, as transformers' `nn.Embedding(padding_idx)` has
-    /// it: `pad_token_id`, which may well be a token that is really used (SmolLM2's ends every turn).
+    /// The token whose embedding gets no gradient from a lookup, as in transformers'
+    /// `nn.Embedding(padding_idx)`: `pad_token_id`. It may be a token that texts use: in SmolLM2 it
+    /// ends every turn.
     pub(crate) fn padding_token(&self) -> Option<u32> {
         let id = self.source.get("pad_token_id")?.as_u64()?;
         u32::try_from(id).ok()
     }
 
-    /// The keys of `config.json` with the type of the stored weights, as transformers writes it, set.
+    /// The keys of `config.json`, with the type of the stored weights set as transformers names it.
     pub(crate) fn with_weight_type(&self, name: &str) -> Map<String, Value> {
         let mut keys = self.source.clone();
         // transformers 5 writes `dtype`, earlier ones `torch_dtype`.
@@ -110,7 +92,7 @@ impl LlamaConfig {
         keys
     }
 
-    /// Heads of an attention.
+    /// The heads of an attention layer.
     pub(crate) fn attention_heads(&self) -> AttentionHeads {
         AttentionHeads {
             query: self.num_attention_heads,
@@ -119,14 +101,14 @@ impl LlamaConfig {
         }
     }
 
-    /// RoPE's frequencies in radians a position, `[head_dim / 2]`.
+    /// RoPE's frequencies in radians per position, `[head_dim / 2]`.
     pub(crate) fn frequencies(&self) -> Vec<f32> {
         self.rope_scaling
             .frequencies(self.rope_theta, self.head_dim)
     }
 }
 
-/// The keys that decide the computation, with transformers' defaults.
+/// The keys that decide the computation, with the defaults of transformers.
 #[derive(Deserialize)]
 struct Keys {
     model_type: String,
@@ -143,7 +125,7 @@ struct Keys {
     rms_norm_eps: f64,
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeKeys>,
-    /// transformers 5 puts base and scaling here.
+    /// transformers 5 writes base and scaling here.
     rope_parameters: Option<RopeKeys>,
     #[serde(default)]
     attention_bias: bool,
@@ -168,42 +150,33 @@ fn default_positions() -> usize {
     2048
 }
 
-pub(crate) fn unsupported(
-    key: &'static str,
-    found: &impl Serialize,
-    supported: &'static str,
-) -> ConfigError {
-    let found = serde_json::to_string(found).unwrap_or_default();
-    ConfigError::Unsupported {
-        key,
-        found,
-        supported,
-    }
-}
-
 impl TryFrom<Map<String, Value>> for LlamaConfig {
     type Error = ConfigError;
 
     fn try_from(source: Map<String, Value>) -> Result<Self, ConfigError> {
-        // The type first: another architecture may lack the other keys.
+        // The type is checked first: another architecture may lack the other keys.
         match source.get("model_type") {
             Some(Value::String(found)) if found != "llama" => {
-                return Err(unsupported("model_type", found, "\"llama\""));
+                return Err(ConfigError::unsupported("model_type", found, "\"llama\""));
             }
             _ => {}
         }
         let keys: Keys = serde_json::from_value(Value::Object(source.clone()))?;
         if keys.hidden_act != "silu" {
-            return Err(unsupported("hidden_act", &keys.hidden_act, "\"silu\""));
+            return Err(ConfigError::unsupported(
+                "hidden_act",
+                &keys.hidden_act,
+                "\"silu\"",
+            ));
         }
         if keys.attention_bias {
-            return Err(unsupported("attention_bias", &true, "false"));
+            return Err(ConfigError::unsupported("attention_bias", &true, "false"));
         }
         if keys.mlp_bias {
-            return Err(unsupported("mlp_bias", &true, "false"));
+            return Err(ConfigError::unsupported("mlp_bias", &true, "false"));
         }
         if keys.quantization_config.is_some() {
-            return Err(unsupported(
+            return Err(ConfigError::unsupported(
                 "quantization_config",
                 &"set",
                 "an unquantized model",
@@ -242,8 +215,8 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
     }
 }
 
-/// Far above any Llama's sizes, and small enough for counts of parameters to fit 64 bits.
-const MOST: usize = 1 << 20;
+/// Larger than any size of a Llama, and small enough for counts of parameters to fit in 64 bits.
+const LARGEST: usize = 1 << 20;
 
 impl LlamaConfig {
     fn check_sizes(&self, head_dim_given: bool) -> Result<(), ConfigError> {
@@ -259,9 +232,9 @@ impl LlamaConfig {
         if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(ConfigError::Sizes(format!("`{key}` must be at least 1")));
         }
-        if let Some((key, size)) = sizes.iter().find(|(_, size)| *size > MOST) {
+        if let Some((key, size)) = sizes.iter().find(|(_, size)| *size > LARGEST) {
             return Err(ConfigError::Sizes(format!(
-                "`{key}` must be at most {MOST}, not {size}"
+                "`{key}` must be at most {LARGEST}, not {size}"
             )));
         }
         for (key, value) in [
@@ -274,21 +247,23 @@ impl LlamaConfig {
                 )));
             }
         }
-        let (heads, shared) = (self.num_attention_heads, self.num_key_value_heads);
-        if !heads.is_multiple_of(shared) {
+        let (heads, key_value_heads) = (self.num_attention_heads, self.num_key_value_heads);
+        if !heads.is_multiple_of(key_value_heads) {
             return Err(ConfigError::Sizes(format!(
-                "`num_attention_heads` ({heads}) must be a multiple of `num_key_value_heads` ({shared})"
+                "`num_attention_heads` ({heads}) must be a multiple of \
+                 `num_key_value_heads` ({key_value_heads})"
             )));
         }
         if !head_dim_given && !self.hidden_size.is_multiple_of(heads) {
             return Err(ConfigError::Sizes(format!(
-                "`hidden_size` ({}) must be a multiple of `num_attention_heads` ({heads}), or `head_dim` be given",
+                "`hidden_size` ({}) must be a multiple of `num_attention_heads` ({heads}); \
+                 otherwise set `head_dim`",
                 self.hidden_size
             )));
         }
         if !self.head_dim.is_multiple_of(2) {
             return Err(ConfigError::Sizes(format!(
-                "`head_dim` ({}) must be even, since RoPE rotates halves",
+                "`head_dim` ({}) must be even, because RoPE rotates pairs",
                 self.head_dim
             )));
         }
@@ -308,8 +283,9 @@ mod tests {
 
     fn config(changes: &str) -> Result<LlamaConfig, ConfigError> {
         LlamaConfig::from_json(&format!(
-            r#"{{"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24,
-                "num_hidden_layers": 2, "num_attention_heads": 2 {changes}}}"#
+            r#"{{"model_type": "llama", "vocab_size": 32, "hidden_size": 16,
+                "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2
+                {changes}}}"#
         ))
     }
 
@@ -321,7 +297,8 @@ mod tests {
             high_freq_factor: 4.0,
             original_max_position_embeddings: 8192.0,
         };
-        let keys = r#""factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192"#;
+        let keys = r#""factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192"#;
         let table = [
             (String::new(), 10_000.0, RopeScaling::None),
             (
@@ -349,7 +326,7 @@ mod tests {
                 llama3,
             ),
             (
-                r#", "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0}"#.into(),
+                r#", "rope_parameters": {"rope_type": "default", "rope_theta": 1e5}"#.into(),
                 1e5,
                 RopeScaling::None,
             ),

@@ -1,24 +1,22 @@
-//! What can be wrong with a checkpoint.
+//! What can be wrong with a checkpoint. Each error names the file, and the tensor or key.
 
 use std::path::PathBuf;
 
-use crate::config::ConfigError;
+use plw_files::FileError;
+
+use crate::config_error::ConfigError;
 use crate::lora::LoraError;
 
 /// Why a checkpoint cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// A file cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The directory holds no model.
     #[error(
-        "{directory} holds no config.json, and so no model: give a model's directory in the Hugging Face layout"
+        "{directory} holds no config.json, so it is not a model: \
+         give the directory of a model in the Hugging Face layout"
     )]
     NoModel {
         /// The directory.
@@ -26,18 +24,19 @@ pub enum CheckpointError {
     },
     /// The directory holds an adapter where a model is wanted.
     #[error(
-        "{directory} holds an adapter, not a model: give the model that it was trained on{base} as the model, and this \
-         directory as the adapter on top of it"
+        "{directory} holds an adapter, not a model: \
+         give the model that it was trained on{base}, and this directory as its adapter"
     )]
     AdapterAlone {
         /// The directory.
         directory: PathBuf,
-        /// That model as the adapter names it, in brackets after a space; empty where it names none.
+        /// The name of that model in brackets, after a space. Empty if the adapter names none.
         base: String,
     },
     /// The directory holds no adapter.
     #[error(
-        "{directory} holds no adapter_config.json, and so no adapter: give a directory that PEFT or `plw train --lora-r` wrote"
+        "{directory} holds no adapter_config.json, so it is not an adapter: \
+         give a directory that PEFT or `plw train --lora-r` has written"
     )]
     NoAdapter {
         /// The directory.
@@ -48,10 +47,10 @@ pub enum CheckpointError {
     Json {
         /// The file.
         path: PathBuf,
-        /// Where it stops making sense.
+        /// Where it does not parse.
         source: serde_json::Error,
     },
-    /// config.json describes no model that this crate implements.
+    /// config.json describes a model that this crate does not implement.
     #[error("{path}: {source}")]
     Config {
         /// The file.
@@ -59,7 +58,7 @@ pub enum CheckpointError {
         /// What it asks for.
         source: ConfigError,
     },
-    /// adapter_config.json describes no adapter that this crate implements.
+    /// adapter_config.json describes an adapter that this crate does not implement.
     #[error("{path}: {source}")]
     Adapter {
         /// The file.
@@ -67,8 +66,8 @@ pub enum CheckpointError {
         /// What it asks for.
         source: LoraError,
     },
-    /// A file is no safetensors file, or a damaged one.
-    #[error("{path}: not a complete safetensors file ({reason}); fetch or copy it again")]
+    /// A file is not a safetensors file, or is damaged.
+    #[error("{path}: not a complete safetensors file ({reason}); download or copy it again")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -77,16 +76,17 @@ pub enum CheckpointError {
     },
     /// The directory holds no weights.
     #[error(
-        "{directory}: neither model.safetensors nor model.safetensors.index.json is there; \
+        "{directory} holds neither model.safetensors nor model.safetensors.index.json; \
          convert other formats with transformers' save_pretrained"
     )]
     NoWeights {
         /// The model's directory.
         directory: PathBuf,
     },
-    /// The index names a shard that is not there.
+    /// The index names a shard that does not exist.
     #[error(
-        "{path}: the shard of tensor `{tensor}` (named in model.safetensors.index.json) is not there"
+        "{path}: the shard of tensor `{tensor}` (named in model.safetensors.index.json) \
+         does not exist; download or copy it again"
     )]
     MissingShard {
         /// The shard.
@@ -106,7 +106,8 @@ pub enum CheckpointError {
     },
     /// A tensor has no place in the model.
     #[error(
-        "{path}: tensor `{tensor}` of shape {found:?} has no place in the model that the configuration describes"
+        "{path}: tensor `{tensor}` of shape {found:?} has no place in the model \
+         that the configuration describes"
     )]
     UnexpectedTensor {
         /// The file that holds it.
@@ -118,7 +119,8 @@ pub enum CheckpointError {
     },
     /// A tensor's shape is not what the configuration asks for.
     #[error(
-        "{path}: tensor `{tensor}` has shape {found:?}, but the configuration asks for {expected:?}"
+        "{path}: tensor `{tensor}` has shape {found:?}, \
+         but the configuration asks for {expected:?}"
     )]
     Shape {
         /// The file that holds it.
@@ -130,7 +132,7 @@ pub enum CheckpointError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
-    /// A tensor's element type is none of f32, bf16, f16.
+    /// A tensor has another element type than f32, bf16 or f16.
     #[error("{path}: tensor `{tensor}` has type {found}, but only F32, BF16 and F16 are supported")]
     Type {
         /// The file that holds it.
@@ -140,10 +142,11 @@ pub enum CheckpointError {
         /// Its type, as safetensors names it.
         found: String,
     },
-    /// config.json ties the classifier to the embeddings, but the file holds another one.
+    /// config.json ties `lm_head` to the embeddings, but the file holds another one.
     #[error(
-        "{path}: config.json ties the classifier to the embeddings, but `lm_head.weight` differs from \
-         `model.embed_tokens.weight`; set `tie_word_embeddings` to false"
+        "{path}: config.json ties `lm_head` to the embeddings, \
+         but `lm_head.weight` differs from `model.embed_tokens.weight`; \
+         set `tie_word_embeddings` to false"
     )]
     UntiedHead {
         /// The file that holds `lm_head.weight`.
@@ -152,12 +155,4 @@ pub enum CheckpointError {
     /// The model has an adapter where it must have none, or none where it must have one.
     #[error("{0}")]
     AdapterState(&'static str),
-}
-
-/// Turns an I/O error into one that names its file.
-pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CheckpointError + '_ {
-    move |source| CheckpointError::Io {
-        path: path.into(),
-        source,
-    }
 }

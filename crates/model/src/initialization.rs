@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::LlamaConfig;
 use crate::llama::Llama;
-use crate::safetensors_files::WeightType;
+use crate::weight_type::WeightType;
 
 impl Llama {
     /// A random model. Matrices `[out, in]` have standard deviation `1 / sqrt(in)`, so that each layer keeps its

@@ -8,7 +8,7 @@ use plw_kernels::{AttentionMask, LinearInput, Rotations, attention, embedding, l
 use crate::config::LlamaConfig;
 use crate::dropout::{Dropout, DropoutKey};
 use crate::linear::{DropoutPlace, Linear};
-use crate::safetensors_files::WeightType;
+use crate::weight_type::WeightType;
 
 /// A Llama (Touvron et al. 2023, arXiv 2302.13971; grouped-query attention as in Llama 2 and 3), in f32.
 ///

@@ -1,10 +1,10 @@
-//! RoPE's frequencies, and how they are stretched for long contexts.
+//! RoPE's frequencies, and how they are scaled for long contexts.
 
 use serde::Deserialize;
 
-use crate::config::{ConfigError, unsupported};
+use crate::config_error::ConfigError;
 
-/// How RoPE's frequencies are stretched for contexts longer than those of pretraining.
+/// How RoPE's frequencies are scaled for contexts longer than those of pretraining.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
     /// Not at all.
@@ -14,7 +14,8 @@ pub enum RopeScaling {
         /// Divides the frequencies.
         factor: f64,
     },
-    /// Llama 3.1's: low frequencies divided by the factor, high ones kept, those between interpolated.
+    /// As in Llama 3.1: low frequencies are divided by the factor, high ones kept, and those
+    /// between interpolated.
     Llama3 {
         /// Divides the low frequencies.
         factor: f64,
@@ -28,7 +29,7 @@ pub enum RopeScaling {
 }
 
 impl RopeScaling {
-    /// RoPE's frequencies in radians a position, `[head_dim / 2]`, in f32 as transformers computes them.
+    /// RoPE's frequencies in radians per position, `[head_dim / 2]`, in f32 as in transformers.
     pub(crate) fn frequencies(self, theta: f64, head_dim: usize) -> Vec<f32> {
         (0..head_dim / 2)
             .map(|i| {
@@ -64,7 +65,7 @@ impl RopeScaling {
     }
 }
 
-/// What `rope_scaling` or `rope_parameters` of config.json holds.
+/// The keys of `rope_scaling` or `rope_parameters` in config.json.
 #[derive(Deserialize)]
 pub(crate) struct RopeKeys {
     #[serde(alias = "type")]
@@ -82,14 +83,15 @@ impl RopeKeys {
         let need = |value: Option<f64>, key: &str| match value {
             Some(value) if value > 0.0 => Ok(value),
             _ => Err(ConfigError::Sizes(format!(
-                "RoPE scaling needs a positive `{key}`; see the model's original config.json"
+                "RoPE scaling needs a positive `{key}`; \
+                 take it from the model's original config.json"
             ))),
         };
         if self
             .partial_rotary_factor
             .is_some_and(|factor| factor != 1.0)
         {
-            return Err(unsupported(
+            return Err(ConfigError::unsupported(
                 "partial_rotary_factor",
                 &self.partial_rotary_factor,
                 "1",
@@ -109,7 +111,7 @@ impl RopeKeys {
                     "original_max_position_embeddings",
                 )?,
             }),
-            Some(_) => Err(unsupported(
+            Some(_) => Err(ConfigError::unsupported(
                 "rope_type",
                 &self.rope_type,
                 "default, linear or llama3",

@@ -1,11 +1,12 @@
-//! How large a model is, and what a training pass keeps of it: known from its configuration alone.
+//! The size of a model, and of what a training step keeps in memory. Both follow from the
+//! configuration alone.
 
 use serde::Serialize;
 
 use crate::config::LlamaConfig;
 use crate::lora::{LoraConfig, TargetModule};
 
-/// What a pass computes: positions, and those of them that go through the end of the last layer.
+/// The size of a forward pass: its positions, and those that go through the end of the last layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PassSize {
     /// Positions of the batch, padding included.
@@ -30,12 +31,12 @@ impl LlamaConfig {
         shape.map(|size| size as u64)
     }
 
-    /// Numbers of the embedding table, and of the classifier.
+    /// Elements of the embedding table, and of `lm_head`.
     pub fn embedding_parameter_count(&self) -> u64 {
         (self.vocab_size * self.hidden_size) as u64
     }
 
-    /// Numbers of all layers' linear weights.
+    /// Elements of the linear weights of all layers.
     pub fn linear_parameter_count(&self) -> u64 {
         let modules = TargetModule::ALL.iter();
         let a_layer: u64 = modules
@@ -51,7 +52,7 @@ impl LlamaConfig {
         tables * self.embedding_parameter_count() + self.linear_parameter_count() + norms as u64
     }
 
-    /// Parameters of an adapter on it.
+    /// Parameters of an adapter on this model.
     pub fn adapter_parameter_count(&self, lora: &LoraConfig) -> u64 {
         let targets = lora.target_modules.iter();
         let a_layer: u64 = targets
@@ -60,8 +61,9 @@ impl LlamaConfig {
         self.num_hidden_layers as u64 * a_layer
     }
 
-    /// Numbers that the forward pass keeps for the backward pass, on the CPU: of each layer its input, queries, keys and
-    /// values, what was attended to, the input of the feed-forward block, gate and other half, and masks of dropout.
+    /// Elements that the forward pass keeps for the backward pass on the CPU. For each layer these
+    /// are its input, the queries, keys and values, the output of attention, the input of the
+    /// feed-forward block, its gate and other half, and the dropout masks.
     pub fn kept_activations(&self, lora: Option<&LoraConfig>, size: PassSize) -> u64 {
         let whole = self.kept_by_attention(lora) + self.kept_by_feed_forward(lora);
         let last = size.positions * self.kept_by_attention(lora)
@@ -69,14 +71,14 @@ impl LlamaConfig {
         (self.num_hidden_layers as u64 - 1) * size.positions * whole + last
     }
 
-    /// The same where the layers are computed again from their inputs: those, and what one layer keeps.
+    /// The same with gradient checkpointing: the inputs of all layers, and what one layer keeps.
     pub fn kept_activations_recomputed(&self, lora: Option<&LoraConfig>, size: PassSize) -> u64 {
         let one = self.kept_by_attention(lora) + self.kept_by_feed_forward(lora);
         let inputs = self.num_hidden_layers as u64 * self.hidden_size as u64;
         size.positions * (inputs + one)
     }
 
-    /// A position's numbers.
+    /// Elements per position.
     fn kept_by_attention(&self, lora: Option<&LoraConfig>) -> u64 {
         let [queries, hidden] = self.linear_shape(TargetModule::QProj);
         let [keys, _] = self.linear_shape(TargetModule::KProj);
@@ -85,7 +87,7 @@ impl LlamaConfig {
         hidden + queries + 2 * keys + queries + log_sum_exp + masks
     }
 
-    /// A position's numbers.
+    /// Elements per position.
     fn kept_by_feed_forward(&self, lora: Option<&LoraConfig>) -> u64 {
         let [intermediate, hidden] = self.linear_shape(TargetModule::GateProj);
         hidden + 2 * intermediate + self.mask_width(lora, &TargetModule::ALL[3..])
@@ -112,8 +114,9 @@ mod tests {
     fn counts_are_those_of_the_model_itself() {
         for tied in [true, false] {
             let config = LlamaConfig::from_json(&format!(
-                r#"{{"model_type": "llama", "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
-                    "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": {tied}}}"#
+                r#"{{"model_type": "llama", "vocab_size": 23, "hidden_size": 16,
+                    "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
+                    "num_key_value_heads": 2, "tie_word_embeddings": {tied}}}"#
             ))
             .expect("a valid config.json");
             let count = |model: &Llama| -> u64 {

@@ -160,7 +160,7 @@ fn what_is_wrong_is_named() {
             &[
                 "model-00002-of-00003.safetensors",
                 "model.layers.",
-                "not there",
+                "does not exist",
             ],
         ),
         (

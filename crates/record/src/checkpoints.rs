@@ -1,9 +1,11 @@
-//! Which checkpoints a run has: `step-N` directories, and `latest`, a file that names a complete one.
+//! The checkpoints of a run: directories `step-N`, and `latest`, a file that names one of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{RecordError, atomic, write_atomic};
+use plw_files::{FileError, remove_directory_atomic, write_atomic};
+
+use crate::RecordError;
 
 /// The file that names the checkpoint to resume from.
 const LATEST: &str = "latest";
@@ -13,13 +15,14 @@ pub fn checkpoint_name(step: u64) -> String {
     format!("step-{step}")
 }
 
-/// Lets `latest` name a complete checkpoint of `checkpoints_dir`, atomically.
+/// Makes `latest` name a complete checkpoint of `checkpoints_dir`, atomically.
 pub fn update_latest(checkpoints_dir: impl AsRef<Path>, name: &str) -> Result<(), RecordError> {
-    write_atomic(checkpoints_dir.as_ref().join(LATEST), format!("{name}\n"))
+    let latest = checkpoints_dir.as_ref().join(LATEST);
+    Ok(write_atomic(latest, format!("{name}\n"))?)
 }
 
-/// The checkpoint to resume from: the one that `latest` names, or, where a kill came before `latest` was written, the
-/// complete one of the highest step. `None` if there is none.
+/// The checkpoint to resume from: the one that `latest` names. If the process was killed before it
+/// wrote `latest`, the complete checkpoint of the highest step. `None` if there is none.
 pub fn latest_checkpoint(
     checkpoints_dir: impl AsRef<Path>,
 ) -> Result<Option<PathBuf>, RecordError> {
@@ -33,23 +36,23 @@ pub fn latest_checkpoint(
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(source) => return Err(RecordError::io("read", &pointer)(source)),
+        Err(source) => return Err(FileError::cannot("read", &pointer)(source).into()),
     }
     Ok(checkpoints(checkpoints_dir)?.pop().map(|(_, path)| path))
 }
 
-/// The complete checkpoints `step-N`, by step; empty if there is no such directory.
+/// The complete checkpoints `step-N`, by step. Empty if there is no such directory.
 pub fn checkpoints(checkpoints_dir: impl AsRef<Path>) -> Result<Vec<(u64, PathBuf)>, RecordError> {
     let checkpoints_dir = checkpoints_dir.as_ref();
     let entries = match fs::read_dir(checkpoints_dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(RecordError::io("list", checkpoints_dir)(source)),
+        Err(source) => return Err(FileError::cannot("list", checkpoints_dir)(source).into()),
     };
     let mut found = Vec::new();
     for entry in entries {
         let path = entry
-            .map_err(RecordError::io("list", checkpoints_dir))?
+            .map_err(FileError::cannot("list", checkpoints_dir))?
             .path();
         let step = path
             .file_name()
@@ -58,7 +61,6 @@ pub fn checkpoints(checkpoints_dir: impl AsRef<Path>) -> Result<Vec<(u64, PathBu
             .and_then(|step| step.parse().ok());
         if let Some(step) = step
             && path.is_dir()
-            && !atomic::is_partial(&path)
         {
             found.push((step, path));
         }
@@ -67,8 +69,8 @@ pub fn checkpoints(checkpoints_dir: impl AsRef<Path>) -> Result<Vec<(u64, PathBu
     Ok(found)
 }
 
-/// Removes the oldest checkpoints until `limit` are left. Never removes the one that `latest` names, nor those in
-/// `protected` (the best one, say), which count towards the limit.
+/// Removes the oldest checkpoints until `limit` are left. Never removes the one that `latest`
+/// names, nor the `protected` steps (such as the best one). Both count toward the limit.
 pub fn remove_old_checkpoints(
     checkpoints_dir: impl AsRef<Path>,
     limit: usize,
@@ -82,13 +84,8 @@ pub fn remove_old_checkpoints(
         .iter()
         .filter(|(step, path)| !protected.contains(step) && Some(path) != latest.as_ref());
     for (_, path) in removable.take(surplus) {
-        // Under a partial name first: a kill in the middle of the removal must not leave a checkpoint that looks whole.
-        let doomed = path.with_file_name(format!(
-            ".{}.removed.partial",
-            path.file_name().unwrap_or_default().to_string_lossy()
-        ));
-        fs::rename(path, &doomed).map_err(RecordError::io("rename", path))?;
-        fs::remove_dir_all(&doomed).map_err(RecordError::io("remove", &doomed))?;
+        // A kill in the middle must not leave a checkpoint that looks complete.
+        remove_directory_atomic(path)?;
     }
     Ok(())
 }

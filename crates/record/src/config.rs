@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use plw_files::{FileError, digest, write_atomic};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::digest::hexadecimal;
-use crate::{RecordError, write_atomic};
+use crate::RecordError;
 
 /// Everything that decides a run's result, resolved to one TOML table.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,8 +17,8 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// From any configuration type. A field that is `None` is left out. Prefer `f64` fields: TOML has no `f32`, so 0.1
-    /// as `f32` is written as 0.10000000149011612.
+    /// From any configuration type. Leaves fields out that are `None`. Prefer `f64` fields: TOML
+    /// has no `f32`, so that the `f32` 0.1 becomes 0.10000000149011612.
     pub fn of(configuration: &impl Serialize) -> Result<Self, RecordError> {
         let table = Table::try_from(configuration).map_err(|source| RecordError::ToToml {
             source: Box::new(source),
@@ -27,19 +26,18 @@ impl RunConfig {
         Ok(Self { table })
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the settings, keys sorted at every level: the order of
-    /// keys, comments and layout do not change it; any value does.
+    /// The first 12 hexadecimal digits of the SHA-256 of the settings, with the keys sorted at
+    /// every level. The order of keys, comments and layout do not change it. Every value does.
     pub fn hash(&self) -> String {
         let mut canonical = String::new();
         write_canonical_table(&mut canonical, &self.table);
-        let digest = Sha256::digest(canonical.as_bytes());
-        hexadecimal(&digest[..6])
+        digest(canonical)[..12].to_string()
     }
 
     /// Reads a `config.toml`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(RecordError::io("read", path))?;
+        let text = fs::read_to_string(path).map_err(FileError::cannot("read", path))?;
         let table = text.parse().map_err(|source| RecordError::Toml {
             path: path.to_path_buf(),
             source: Box::new(source),
@@ -52,11 +50,11 @@ impl RunConfig {
         let text = toml::to_string_pretty(&self.table).map_err(|source| RecordError::ToToml {
             source: Box::new(source),
         })?;
-        write_atomic(path, text)
+        Ok(write_atomic(path, text)?)
     }
 
-    /// The first setting, in order, whose value is another in `now`, and both values; a setting within tables has a
-    /// dotted name.
+    /// The first setting, in order, that has another value in `now`, and both values. A setting
+    /// within tables has a dotted name.
     pub fn difference(&self, now: &Self) -> Option<String> {
         difference_of_tables(&self.table, &now.table)
     }
@@ -74,7 +72,7 @@ fn difference_of_tables(before: &Table, now: &Table) -> Option<String> {
 }
 
 fn write_canonical_table(out: &mut String, table: &Table) {
-    // A table's own order depends on whether some crate of the build turned `toml/preserve_order` on.
+    // A table's own order depends on whether another crate turns `toml/preserve_order` on.
     let mut keys: Vec<&String> = table.keys().collect();
     keys.sort();
     out.push('{');
@@ -98,11 +96,11 @@ fn write_canonical(out: &mut String, value: &Value) {
             out.push(']');
         }
         Value::String(text) => out.push_str(&format!("{text:?}")),
-        // Rust's shortest form that reads back as the same number, with a point: 1 and 1.0 stay apart.
-        Value::Float(number) => out.push_str(&format!("{number:?}")),
-        Value::Integer(number) => out.push_str(&number.to_string()),
-        Value::Boolean(truth) => out.push_str(&truth.to_string()),
-        Value::Datetime(time) => out.push_str(&time.to_string()),
+        // The shortest form that reads back as the same value, with a point: 1.0 is not 1.
+        Value::Float(value) => out.push_str(&format!("{value:?}")),
+        Value::Integer(value) => out.push_str(&value.to_string()),
+        Value::Boolean(value) => out.push_str(&value.to_string()),
+        Value::Datetime(value) => out.push_str(&value.to_string()),
     }
 }
 

@@ -1,11 +1,13 @@
-//! Where a run keeps what: the paths below `runs/<name>`.
+//! The directory of a run: which file lies where below `runs/<name>`, and who may write there.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use plw_files::{FileError, remove_partial};
+
 use crate::{
     EvaluationRow, MetricsRow, RecordError, RunConfig, TrainingSummary, read_evaluations,
-    read_metrics, remove_partial,
+    read_metrics,
 };
 
 /// A run's directory.
@@ -15,7 +17,8 @@ pub struct RunDirectory {
     pub path: PathBuf,
 }
 
-/// Held while a process writes to a run; the operating system gives it back when the process ends, however it ends.
+/// Held while a process writes to a run. The operating system releases it when the process ends,
+/// however it ends.
 #[derive(Debug)]
 pub struct RunLock {
     _file: File,
@@ -27,15 +30,15 @@ impl RunDirectory {
         Self { path: path.into() }
     }
 
-    /// Makes the directory where it is missing, removes what killed processes left unfinished in it, and refuses if
-    /// another process is writing there.
+    /// Creates the directory where it is missing and removes what killed processes left unfinished
+    /// in it. Refuses if another process is writing there.
     pub fn create(&self) -> Result<RunLock, RecordError> {
         for directory in [&self.path, &self.predictions_dir(), &self.checkpoints()] {
             fs::create_dir_all(directory)
-                .map_err(RecordError::io("make the directory", directory))?;
+                .map_err(FileError::cannot("make the directory", directory))?;
         }
         let lock = self.path.join(".lock");
-        let file = File::create(&lock).map_err(RecordError::io("make", &lock))?;
+        let file = File::create(&lock).map_err(FileError::cannot("make", &lock))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -43,7 +46,7 @@ impl RunDirectory {
                     path: self.path.clone(),
                 });
             }
-            // Some network file systems have no locks: then nothing guards the run, and nothing is lost by going on.
+            // Some network file systems have no locks. The run is then unguarded, but works.
             Err(TryLockError::Error(_)) => {}
         }
         for directory in [&self.path, &self.predictions_dir(), &self.checkpoints()] {
@@ -52,12 +55,12 @@ impl RunDirectory {
         Ok(RunLock { _file: file })
     }
 
-    /// Whether the run has ended: `summary.json` is written last.
+    /// Whether the run is complete: `summary.json` is written last.
     pub fn is_complete(&self) -> bool {
         self.summary().is_file()
     }
 
-    /// The run's name: its directory's.
+    /// The run's name, which is that of its directory.
     pub fn name(&self) -> String {
         let name = self.path.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
@@ -83,12 +86,12 @@ impl RunDirectory {
         self.path.join("predictions")
     }
 
-    /// A step's predictions on the validation questions: `predictions/step-N.parquet`.
+    /// The predictions of a step on the validation questions: `predictions/step-N.parquet`.
     pub fn predictions(&self, step: u64) -> PathBuf {
         self.predictions_dir().join(format!("step-{step}.parquet"))
     }
 
-    /// A step's predictions on a named split: [`Self::predictions`] for `validation`, else
+    /// The predictions of a step on a split: [`Self::predictions`] for `validation`, else
     /// `predictions/SPLIT-step-N.parquet`.
     pub fn predictions_of(&self, split: &str, step: u64) -> PathBuf {
         match split {
@@ -129,12 +132,12 @@ impl RunDirectory {
         TrainingSummary::read(self.summary())
     }
 
-    /// The runs of a sweep: the sub-folders of `sweep_dir` that hold a `config.toml`, by name.
+    /// The runs of a sweep, by name: the subdirectories of `sweep_dir` that hold a `config.toml`.
     pub fn all_in(sweep_dir: impl AsRef<Path>) -> Result<Vec<Self>, RecordError> {
         let sweep_dir = sweep_dir.as_ref();
         let mut runs = Vec::new();
-        for entry in fs::read_dir(sweep_dir).map_err(RecordError::io("list", sweep_dir))? {
-            let path = entry.map_err(RecordError::io("list", sweep_dir))?.path();
+        for entry in fs::read_dir(sweep_dir).map_err(FileError::cannot("list", sweep_dir))? {
+            let path = entry.map_err(FileError::cannot("list", sweep_dir))?.path();
             let run = Self::new(path);
             if run.config().is_file() {
                 runs.push(run);

@@ -1,4 +1,4 @@
-//! What a run was made on: figures are worth little without it.
+//! The machine that a run was made on. Speed and memory mean little without it.
 
 use std::fs;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 /// The machine of a process, as results name it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor's name as it gives it, or `unknown`.
+    /// The name that the processor reports, or `unknown`.
     pub processor: String,
-    /// Instruction set, as `x86_64`.
+    /// Instruction set, such as `x86_64`.
     pub architecture: String,
-    /// Operating system, as `linux`.
+    /// Operating system, such as `linux`.
     pub operating_system: String,
     /// Threads that this process may use.
     pub threads: usize,
-    /// Vector and matrix extensions that decide speed, as `avx2`, `avx512f`, `amx_bf16`, `neon`.
+    /// Vector and matrix extensions, such as `avx2`, `avx512f`, `amx_bf16` and `neon`.
     pub vector_extensions: Vec<String>,
-    /// Memory of the machine in bytes, where the system tells.
+    /// Memory of the machine in bytes, if the system reports it.
     pub memory_bytes: Option<u64>,
 }
 
@@ -40,12 +40,12 @@ impl Machine {
     }
 }
 
-/// The most memory that this process has held at once (resident), in bytes; `None` where the system does not tell.
+/// Peak resident memory of this process in bytes. `None` if the system does not report it.
 pub fn peak_memory_bytes() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-/// The extensions among the processor's flags that matter for matrix products.
+/// The extensions among the processor's flags that decide the speed of matrix products.
 fn vector_extensions(cpuinfo: &str) -> Vec<String> {
     let listed = cpuinfo_field(cpuinfo, "flags").or_else(|| cpuinfo_field(cpuinfo, "Features"));
     match listed {
@@ -65,7 +65,7 @@ fn vector_extensions(cpuinfo: &str) -> Vec<String> {
     }
 }
 
-/// What the standard library detects, for systems without `/proc/cpuinfo`.
+/// The extensions that the standard library detects, for systems without `/proc/cpuinfo`.
 #[cfg(target_arch = "x86_64")]
 fn detected_extensions() -> Vec<String> {
     let found = [
@@ -78,7 +78,7 @@ fn detected_extensions() -> Vec<String> {
     found.map(|(name, _)| name.to_string()).collect()
 }
 
-/// Every 64-bit Arm has its Advanced SIMD.
+/// Every 64-bit Arm processor has Advanced SIMD.
 #[cfg(not(target_arch = "x86_64"))]
 fn detected_extensions() -> Vec<String> {
     if cfg!(target_arch = "aarch64") {
@@ -88,7 +88,7 @@ fn detected_extensions() -> Vec<String> {
     }
 }
 
-/// The first processor's value of a field.
+/// The value of a field for the first processor.
 fn cpuinfo_field<'a>(cpuinfo: &'a str, field: &str) -> Option<&'a str> {
     cpuinfo.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -99,8 +99,8 @@ fn cpuinfo_field<'a>(cpuinfo: &'a str, field: &str) -> Option<&'a str> {
 /// A line such as `VmHWM:     1234 kB`, in bytes.
 fn kibibytes(text: &str, field: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-    let number: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(number * 1024)
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 #[cfg(test)]
@@ -112,7 +112,8 @@ mod tests {
         let status = "Name:\tplw\nVmPeak:\t  9 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 3 kB\n";
         assert_eq!(kibibytes(status, "VmHWM:"), Some(2048 * 1024));
         assert_eq!(kibibytes(status, "VmSwap:"), None);
-        let cpuinfo = "processor\t: 0\nmodel name\t: AMD EPYC 7B13\nflags\t\t: fpu avx avx2 fma avx512f amx_bf16 sse2\n\
+        let cpuinfo = "processor\t: 0\nmodel name\t: AMD EPYC 7B13\n\
+                       flags\t\t: fpu avx avx2 fma avx512f amx_bf16 sse2\n\
                        processor\t: 1\nmodel name\t: other\n";
         assert_eq!(cpuinfo_field(cpuinfo, "model name"), Some("AMD EPYC 7B13"));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What a model chose, question by question: `predictions.parquet`.
+//! The prediction for each question: `predictions.parquet`.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,37 +17,40 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use plw_batch::ExampleKey;
+use plw_files::{FileError, write_atomic_with};
 
-use crate::{RecordError, write_atomic_with};
+use crate::RecordError;
 
-/// What a model made of one question.
+/// The prediction of a model for one question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictionRow {
     /// The question.
     pub key: ExampleKey,
     /// The letter of the option with the highest logit.
     pub choice: char,
-    /// The logit of each option's letter at the answer position, options in order.
+    /// The logit of each option's letter at the answer position, in the order of the options.
     pub logits: Vec<f32>,
-    /// Whether the whole vocabulary's highest logit there is the answer's letter: the article's accuracy.
+    /// Whether the answer's letter has the highest logit of the whole vocabulary there: the
+    /// accuracy of Vaughn 2024.
     pub argmax_is_answer: bool,
-    /// Mean loss of the prompt's tokens in nats, where it was computed.
+    /// Mean loss of the prompt tokens in nats, if it was computed.
     pub prompt_loss: Option<f32>,
-    /// Mean loss of the completion's tokens in nats.
+    /// Mean loss of the completion tokens in nats.
     pub completion_loss: Option<f32>,
-    /// Loss of the answer's token in nats.
+    /// Loss of the answer token in nats.
     pub answer_loss: Option<f32>,
 }
 
 impl PredictionRow {
-    /// Whether the chosen option is the right one.
+    /// Whether the chosen option is correct.
     pub fn is_correct(&self) -> bool {
         self.key.answer == Some(self.choice)
     }
 }
 
-/// Writes predictions, rows in the order given, atomically. Columns: file, row, example_id, level, answer, choice,
-/// logits (a list of float32), argmax_is_answer, prompt_loss, completion_loss, answer_loss.
+/// Writes predictions in the given order, atomically. Columns: file, row, example_id, level,
+/// answer, choice, logits (a list of float32), argmax_is_answer, prompt_loss, completion_loss,
+/// answer_loss.
 pub fn write_predictions(
     path: impl AsRef<Path>,
     predictions: &[PredictionRow],
@@ -105,14 +108,14 @@ fn to_batch(predictions: &[PredictionRow]) -> Result<RecordBatch, ArrowError> {
     ])
 }
 
-/// Reads what [`write_predictions`] wrote, or a file with the same columns by another program.
+/// Reads predictions of [`write_predictions`], or another program's file with the same columns.
 pub fn read_predictions(path: impl AsRef<Path>) -> Result<Vec<PredictionRow>, RecordError> {
     let path = path.as_ref();
     let failed = |source: ParquetError| RecordError::Parquet {
         path: path.to_path_buf(),
         source: Box::new(source),
     };
-    let file = File::open(path).map_err(RecordError::io("read", path))?;
+    let file = File::open(path).map_err(FileError::cannot("read", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.build())
         .map_err(failed)?;

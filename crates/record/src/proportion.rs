@@ -1,21 +1,21 @@
-//! A share of questions, with the interval that its size allows.
+//! A proportion of questions, and its confidence interval.
 
 use serde::{Deserialize, Serialize};
 
-/// Standard deviations on either side of the normal's mean that hold 95 %.
+/// The normal distribution holds 95 % within this many standard deviations of its mean.
 pub const Z_95: f64 = 1.959_963_984_540_054;
 
 /// `correct` of `total` questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Proportion {
-    /// Questions answered right.
+    /// Questions answered correctly.
     pub correct: u64,
     /// Questions asked.
     pub total: u64,
 }
 
 impl Proportion {
-    /// Counts what is true.
+    /// Counts the outcomes that are true.
     pub fn of(outcomes: impl IntoIterator<Item = bool>) -> Self {
         outcomes
             .into_iter()
@@ -25,7 +25,7 @@ impl Proportion {
             })
     }
 
-    /// The share, in [0, 1]; 0 of no questions (whose interval, [0, 1], says that nothing is known).
+    /// The proportion, in [0, 1]. It is 0 for no questions, with the interval [0, 1].
     pub fn value(&self) -> f64 {
         if self.total == 0 {
             0.0
@@ -34,9 +34,9 @@ impl Proportion {
         }
     }
 
-    /// Wilson's score interval (Wilson 1927), for `z` standard deviations ([`Z_95`] for 95 %): the shares p with
-    /// |share - p| <= z sqrt(p (1 - p) / n). It takes questions as independent; questions of one article are not, and
-    /// plw-report resamples articles.
+    /// Wilson's score interval (Wilson 1927) for `z` standard deviations ([`Z_95`] for 95 %): all p
+    /// with |value - p| <= z sqrt(p (1 - p) / n). It assumes independent questions. Questions about
+    /// one passage are not independent, which is why plw-report resamples whole passages.
     pub fn wilson_interval(&self, z: f64) -> [f64; 2] {
         if self.total == 0 {
             return [0.0, 1.0];
@@ -44,18 +44,18 @@ impl Proportion {
         let n = self.total as f64;
         let p = self.value();
         let scale = 1.0 + z * z / n;
-        let centre = (p + z * z / (2.0 * n)) / scale;
+        let center = (p + z * z / (2.0 * n)) / scale;
         let half = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        // At 0 and n correct the bound is exact; rounding would put it a hair outside.
+        // At 0 and n correct the bound is exact. Rounding could put it slightly outside.
         let low = if self.correct == 0 {
             0.0
         } else {
-            centre - half
+            center - half
         };
         let high = if self.correct == self.total {
             1.0
         } else {
-            centre + half
+            center + half
         };
         [low, high]
     }

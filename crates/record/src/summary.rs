@@ -1,36 +1,35 @@
-//! `summary.json`: what an evaluation or a whole run came to.
+//! `summary.json`: the result of an evaluation or of a whole run.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use plw_files::{FileError, write_json_atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    EvaluationRow, Machine, PredictionRow, Proportion, RecordError, Z_95, write_json_atomic,
-};
+use crate::{EvaluationRow, Machine, PredictionRow, Proportion, RecordError, Z_95};
 
-/// How many questions were answered right, in both senses, with Wilson's 95 % intervals.
+/// How many questions were answered correctly, in both senses, with Wilson's 95 % intervals.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Accuracy {
     /// Questions asked.
     pub questions: u64,
-    /// Questions whose highest logit among the options is the answer's.
+    /// Questions whose answer has the highest logit among the options.
     pub correct: u64,
-    /// Their share.
+    /// Their proportion.
     pub accuracy: f64,
-    /// Wilson's 95 % interval of it.
+    /// Wilson's 95 % interval of that proportion.
     pub accuracy_interval: [f64; 2],
-    /// Questions where the whole vocabulary's highest logit is the answer's letter: the article's metric.
+    /// Questions whose answer has the highest logit of the whole vocabulary: the article's metric.
     pub argmax_correct: u64,
-    /// Their share.
+    /// Their proportion.
     pub argmax_accuracy: f64,
-    /// Wilson's 95 % interval of it.
+    /// Wilson's 95 % interval of that proportion.
     pub argmax_accuracy_interval: [f64; 2],
 }
 
 impl Accuracy {
-    /// From the counts of both senses, over the same questions.
+    /// From the counts in both senses, over the same questions.
     pub fn new(choice: Proportion, argmax: Proportion) -> Self {
         Self {
             questions: choice.total,
@@ -43,7 +42,7 @@ impl Accuracy {
         }
     }
 
-    /// Of these predictions.
+    /// Counts both over these predictions.
     pub fn of<'a>(predictions: impl IntoIterator<Item = &'a PredictionRow> + Clone) -> Self {
         Self::new(
             Proportion::of(
@@ -57,7 +56,7 @@ impl Accuracy {
     }
 }
 
-/// The accuracy of each level's questions.
+/// The accuracy on the questions of each level.
 pub fn accuracy_by_level(predictions: &[PredictionRow]) -> BTreeMap<String, Accuracy> {
     let mut by_level = BTreeMap::<String, Vec<&PredictionRow>>::new();
     for prediction in predictions {
@@ -72,46 +71,47 @@ pub fn accuracy_by_level(predictions: &[PredictionRow]) -> BTreeMap<String, Accu
         .collect()
 }
 
-/// What an evaluation came to; `plw eval`'s `summary.json`. Losses are in nats, means over (sequence, target) pairs.
+/// The result of an evaluation. Losses are in nats: means over (sequence, target) pairs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EvaluationSummary {
-    /// Over all questions; its fields are keys at the top level.
+    /// Over all questions. Its fields are keys at the top level.
     #[serde(flatten)]
     pub accuracy: Accuracy,
-    /// Level by level.
+    /// For each level.
     pub by_level: BTreeMap<String, Accuracy>,
-    /// Questions left out for their length.
+    /// Questions dropped because they are longer than `max_length`.
     #[serde(default)]
     pub dropped_examples: u64,
-    /// Bad rows left out.
+    /// Bad rows skipped.
     #[serde(default)]
     pub skipped_rows: u64,
-    /// Mean loss of the prompts' tokens; null where it was not asked for.
+    /// Mean loss of the prompt tokens. Null if it was not asked for.
     pub prompt_loss: Option<f64>,
-    /// Mean loss of the completions' tokens.
+    /// Mean loss of the completion tokens.
     pub completion_loss: Option<f64>,
-    /// Mean loss of the answers' tokens.
+    /// Mean loss of the answer tokens.
     pub answer_loss: Option<f64>,
-    /// Tokens of the sequences, each counting its own.
+    /// Tokens of the sequences. A prefix counts once for each sequence that shares it.
     #[serde(default)]
     pub tokens: u64,
     /// Positions that forward passes computed, padding included.
     #[serde(default)]
     pub tokens_computed: u64,
-    /// `tokens` a second.
+    /// `tokens` per second.
     pub tokens_per_second: f64,
-    /// Questions a second.
+    /// Questions per second.
     pub questions_per_second: f64,
-    /// Peak resident memory of the process in bytes, where the system tells.
+    /// Peak resident memory of the process in bytes, if the system reports it.
     pub peak_memory_bytes: Option<u64>,
     /// Wall-clock seconds.
     pub seconds: f64,
-    /// Whether questions of an article shared its tokens.
+    /// Whether the questions of a passage shared its tokens.
     pub share_prefixes: bool,
 }
 
 impl EvaluationSummary {
-    /// Accuracy, overall and by level, of these predictions; losses, speed and memory are left to the caller.
+    /// Accuracy of these predictions, overall and by level. The caller fills in losses, speed and
+    /// memory.
     pub fn of(predictions: &[PredictionRow]) -> Self {
         Self {
             accuracy: Accuracy::of(predictions),
@@ -122,7 +122,7 @@ impl EvaluationSummary {
 
     /// Writes it as indented JSON, atomically.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
-        write_json_atomic(path, self)
+        Ok(write_json_atomic(path, self)?)
     }
 
     /// Reads what [`Self::write`] wrote.
@@ -131,26 +131,26 @@ impl EvaluationSummary {
     }
 }
 
-/// What `plw eval` leaves: the result, of which settings, and on what.
+/// The `summary.json` of `plw eval`: the result, the settings and the machine.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EvaluationRecord {
-    /// The result; its fields are keys at the top level.
+    /// The result. Its fields are keys at the top level.
     #[serde(flatten)]
     pub summary: EvaluationSummary,
-    /// [`crate::RunConfig::hash`] of what was evaluated, which lies beside it as `evaluation.toml`.
+    /// [`crate::RunConfig::hash`] of the settings, which lie beside it as `evaluation.toml`.
     pub config_hash: String,
-    /// What it ran on.
+    /// The machine that it ran on.
     pub machine: Machine,
 }
 
 impl EvaluationRecord {
     /// Writes it as indented JSON, atomically.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
-        write_json_atomic(path, self)
+        Ok(write_json_atomic(path, self)?)
     }
 }
 
-/// What a run came to; its `summary.json`, whose presence says that the run is complete.
+/// The result of a run. Its `summary.json` marks the run as complete.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TrainingSummary {
     /// The run's name.
@@ -166,26 +166,26 @@ pub struct TrainingSummary {
     /// The evaluation after the last step.
     #[serde(rename = "final")]
     pub last: Option<EvaluationRow>,
-    /// The evaluation that chose the best checkpoint, with `load_best_model_at_end`; null without.
+    /// The evaluation of the best checkpoint. Null without `load_best_model_at_end`.
     pub best: Option<EvaluationRow>,
-    /// The evaluation of the chosen model on test data, if there is any.
+    /// The evaluation of the chosen model on the test data, if there is any.
     pub test: Option<EvaluationRow>,
     /// Objective of the last logged step.
     pub train_loss: Option<f64>,
-    /// Tokens trained on, each sequence counting its own.
+    /// Tokens trained on. A prefix counts once for each sequence that shares it.
     pub tokens: u64,
     /// Positions that forward passes computed, padding included.
     pub tokens_computed: u64,
     /// Questions trained on.
     pub questions: u64,
-    /// Wall-clock seconds of the training steps, evaluations and checkpoints left out.
+    /// Wall-clock seconds of the training steps, without evaluations and checkpoints.
     pub seconds: f64,
-    /// Tokens a second, each sequence counting its own, over the steps after each process's second; none where there is no such
-    /// step.
+    /// `tokens` per second, over the steps after the second step of each process. Null if there is
+    /// no such step.
     pub tokens_per_second: Option<f64>,
-    /// Questions a second, over the same steps.
+    /// Questions per second, over the same steps.
     pub questions_per_second: Option<f64>,
-    /// Peak resident memory of the process in bytes, where the system tells.
+    /// Peak resident memory of the process in bytes, if the system reports it.
     pub peak_memory_bytes: Option<u64>,
     /// Parameters of the model, adapters included.
     pub parameters: u64,
@@ -197,16 +197,16 @@ pub struct TrainingSummary {
     pub dropped_examples: u64,
     /// Bad rows skipped under `on_bad_row = "skip"`.
     pub skipped_rows: u64,
-    /// Share of the packs' room that holds tokens; null without packing.
+    /// Proportion of the packs' positions that hold tokens. Null without packing.
     pub packing_density: Option<f64>,
-    /// Sequences a pack; null without packing.
+    /// Sequences per pack. Null without packing.
     pub packing_compression: Option<f64>,
-    /// What it ran on.
+    /// The machine that it ran on.
     pub machine: Machine,
 }
 
 impl TrainingSummary {
-    /// The evaluation that tables use: on test data if there is any, else the best, else the last.
+    /// The evaluation that tables use: that on the test data, else the best, else the last.
     pub fn reported(&self) -> Option<&EvaluationRow> {
         self.test
             .as_ref()
@@ -214,9 +214,9 @@ impl TrainingSummary {
             .or(self.last.as_ref())
     }
 
-    /// Writes it as indented JSON, atomically; the last thing a run does.
+    /// Writes it as indented JSON, atomically. A run does this last.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
-        write_json_atomic(path, self)
+        Ok(write_json_atomic(path, self)?)
     }
 
     /// Reads what [`Self::write`] wrote.
@@ -226,7 +226,7 @@ impl TrainingSummary {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let bytes = fs::read(path).map_err(RecordError::io("read", path))?;
+    let bytes = fs::read(path).map_err(FileError::cannot("read", path))?;
     serde_json::from_slice(&bytes).map_err(|source| RecordError::Json {
         path: path.to_path_buf(),
         source,
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_evaluation_has_plain_numbers_on_top() -> Result<(), Box<dyn std::error::Error>> {
+    fn an_evaluation_has_its_values_at_the_top_level() -> Result<(), Box<dyn std::error::Error>> {
         let summary = EvaluationSummary {
             tokens_per_second: 92.5,
             peak_memory_bytes: Some(1 << 30),

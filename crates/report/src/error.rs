@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
+use plw_files::FileError;
 use plw_record::RecordError;
 
 /// A report could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A file could not be read or written.
+    /// A file of the report could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A record could not be read.
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The folder holds no complete run.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plw_record::{write_atomic, write_json_atomic};
+use plw_files::{write_atomic, write_json_atomic};
 
 use crate::analysis::analyze;
 use crate::error::ReportError;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use plw_files::FileError;
 use plw_loss::WeightError;
 use plw_record::RecordError;
 
@@ -108,6 +109,9 @@ pub enum TrainError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file cannot be written or read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A record cannot be written or read.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -50,7 +50,7 @@ pub(crate) fn start(
                 path: path.clone(),
                 problem: Box::new(problem),
             })?;
-            checkpoint::load_moments(optimizer, &path, &device.clone().inner())?;
+            checkpoint::load_moments(optimizer, &model, &path, &device.clone().inner())?;
             truncate_metrics_after(directory.metrics(), state.step)?;
             // An evaluation of this step that the checkpoint's state does not hold is repeated.
             truncate_evaluations_after(
@@ -60,7 +60,7 @@ pub(crate) fn start(
             return Ok(Start::At(Box::new((model, state))));
         }
         for log in [directory.metrics(), directory.evaluations()] {
-            plw_record::write_atomic(log, [])?;
+            plw_files::write_atomic(log, [])?;
         }
     } else if directory.is_complete() {
         return Err(TrainError::NotARun {

@@ -19,7 +19,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, miette};
-use plw_record::{Machine, write_atomic, write_json_atomic};
+use plw_files::{write_atomic, write_json_atomic};
+use plw_record::Machine;
 
 use crate::binary;
 use crate::parity::progress::Progress;

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, miette};
-use plw_record::{Machine, write_json_atomic};
+use plw_files::write_json_atomic;
+use plw_record::Machine;
 
 use crate::workspace::{Workspace, absolute};
 use crate::{binary, process};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_record::write_atomic;
+use plw_files::write_atomic;
 use toml::Table;
 
 use super::{FOLDER, Setting};

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_record::{RunDirectory, write_atomic};
+use plw_files::write_atomic;
+use plw_record::RunDirectory;
 use toml::{Table, Value};
 
 use crate::flags::SweepFlags;

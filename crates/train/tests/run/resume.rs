@@ -283,8 +283,7 @@ fn a_damaged_trainer_state_says_what_to_do() {
         .expect_err("refused")
         .to_string();
     assert!(
-        error.contains("optimizer.safetensors")
-            && error.contains("remove the checkpoint to resume"),
+        error.contains("optimizer.safetensors") && error.contains("remove it to resume"),
         "{error}"
     );
 }

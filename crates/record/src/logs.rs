@@ -4,23 +4,25 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use plw_files::{FileError, write_atomic};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{EvaluationSummary, RecordError, write_atomic};
+use crate::{EvaluationSummary, RecordError};
 
-/// A logged optimizer step. Losses are in nats, means over the (sequence, target) pairs of the step's examples.
+/// A logged optimizer step. Losses are in nats: means over the (sequence, target) pairs of the
+/// step's examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricsRow {
     /// The step, from 1.
     pub step: u64,
-    /// The objective: the weighted, normalised loss.
+    /// The objective: the weighted, normalized loss.
     pub loss: f64,
-    /// Mean loss of the prompt's tokens; null where their weight is 0 and they were not computed.
+    /// Mean loss of the prompt tokens. Null if their weight is 0, since it is not computed then.
     pub prompt_loss: Option<f64>,
-    /// Mean loss of the completion's tokens; null where none were computed.
+    /// Mean loss of the completion tokens. Null if none were computed.
     pub completion_loss: Option<f64>,
-    /// Mean loss of the answers' tokens; null where the data has none.
+    /// Mean loss of the answer tokens. Null if the data has none.
     pub answer_loss: Option<f64>,
     /// Global norm of the gradient, before clipping.
     pub grad_norm: f64,
@@ -28,9 +30,10 @@ pub struct MetricsRow {
     pub learning_rate: f64,
     /// Passes over the training data by the end of the step.
     pub epoch: f64,
-    /// Tokens of the step's sequences, each sequence counting its own.
+    /// Tokens of the step's sequences. A prefix counts once for each sequence that shares it.
     pub tokens: u64,
-    /// Positions that the forward pass computed, padding included; fewer than `tokens` where prefixes are shared.
+    /// Positions that the forward pass computed, padding included. Fewer than `tokens` if prefixes
+    /// are shared.
     pub tokens_computed: u64,
     /// Questions (examples) of the step.
     pub questions: u64,
@@ -45,7 +48,7 @@ pub struct EvaluationRow {
     pub step: u64,
     /// On which data: `validation` or `test`.
     pub split: String,
-    /// What came out.
+    /// The result.
     #[serde(flatten)]
     pub summary: EvaluationSummary,
 }
@@ -70,13 +73,15 @@ pub fn read_evaluations(path: impl AsRef<Path>) -> Result<Vec<EvaluationRow>, Re
     read(path.as_ref())
 }
 
-/// For a resume at a checkpoint of `step`: cuts the rows of later steps and a half-written last line, atomically.
+/// Prepares a resume at the checkpoint of `step`: cuts the rows of later steps and a half-written
+/// last line, atomically.
 pub fn truncate_metrics_after(path: impl AsRef<Path>, step: u64) -> Result<(), RecordError> {
     truncate_after(path.as_ref(), Some(step))
 }
 
-/// As [`truncate_metrics_after`], for `evaluations.jsonl` and the last evaluation that the checkpoint knows of; without
-/// one no row stays. Also cuts the test's row, which is written after the last checkpoint whatever its step.
+/// Like [`truncate_metrics_after`], for `evaluations.jsonl` and the step of the last evaluation
+/// that the checkpoint knows of. Without such a step no row stays. Also cuts the row of the test
+/// data, which is written after the last checkpoint whatever its step.
 pub fn truncate_evaluations_after(
     path: impl AsRef<Path>,
     step: Option<u64>,
@@ -84,15 +89,15 @@ pub fn truncate_evaluations_after(
     truncate_after(path.as_ref(), step)
 }
 
-/// Appends one line in one write. A half-written line that a kill left is cut first, so that it cannot spoil this one.
+/// Appends one line in one write. Cuts a half-written line first, so that a kill cannot spoil this
+/// one.
 fn append(path: &Path, row: &impl Serialize) -> Result<(), RecordError> {
-    let mut line = serde_json::to_vec(row).map_err(|source| RecordError::ToJson {
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let mut line = serde_json::to_vec(row)
+        .map_err(io::Error::from)
+        .map_err(FileError::cannot("write JSON to", path))?;
     line.push(b'\n');
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(RecordError::io("make the directory", parent))?;
+        fs::create_dir_all(parent).map_err(FileError::cannot("make the directory", parent))?;
     }
     let append_line = || -> io::Result<()> {
         let mut file = OpenOptions::new()
@@ -113,24 +118,24 @@ fn append(path: &Path, row: &impl Serialize) -> Result<(), RecordError> {
         }
         file.write_all(&line)
     };
-    append_line().map_err(RecordError::io("append to", path))
+    Ok(append_line().map_err(FileError::cannot("append to", path))?)
 }
 
-/// A log's bytes up to its last newline.
+/// The bytes of a log up to its last newline.
 fn whole_lines(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|&byte| byte == b'\n');
     &bytes[..end.map_or(0, |newline| newline + 1)]
 }
 
-/// A log's bytes; none if it does not exist.
-fn read_bytes(path: &Path) -> Result<Vec<u8>, RecordError> {
+/// The bytes of a log. None if it does not exist.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(RecordError::io("read", path)),
+        read => read.map_err(FileError::cannot("read", path)),
     }
 }
 
-/// The whole lines of a log and what they hold.
+/// The complete lines of a log, and the value of each.
 fn parse_lines<'a, T: DeserializeOwned>(
     path: &'a Path,
     bytes: &'a [u8],
@@ -156,7 +161,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
 }
 
 fn truncate_after(path: &Path, step: Option<u64>) -> Result<(), RecordError> {
-    /// Only the step is read, so that lines which stay, stay as they are.
+    /// Reads only the step, so that the remaining lines keep their bytes.
     #[derive(Deserialize)]
     struct Stepped {
         step: u64,
@@ -173,7 +178,7 @@ fn truncate_after(path: &Path, step: Option<u64>) -> Result<(), RecordError> {
     if kept == bytes {
         return Ok(());
     }
-    write_atomic(path, kept)
+    Ok(write_atomic(path, kept)?)
 }
 
 #[cfg(test)]
@@ -234,7 +239,8 @@ mod tests {
     fn truncation_keeps_lines_as_they_are() -> Result<(), Box<dyn std::error::Error>> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("evaluations.jsonl");
-        let text = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":5}\n{\"step\":3}\n{\"step\":0,\"split\":\"test\"}\n";
+        let text = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":5}\n{\"step\":3}\n\
+                    {\"step\":0,\"split\":\"test\"}\n";
         fs::write(&path, text)?;
         truncate_evaluations_after(&path, Some(4))?;
         let kept = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":3}\n";

@@ -1,0 +1,39 @@
+//! Why a model's configuration cannot be used.
+
+use serde::Serialize;
+
+/// Why a `config.json` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A key is missing or has the wrong type.
+    #[error("{0}; is this the config.json of a Hugging Face Llama?")]
+    Malformed(#[from] serde_json::Error),
+    /// The architecture, or a variation of it, is not implemented.
+    #[error("`{key}` is {found}, but only {supported} is supported")]
+    Unsupported {
+        /// The key of config.json.
+        key: &'static str,
+        /// Its value there.
+        found: String,
+        /// What this crate implements.
+        supported: &'static str,
+    },
+    /// A size is zero, too large, or contradicts another size.
+    #[error("{0}")]
+    Sizes(String),
+}
+
+impl ConfigError {
+    pub(crate) fn unsupported(
+        key: &'static str,
+        found: &impl Serialize,
+        supported: &'static str,
+    ) -> Self {
+        let found = serde_json::to_string(found).unwrap_or_default();
+        Self::Unsupported {
+            key,
+            found,
+            supported,
+        }
+    }
+}
