@@ -115,3 +115,49 @@ fn write_values(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+    use safetensors::tensor::TensorView;
+
+    #[test]
+    fn the_bytes_are_those_of_safetensors_own_writer() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("tensors.safetensors");
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        // The second tensor has more elements than are converted at once.
+        let shapes = [("b", vec![3]), ("a.weight", vec![2, PIECE])];
+        let values = |count: usize| -> Vec<f32> { (0..count).map(|i| 0.1 * i as f32).collect() };
+        for weight_type in [WeightType::F32, WeightType::Bf16, WeightType::F16] {
+            let tensors = shapes.iter().map(|(name, shape)| StoredTensor {
+                name: name.to_string(),
+                shape: shape.clone(),
+                values: Tensor::from_floats(
+                    values(shape.iter().product()).as_slice(),
+                    &Device::flex(),
+                ),
+            });
+            write_tensors(&path, tensors, weight_type, metadata.clone()).expect("written");
+            let bytes = shapes.each_ref().map(|(_, shape)| -> Vec<u8> {
+                let values = values(shape.iter().product()).into_iter();
+                match weight_type {
+                    WeightType::F32 => values.flat_map(f32::to_le_bytes).collect(),
+                    WeightType::Bf16 => values
+                        .flat_map(|v| bf16::from_f32(v).to_le_bytes())
+                        .collect(),
+                    WeightType::F16 => values
+                        .flat_map(|v| f16::from_f32(v).to_le_bytes())
+                        .collect(),
+                }
+            });
+            let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
+                let view = TensorView::new(weight_type.stored(), shape.clone(), bytes);
+                (name, view.expect("consistent"))
+            });
+            let expected = safetensors::serialize(views, Some(metadata.clone()));
+            assert!(std::fs::read(&path).expect("there") == expected.expect("serialized"));
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! What is wrong with a checkpoint is said, with the file and the tensor or key.
+//! An error about a checkpoint names the file, and the tensor or key.
 
 mod cases;
 
@@ -184,7 +184,7 @@ fn what_is_wrong_is_named() {
             &["model.layers.2.", "missing"],
         ),
     ];
-    for (number, (case, damage, expected)) in table.into_iter().enumerate() {
+    for (row, (case, damage, expected)) in table.into_iter().enumerate() {
         let directory = tempfile::tempdir().expect("a directory");
         for entry in std::fs::read_dir(fixture(case)).expect("there") {
             let path = entry.expect("readable").path();
@@ -203,7 +203,7 @@ fn what_is_wrong_is_named() {
         for part in expected {
             assert!(
                 error.contains(part),
-                "row {number}: `{error}` does not name `{part}`"
+                "row {row}: `{error}` does not name `{part}`"
             );
         }
     }

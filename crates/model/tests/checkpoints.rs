@@ -1,4 +1,4 @@
-//! Checkpoints: what is saved loads again, and nothing is lost on the way.
+//! A saved checkpoint loads again, and nothing is lost on the way.
 
 mod cases;
 
@@ -21,7 +21,7 @@ fn equal(a: &Llama, b: &Llama) -> bool {
 
 #[test]
 fn a_saved_model_loads_identically() {
-    // f16 and bf16 values are f32 values, and go back without a loss.
+    // Every f16 and bf16 value is an f32 value, so nothing is lost on the way back.
     let cases = [
         ("grouped_tied", WeightType::F32),
         ("untied_sharded_bf16", WeightType::F32),
@@ -102,7 +102,7 @@ fn a_saved_adapter_loads_identically() {
 }
 
 #[test]
-fn initialisation_depends_on_the_seed_alone() {
+fn initialization_depends_on_the_seed_alone() {
     let config = LlamaConfig::from_json(
         r#"{"model_type": "llama", "vocab_size": 400, "hidden_size": 64, "intermediate_size": 96,
             "num_hidden_layers": 1, "num_attention_heads": 4}"#,
