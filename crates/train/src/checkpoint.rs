@@ -1,5 +1,5 @@
-//! Checkpoints: a Hugging Face (or PEFT) directory, plus the state from which the trainer resumes with
-//! bit-identical results.
+//! Checkpoints: a Hugging Face or PEFT directory, plus the state from which the trainer resumes
+//! with bit-identical results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
