@@ -4,10 +4,10 @@
 use std::error::Error;
 use std::fs;
 
+use plw_batch::ExampleKey;
 use plw_record::{
-    EvaluationRow, EvaluationSummary, ExampleKey, Machine, MetricsRow, PredictionRow, RunConfig,
-    RunDirectory, TrainingSummary, append_evaluation, append_metrics, read_predictions,
-    write_predictions,
+    EvaluationRow, EvaluationSummary, Machine, MetricsRow, PredictionRow, RunConfig, RunDirectory,
+    TrainingSummary, append_evaluation, append_metrics, read_predictions, write_predictions,
 };
 use serde::Serialize;
 
@@ -87,13 +87,13 @@ fn metrics(step: u64) -> MetricsRow {
 fn prediction(row: u64) -> PredictionRow {
     PredictionRow {
         key: ExampleKey {
-            file: "validation.parquet".to_string(),
+            file: "validation.parquet".into(),
             row,
             example_id: "passage-1".to_string(),
-            level: "middle".to_string(),
-            answer: "B".to_string(),
+            level: "middle".into(),
+            answer: Some('B'),
         },
-        choice: if row == 0 { "A" } else { "B" }.to_string(),
+        choice: if row == 0 { 'A' } else { 'B' },
         logits: vec![0.5, 1.5],
         argmax_is_answer: row > 0,
         prompt_loss: None,

@@ -27,10 +27,7 @@ pub use logs::{
     truncate_evaluations_after, truncate_metrics_after,
 };
 pub use machine::{Machine, peak_memory_bytes};
-pub use machine::{Machine, peak_memory_bytes};
-pub use predictions::{ExampleKey, PredictionRow, read_predictions, write_predictions};
 pub use predictions::{PredictionRow, read_predictions, write_predictions};
-pub use proportion::{Proportion, Z_95};
 pub use proportion::{Proportion, Z_95};
 pub use summary::{
     Accuracy, EvaluationRecord, EvaluationSummary, TrainingSummary, accuracy_by_level,
