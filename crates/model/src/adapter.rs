@@ -1,4 +1,4 @@
-//! PEFT's adapter directories: adapter_config.json and adapter_model.safetensors.
+//! Adapter directories of PEFT: adapter_config.json and adapter_model.safetensors.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use crate::tensor_files::TensorFiles;
 use crate::weight_type::WeightType;
 use crate::write_tensors::{StoredTensor, write_weights};
 
-/// What PEFT puts before the name of a layer.
+/// The prefix that PEFT gives the names of layers.
 const PREFIX: &str = "base_model.model.";
 
-/// PEFT's settings that are read here, or say nothing about what an adapter computes once it is trained. Any other is
-/// some variation of LoRA and must be off: null, false, empty, or (of `bias`) "none".
+/// The settings of PEFT that are read here, or do not change what a trained adapter computes. Any
+/// other setting is a variation of LoRA and must be off: null, false, empty, or "none" for `bias`.
 const KNOWN: [&str; 16] = [
     "peft_type",
     "task_type",
@@ -36,7 +36,7 @@ const KNOWN: [&str; 16] = [
     "ensure_weight_tying",
 ];
 
-/// Reads the settings of a PEFT adapter's directory.
+/// Reads the settings of an adapter directory of PEFT.
 pub fn load_lora_config(directory: &Path) -> Result<LoraConfig, CheckpointError> {
     let path = directory.join("adapter_config.json");
     if !path.exists() {
@@ -62,7 +62,7 @@ fn parse(keys: &Map<String, Value>) -> Result<LoraConfig, LoraError> {
     if keys.get("peft_type") != Some(&json!("LORA")) {
         return Err(unsupported("peft_type", "\"LORA\""));
     }
-    // PiSSA and its like start from a changed base model.
+    // PiSSA and similar initializations change the base model.
     if matches!(keys.get("init_lora_weights"), Some(Value::String(name)) if name != "gaussian") {
         return Err(unsupported(
             "init_lora_weights",
@@ -81,7 +81,7 @@ fn parse(keys: &Map<String, Value>) -> Result<LoraConfig, LoraError> {
             _ => false,
         };
         if !off {
-            return Err(unsupported(key, "plain LoRA, without it,"));
+            return Err(unsupported(key, "plain LoRA without this setting"));
         }
     }
     let number = |key: &str| keys.get(key).and_then(Value::as_f64);
@@ -105,8 +105,8 @@ fn parse(keys: &Map<String, Value>) -> Result<LoraConfig, LoraError> {
     Ok(config)
 }
 
-/// Freezes a model and puts on it the adapter of a PEFT directory, in place of one that it has; to be trained on or
-/// merged.
+/// Freezes a model and adds the adapter of a PEFT directory, which replaces one that the model has.
+/// It can be trained further or merged.
 pub fn load_adapter(model: Llama, directory: &Path) -> Result<Llama, CheckpointError> {
     let config = load_lora_config(directory)?;
     let mut file = TensorFiles::open(&directory.join("adapter_model.safetensors"))?;
@@ -123,8 +123,8 @@ pub fn load_adapter(model: Llama, directory: &Path) -> Result<Llama, CheckpointE
     Ok(model)
 }
 
-/// Saves a model's adapter as PEFT does, in f32. The directory is made if it is not there; files appear complete or
-/// not at all.
+/// Saves a model's adapter as PEFT does, in f32. The directory is created if necessary; files
+/// appear complete or not at all.
 pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointError> {
     let Some(config) = model.lora() else {
         return Err(CheckpointError::AdapterState(
@@ -146,7 +146,7 @@ pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointErr
         tensors,
         WeightType::F32,
     )?;
-    // PEFT's alpha is an integer wherever it is whole.
+    // PEFT writes a whole alpha as an integer.
     let alpha = match config.alpha.fract() {
         0.0 => json!(config.alpha as u64),
         _ => json!(config.alpha),

@@ -1,4 +1,4 @@
-//! Random initialisation that gives the same bits on every machine.
+//! Random initialization with the same bits on every machine.
 
 use std::convert::Infallible;
 
@@ -11,9 +11,9 @@ use crate::llama::Llama;
 use crate::weight_type::WeightType;
 
 impl Llama {
-    /// A random model. Matrices `[out, in]` have standard deviation `1 / sqrt(in)`, so that each layer keeps its
-    /// input's scale; embeddings `[vocab, hidden]` `1 / sqrt(hidden)`, since a tied table is a classifier with `hidden`
-    /// inputs; norms are one.
+    /// A random model. Matrices `[out, in]` have standard deviation `1 / sqrt(in)`, so that each
+    /// layer keeps the scale of its input. So have embeddings `[vocab, hidden]`, since a tied
+    /// table is also the head, with `hidden` inputs. Norms are one.
     pub fn init(config: &LlamaConfig, seed: u64, device: &Device) -> Self {
         let built = Self::assemble(config, device, WeightType::F32, |name, shape| {
             Ok::<_, Infallible>(match shape {
@@ -31,8 +31,8 @@ impl Llama {
     }
 }
 
-/// The generator of one parameter: a stream of the seed's ChaCha8, numbered by the FNV-1a hash of the parameter's name,
-/// so that its values depend on no other parameter.
+/// The generator of one parameter: the stream of ChaCha8 with the number of the parameter name's
+/// FNV-1a hash, so that a parameter's values do not depend on other parameters.
 pub(crate) fn generator(seed: u64, name: &str) -> ChaCha8Rng {
     let stream = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
@@ -42,8 +42,8 @@ pub(crate) fn generator(seed: u64, name: &str) -> ChaCha8Rng {
     generator
 }
 
-/// Values of mean zero and the given standard deviation: sums of four uniform 16-bit integers, close to normal and
-/// free of logarithms and cosines, whose last bits differ between machines.
+/// Values of mean zero and the given standard deviation: sums of four uniform 16-bit integers. They
+/// are close to normal and need no logarithm or cosine, whose last bits differ between machines.
 fn nearly_normal(generator: &mut ChaCha8Rng, count: usize, deviation: f64) -> Vec<f32> {
     let variance = 4.0 * (65536.0 * 65536.0 - 1.0) / 12.0;
     let scale = deviation / f64::sqrt(variance);

@@ -1,4 +1,4 @@
-//! Low-rank adapters: their settings, and putting them on and merging them into a model.
+//! Low-rank adapters: their settings, and how they are added to a model and merged into it.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -11,14 +11,14 @@ use crate::initialization::{generator, uniform};
 use crate::linear::{Linear, Lora};
 use crate::llama::{DecoderLayer, Llama};
 
-/// Greatest rank: a greater one could hold any change of a Llama's weights at more than their cost.
-const MOST_RANK: usize = 1 << 16;
+/// Greatest rank. Adapters of a greater one would be larger than the weights of any Llama.
+const MAX_RANK: usize = 1 << 16;
 
 /// Why an adapter's settings cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum LoraError {
-    /// The rank is zero, or greater than any weight's smaller side.
-    #[error("LoRA's r must be from 1 to {MOST_RANK}, not {0}")]
+    /// The rank is zero or too great.
+    #[error("LoRA's r must be from 1 to {MAX_RANK}, not {0}")]
     Rank(usize),
     /// Alpha is negative or not finite.
     #[error("LoRA's alpha must be finite and not negative, not {0}")]
@@ -31,20 +31,21 @@ pub enum LoraError {
     NoTarget,
     /// No linear layer has this name.
     #[error(
-        "`{0}` is no linear layer of a Llama: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj are"
+        "`{0}` is not a linear layer of a Llama. Use some of q_proj, k_proj, v_proj, o_proj, \
+         gate_proj, up_proj, down_proj"
     )]
     UnknownTarget(String),
-    /// The model has an adapter.
+    /// The model already has an adapter.
     #[error("the model already has a LoRA adapter: merge it first")]
     AlreadyThere,
-    /// adapter_config.json asks for something that is not implemented.
+    /// adapter_config.json has a setting that is not supported.
     #[error("`{key}` is {found}, but only {supported} is supported")]
     Unsupported {
         /// The key of adapter_config.json.
         key: String,
         /// Its value there.
         found: String,
-        /// What this crate implements.
+        /// The values that are supported.
         supported: &'static str,
     },
 }
@@ -63,7 +64,7 @@ pub enum TargetModule {
     OProj,
     /// The feed-forward block's gate.
     GateProj,
-    /// The feed-forward block's other half.
+    /// The feed-forward block's up projection.
     UpProj,
     /// The feed-forward block's output.
     DownProj,
@@ -124,9 +125,9 @@ pub struct LoraConfig {
 }
 
 impl LoraConfig {
-    /// Refuses settings that make no sense.
+    /// Returns an error for invalid settings.
     pub fn check(&self) -> Result<(), LoraError> {
-        if !(1..=MOST_RANK).contains(&self.r) {
+        if !(1..=MAX_RANK).contains(&self.r) {
             return Err(LoraError::Rank(self.r));
         }
         if !(self.alpha.is_finite() && self.alpha >= 0.0) {
@@ -143,8 +144,9 @@ impl LoraConfig {
 }
 
 impl Llama {
-    /// Freezes the model and puts adapters on it as PEFT does: A uniform in `±1 / sqrt(in)` (Kaiming's with a = sqrt(5)),
-    /// B zero, so that nothing changes before the first step. Only A and B are trained.
+    /// Freezes the model and adds adapters to it as PEFT does: A is uniform in `±1 / sqrt(in)`
+    /// (Kaiming with a = sqrt(5)), B is zero, so that outputs do not change before the first step.
+    /// Only A and B are trained.
     pub fn with_lora(self, config: &LoraConfig, seed: u64) -> Result<Self, LoraError> {
         config.check()?;
         let built = self.attach_lora(config, |name, [rows, columns]| {
@@ -161,7 +163,8 @@ impl Llama {
         }
     }
 
-    /// Adds `alpha / r * B A` to the weights and drops the adapter. Every parameter can be trained again.
+    /// Adds `alpha / r * B A` to the weights and removes the adapter. Every parameter can be
+    /// trained again.
     pub fn merge_lora(mut self) -> Self {
         self.model.layers = self
             .model
@@ -172,7 +175,8 @@ impl Llama {
         self.set_require_grad(true)
     }
 
-    /// Takes the adapter off again, the weights below it as they were. Every parameter can be trained again.
+    /// Removes the adapter and leaves the weights as they are. Every parameter can be trained
+    /// again.
     pub fn without_lora(mut self) -> Self {
         for layer in &mut self.model.layers {
             for target in TargetModule::ALL {
@@ -203,8 +207,8 @@ impl Llama {
         config
     }
 
-    /// Freezes the model and puts adapters on it whose values `provide` gives for each name and shape. The outer error
-    /// is about the settings, the inner one `provide`'s.
+    /// Freezes the model and adds adapters with the values that `provide` returns for each name and
+    /// shape. The outer error is about the settings, the inner one is that of `provide`.
     pub(crate) fn attach_lora<E>(
         self,
         config: &LoraConfig,
@@ -293,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rank_that_no_weight_has_is_refused() {
+    fn a_rank_out_of_range_is_refused() {
         let check = |r| {
             LoraConfig {
                 r,
@@ -303,8 +307,8 @@ mod tests {
             }
             .check()
         };
-        assert_eq!(check(MOST_RANK), Ok(()));
-        for r in [0, MOST_RANK + 1] {
+        assert_eq!(check(MAX_RANK), Ok(()));
+        for r in [0, MAX_RANK + 1] {
             assert_eq!(check(r), Err(LoraError::Rank(r)));
         }
     }

@@ -1,4 +1,4 @@
-//! Parameters by name: what an optimizer and a checkpoint stand on.
+//! Parameters by name, for optimizers and checkpoints.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use burn::tensor::{FloatDType, Gradients, Tensor};
 
 use crate::llama::Llama;
 
-/// Flat tensors without a graph, by the name of their parameter.
+/// Flat tensors without a graph, by the names of their parameters.
 pub type NamedTensors = BTreeMap<String, Tensor<1>>;
 
-/// Adds gradients to those of the same parameters before them.
+/// Adds each gradient to the sum for its parameter.
 pub fn accumulate(sum: &mut NamedTensors, part: NamedTensors) {
     for (name, gradient) in part {
         let total = match sum.remove(&name) {
@@ -24,11 +24,12 @@ pub fn accumulate(sum: &mut NamedTensors, part: NamedTensors) {
 /// A parameter of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterInfo {
-    /// Hugging Face's name; an adapter's factors are `<layer>.lora_A.weight` and `<layer>.lora_B.weight`.
+    /// The name in a Hugging Face checkpoint. The matrices of an adapter are
+    /// `<layer>.lora_A.weight` and `<layer>.lora_B.weight`.
     pub name: String,
     /// Its shape, as in a checkpoint.
     pub shape: Vec<usize>,
-    /// Whether gradients are computed for it; never on a device without autodiff.
+    /// Whether gradients are computed for it. Always false on a device without autodiff.
     pub trainable: bool,
 }
 
@@ -54,8 +55,8 @@ impl Llama {
         collect.found
     }
 
-    /// Takes the trainable parameters' gradients out of what `loss.backward()` returned. A parameter that the loss
-    /// does not depend on has none.
+    /// Removes the gradients of the trainable parameters from what `loss.backward()` returned. A
+    /// parameter that the loss does not depend on has none.
     pub fn take_gradients(&self, gradients: &mut Gradients) -> NamedTensors {
         let mut collect = Collect {
             path: Path::default(),
@@ -66,10 +67,11 @@ impl Llama {
         collect.found
     }
 
-    /// Replaces each parameter that has a gradient by what `update(name, value, gradient)` returns; values and
-    /// gradients are flat and without a graph, and the new parameter is a leaf again.
+    /// Replaces each parameter that has a gradient by what `update(name, value, gradient)` returns.
+    /// Values and gradients are flat and without a graph. The new parameter is a leaf again.
     ///
-    /// A value's memory belongs to `update` alone if no clone of the model lives, so Burn's operations reuse it.
+    /// Unless a clone of the model is alive, only `update` holds a value, so that Burn's operations
+    /// reuse its memory.
     pub fn update(
         self,
         gradients: NamedTensors,
@@ -129,7 +131,7 @@ impl ModuleVisitor for List {
     }
 }
 
-/// Collects gradients where there are some, else values.
+/// Collects gradients where they are given, else values.
 struct Collect<'a> {
     path: Path,
     gradients: Option<&'a mut Gradients>,
