@@ -181,8 +181,8 @@ fn score(model: &Llama, batch: &Batch, prompt_loss: bool) -> Result<Vec<Score>, 
     let normalizer = Normalizer::of_step(&batch.sequences, objective)?;
     let targets = WeightedTargets::new(batch, &normalizer);
     let hidden = model.forward(batch, &targets.rows, None);
-    let classifier = model.classifier();
-    let losses = linear_cross_entropy(hidden.clone(), classifier.clone(), &targets, DEFAULT_CHUNK);
+    let lm_head = model.lm_head();
+    let losses = linear_cross_entropy(hidden.clone(), lm_head.clone(), &targets, DEFAULT_CHUNK);
     let losses = floats(losses.target_losses);
     let answer_rows: Vec<Option<usize>> = batch
         .sequences
@@ -194,7 +194,7 @@ fn score(model: &Llama, batch: &Batch, prompt_loss: bool) -> Result<Vec<Score>, 
                 .and_then(|answer| targets.rows.binary_search(&answer.position).ok())
         })
         .collect();
-    let mut logits = answer_logits(hidden, classifier, &answer_rows).into_iter();
+    let mut logits = answer_logits(hidden, lm_head, &answer_rows).into_iter();
     let per_sequence = LossTotals::of_sequences(batch, &targets, &losses);
     Ok(per_sequence
         .into_iter()
@@ -207,18 +207,14 @@ fn score(model: &Llama, batch: &Batch, prompt_loss: bool) -> Result<Vec<Score>, 
 }
 
 /// `[vocab]` for every sequence that has a row.
-fn answer_logits(
-    hidden: Tensor<2>,
-    classifier: Tensor<2>,
-    rows: &[Option<usize>],
-) -> Vec<Vec<f32>> {
+fn answer_logits(hidden: Tensor<2>, lm_head: Tensor<2>, rows: &[Option<usize>]) -> Vec<Vec<f32>> {
     let rows: Vec<i64> = rows.iter().flatten().map(|&row| row as i64).collect();
     if rows.is_empty() {
         return Vec::new();
     }
     let count = rows.len();
     let index = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &hidden.device());
-    let logits = hidden.select(0, index).matmul(classifier.transpose());
+    let logits = hidden.select(0, index).matmul(lm_head.transpose());
     let vocab = logits.dims()[1];
     floats(logits).chunks(vocab).map(<[f32]>::to_vec).collect()
 }

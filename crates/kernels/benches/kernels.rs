@@ -1,7 +1,9 @@
-//! Each kernel against its plain form in Burn operations, on flex, at SmolLM2-135M's sizes and four sequences of 420 tokens.
+//! Each kernel and its reference in Burn operations, on flex, at the sizes of SmolLM2-135M with
+//! four sequences of 420 tokens.
 //!
-//! `cargo xtask bench` reads the estimates: criterion's group is the kernel, its function the pass, its parameter the form. Both
-//! forms have the system's allocator here; the plw binary has another, which spares both the clearing of fresh pages.
+//! `cargo xtask bench` reads the estimates: criterion's group is the kernel, its function the pass,
+//! its parameter the form. Both forms use the system's allocator here. The plw binary has another
+//! one, with which neither clears fresh pages.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -9,11 +11,11 @@ use std::time::Duration;
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion};
 use plw_kernels::{
-    AdamW, AttentionHeads, AttentionMask, DEFAULT_CHUNK, LinearInput, LinearWeight, LowRank,
-    Moments, Rotations, TargetTable, adamw, adamw_reference, attention, attention_reference,
-    embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
-    linear_reference, rms_norm, rms_norm_reference, rotate, rotate_reference, squared_norm,
-    squared_norm_reference, swiglu, swiglu_reference,
+    AdamW, AttentionHeads, AttentionMask, DEFAULT_CHUNK, LinearInput, LinearOperands, LinearWeight,
+    LowRankAdapter, Moments, RotaryEmbedding, TargetTable, adamw, adamw_reference, apply_rotary,
+    apply_rotary_reference, attention, attention_reference, embedding, embedding_reference, linear,
+    linear_cross_entropy, linear_cross_entropy_reference, linear_reference, rms_norm,
+    rms_norm_reference, squared_norm, squared_norm_reference, swiglu, swiglu_reference,
 };
 
 const BATCH: usize = 4;
@@ -32,7 +34,7 @@ const EPSILON: f64 = 1e-5;
 const PADDING: u32 = 2;
 /// Of an adapter.
 const RANK: usize = 16;
-/// Targets of a sequence whose prompt weighs nothing: a letter, the end of the turn, a newline.
+/// Targets of a sequence whose prompt has no weight: a letter, the end of the turn, a newline.
 const COMPLETION: usize = 3;
 
 fn main() {
@@ -53,11 +55,11 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A kernel's form: a function of what it is given.
+/// A kernel or its reference.
 type Form<I, const D: usize> = fn(&I) -> Tensor<D>;
 
-/// Benches both forms of a kernel without a graph, and with one together with the backward pass of a gradient of ones.
-/// `make` makes what they are given, on the device.
+/// Benches both forms of a kernel: forward without a graph, then forward and backward with one, for
+/// an output gradient of ones. `make` makes their input on a device.
 fn compare<I, const D: usize>(
     criterion: &mut Criterion,
     kernel: &str,
@@ -87,7 +89,7 @@ fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
 
-/// A tensor that gets a gradient, where there is a graph.
+/// A tensor that gets a gradient on an autodiff device.
 fn leaf<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     let tensor = random(shape, device);
     match device.is_autodiff() {
@@ -121,14 +123,14 @@ fn norms(criterion: &mut Criterion) {
     );
 }
 
-/// Of all sequences' positions, with SmolLM2's base.
-fn rotations_of(device: &Device) -> Rotations {
+/// Embeddings of the positions of all sequences, with the base of SmolLM2.
+fn rotary_embedding(device: &Device) -> RotaryEmbedding {
     let positions: Vec<u32> = (0..BATCH).flat_map(|_| 0..SEQ as u32).collect();
     let half = HEADS.head_dim / 2;
     let frequencies: Vec<f32> = (0..half)
         .map(|i| 100_000f32.powf(-(i as f32) / half as f32))
         .collect();
-    Rotations::new([BATCH, SEQ], &positions, &frequencies, device)
+    RotaryEmbedding::new([BATCH, SEQ], &positions, &frequencies, device)
 }
 
 fn rotations(criterion: &mut Criterion) {
@@ -137,10 +139,10 @@ fn rotations(criterion: &mut Criterion) {
         "rotate",
         |device| {
             let shape = [BATCH, SEQ, HEADS.query, HEADS.head_dim];
-            (leaf(shape, device), rotations_of(device))
+            (leaf(shape, device), rotary_embedding(device))
         },
-        |(x, rotations)| rotate(x.clone(), rotations),
-        |(x, rotations)| rotate_reference(x.clone(), rotations),
+        |(x, rotary)| apply_rotary(x.clone(), rotary),
+        |(x, rotary)| apply_rotary_reference(x.clone(), rotary),
     );
 }
 
@@ -149,8 +151,8 @@ fn gates(criterion: &mut Criterion) {
         criterion,
         "swiglu",
         |device| leaf([TOKENS, 2 * INTERMEDIATE], device),
-        |joined| swiglu(joined.clone()),
-        |joined| swiglu_reference(joined.clone()),
+        |gate_up| swiglu(gate_up.clone()),
+        |gate_up| swiglu_reference(gate_up.clone()),
     );
 }
 
@@ -162,83 +164,95 @@ fn attentions(criterion: &mut Criterion) {
             let width = (HEADS.query + 2 * HEADS.key_value) * HEADS.head_dim;
             // Every token is seen to the end of its sequence.
             let mask = AttentionMask::new([BATCH, SEQ], &[SEQ as u32; TOKENS], device);
-            (leaf([TOKENS, width], device), rotations_of(device), mask)
+            (
+                leaf([TOKENS, width], device),
+                rotary_embedding(device),
+                mask,
+            )
         },
-        |(joined, rotations, mask)| attention(joined.clone(), HEADS, rotations, mask),
-        |(joined, rotations, mask)| attention_reference(joined.clone(), HEADS, rotations, mask),
+        |(qkv, rotary, mask)| attention(qkv.clone(), HEADS, rotary, mask),
+        |(qkv, rotary, mask)| attention_reference(qkv.clone(), HEADS, rotary, mask),
     );
 }
 
-/// What a linear layer takes.
-type Linear = (LinearInput, Vec<LinearWeight>, Option<Tensor<2>>);
-
-fn compare_linears(criterion: &mut Criterion, kernel: &str, make: impl Fn(&Device) -> Linear) {
+fn compare_linears(
+    criterion: &mut Criterion,
+    kernel: &str,
+    make: impl Fn(&Device) -> LinearOperands,
+) {
     compare(
         criterion,
         kernel,
         make,
-        |(input, weights, residual)| linear(input.clone(), weights.clone(), residual.clone()),
-        |(input, weights, residual)| {
-            linear_reference(input.clone(), weights.clone(), residual.clone())
-        },
+        |operands| linear(operands.clone()),
+        |operands| linear_reference(operands.clone()),
     );
 }
 
-fn linears(criterion: &mut Criterion) {
-    let normalised = |device: &Device| LinearInput::Normalised {
-        x: leaf([TOKENS, HIDDEN], device),
-        weight: leaf([HIDDEN], device),
-        epsilon: EPSILON,
-    };
-    let trained = |outputs, inputs, device: &Device| LinearWeight {
+fn trained(outputs: usize, inputs: usize, device: &Device) -> LinearWeight {
+    LinearWeight {
         weight: leaf([outputs, inputs], device),
-        low_rank: None,
-    };
-    let adapted = |outputs, inputs, device: &Device| LinearWeight {
+        adapter: None,
+    }
+}
+
+fn adapted(outputs: usize, inputs: usize, device: &Device) -> LinearWeight {
+    LinearWeight {
         weight: random([outputs, inputs], device),
-        low_rank: Some(LowRank {
+        adapter: Some(LowRankAdapter {
             a: leaf([RANK, inputs], device),
             b: leaf([outputs, RANK], device),
             scaling: 2.0,
             mask: None,
         }),
+    }
+}
+
+fn linears(criterion: &mut Criterion) {
+    let normalized = |weights, device: &Device| LinearOperands {
+        input: LinearInput::Normalized {
+            x: leaf([TOKENS, HIDDEN], device),
+            weight: leaf([HIDDEN], device),
+            epsilon: EPSILON,
+        },
+        weights,
+        residual: None,
     };
     compare_linears(criterion, "linear_query_key_value", |device| {
         let outputs = [HEADS.query, HEADS.key_value, HEADS.key_value];
         let weights = outputs.map(|heads| trained(heads * HEADS.head_dim, HIDDEN, device));
-        (normalised(device), weights.into(), None)
+        normalized(weights.into(), device)
     });
     compare_linears(criterion, "linear_gate_up", |device| {
         let weights = [0; 2].map(|_| trained(INTERMEDIATE, HIDDEN, device));
-        (normalised(device), weights.into(), None)
+        normalized(weights.into(), device)
     });
     compare_linears(criterion, "linear_gate_up_lora", |device| {
         let weights = [0; 2].map(|_| adapted(INTERMEDIATE, HIDDEN, device));
-        (normalised(device), weights.into(), None)
+        normalized(weights.into(), device)
     });
-    compare_linears(criterion, "linear_down", |device| {
-        let gated = LinearInput::Gated(leaf([TOKENS, 2 * INTERMEDIATE], device));
-        let residual = leaf([TOKENS, HIDDEN], device);
-        let weights = vec![trained(HIDDEN, INTERMEDIATE, device)];
-        (gated, weights, Some(residual))
+    compare_linears(criterion, "linear_down", |device| LinearOperands {
+        input: LinearInput::Gated(leaf([TOKENS, 2 * INTERMEDIATE], device)),
+        weights: vec![trained(HIDDEN, INTERMEDIATE, device)],
+        residual: Some(leaf([TOKENS, HIDDEN], device)),
     });
 }
 
-/// Hidden states of the rows that targets need, one target each, and the classifier.
-struct Classified {
+/// Hidden states with one target per row, and the head.
+struct LossInput {
     hidden: Tensor<2>,
-    classifier: Tensor<2>,
+    lm_head: Tensor<2>,
     row: Vec<u32>,
     token: Vec<u32>,
     weight: Vec<f32>,
 }
 
-impl Classified {
+impl LossInput {
     fn new(targets: usize, device: &Device) -> Self {
         let row: Vec<u32> = (0..targets as u32).collect();
         Self {
             hidden: leaf([targets, HIDDEN], device),
-            classifier: leaf([VOCAB, HIDDEN], device),
+            lm_head: leaf([VOCAB, HIDDEN], device),
             token: row.iter().map(|row| row * 29 % VOCAB as u32).collect(),
             weight: vec![1.0 / targets as f32; targets],
             row,
@@ -255,7 +269,7 @@ impl Classified {
 }
 
 fn cross_entropies(criterion: &mut Criterion) {
-    // A sequence's first token is no target.
+    // The first token of a sequence is no target.
     let counts = [
         ("linear_cross_entropy_few", BATCH * COMPLETION),
         ("linear_cross_entropy_many", BATCH * (SEQ - 1)),
@@ -264,27 +278,27 @@ fn cross_entropies(criterion: &mut Criterion) {
         compare(
             criterion,
             kernel,
-            |device| Classified::new(targets, device),
-            |of| {
-                let (hidden, classifier) = (of.hidden.clone(), of.classifier.clone());
-                linear_cross_entropy(hidden, classifier, of.table(), DEFAULT_CHUNK).loss
+            |device| LossInput::new(targets, device),
+            |input| {
+                let (hidden, lm_head) = (input.hidden.clone(), input.lm_head.clone());
+                linear_cross_entropy(hidden, lm_head, input.table(), DEFAULT_CHUNK).loss
             },
-            |of| {
-                let (hidden, classifier) = (of.hidden.clone(), of.classifier.clone());
-                linear_cross_entropy_reference(hidden, classifier, of.table()).loss
+            |input| {
+                let (hidden, lm_head) = (input.hidden.clone(), input.lm_head.clone());
+                linear_cross_entropy_reference(hidden, lm_head, input.table()).loss
             },
         );
     }
 }
 
-/// One parameter's AdamW step, as [`adamw`] and its plain form take it.
+/// [`adamw`] or its reference.
 type Step =
     fn(Tensor<2>, Tensor<2>, f64, Option<Moments<2>>, u64, f64, &AdamW) -> (Tensor<2>, Moments<2>);
 
-/// The norm's square, as [`squared_norm`] and its plain form give it.
+/// [`squared_norm`] or its reference.
 type SquaredNorm = fn(&Tensor<2>) -> f64;
 
-/// The optimizer and the norm that it clips by, on the largest parameter, the embedding table.
+/// AdamW and the norm for clipping, on the largest parameter, the embedding table.
 fn optimizers(criterion: &mut Criterion) {
     let device = Device::flex();
     let gradient = random([VOCAB, HIDDEN], &device);
@@ -295,7 +309,7 @@ fn optimizers(criterion: &mut Criterion) {
             let settings = AdamW::default();
             let mut state = Some((random([VOCAB, HIDDEN], &device), None));
             bencher.iter(|| {
-                // Moved in and out again, so that what can be done in place is.
+                // Moved in and out, so that nobody else holds the tensors and the step is in place.
                 let (parameter, moments) = state.take().expect("put back each time");
                 let gradient = gradient.clone();
                 let (parameter, moments) =

@@ -1,7 +1,9 @@
-//! How fast the `gemm` crate multiplies in f32 on all threads: the yardstick of `cargo xtask bench`. Prints JSON.
+//! How fast the `gemm` crate multiplies f32 matrices on all threads: the upper bound that
+//! `cargo xtask bench` compares with. Prints JSON.
 //!
-//! The product is a linear layer's, `x W^T` with x `[2048, 576]` and W `[1536, 576]`, called as the kernels call it: large
-//! enough for the machine's best, and no larger than what a training step has.
+//! The product is that of a linear layer, `x W^T` with x `[2048, 576]` and W `[1536, 576]`, called
+//! as the kernels call it. It is large enough for the machine's best, and no larger than the
+//! products of a training step.
 
 #![allow(unsafe_code, reason = "gemm takes pointers")]
 
@@ -13,15 +15,15 @@ const ROWS: usize = 2048;
 const INNER: usize = 576;
 const COLUMNS: usize = 1536;
 
-/// How long the best is looked for: the machine may be disturbed for a while.
+/// How long the fastest product is looked for: other processes may disturb the first ones.
 const DURATION: Duration = Duration::from_secs(4);
 
 fn main() {
-    let numbers = |count: usize| -> Vec<f32> {
-        let number = |i: usize| (i * 7919 % 1000) as f32 / 1000.0 - 0.5;
-        (0..count).map(number).collect()
+    let values = |count: usize| -> Vec<f32> {
+        let value = |i: usize| (i * 7919 % 1000) as f32 / 1000.0 - 0.5;
+        (0..count).map(value).collect()
     };
-    let (x, weight) = (numbers(ROWS * INNER), numbers(COLUMNS * INNER));
+    let (x, weight) = (values(ROWS * INNER), values(COLUMNS * INNER));
     let mut product = vec![0f32; ROWS * COLUMNS];
     let mut best = Duration::MAX;
     let mut repetitions = 0u32;
@@ -46,8 +48,8 @@ fn main() {
 fn multiply(product: &mut [f32], x: &[f32], weight: &[f32]) {
     assert_eq!(product.len(), ROWS * COLUMNS);
     assert_eq!((x.len(), weight.len()), (ROWS * INNER, COLUMNS * INNER));
-    // SAFETY: the assertions hold every index that the strides reach inside the slices; `product` is borrowed mutably, so it
-    // overlaps neither operand.
+    // SAFETY: the assertions keep every index that the strides reach inside the slices. `product`
+    // is borrowed mutably, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
             ROWS,

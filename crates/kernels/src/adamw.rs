@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::flex::operations::{from_numbers, numbers, own, slice};
+use crate::flex::tensor::{as_slice, from_flex, into_flex, into_unique};
 use crate::flex::{self, adamw as pass};
 
 /// Settings of AdamW; the defaults are PyTorch's.
@@ -38,7 +38,8 @@ pub struct Moments<const D: usize> {
     pub second: Tensor<D>,
 }
 
-/// One AdamW step of one parameter (Loshchilov and Hutter 2019, arXiv 1711.05101, as `torch.optim.AdamW` computes it):
+/// One AdamW step of one parameter (Loshchilov and Hutter 2019, arXiv 1711.05101), as
+/// `torch.optim.AdamW` computes it:
 ///
 /// ```text
 /// g <- gradient_factor * gradient
@@ -47,13 +48,14 @@ pub struct Moments<const D: usize> {
 /// p <- p - lr / (1 - beta_1^t) * m / (sqrt(v) / sqrt(1 - beta_2^t) + epsilon)
 /// ```
 ///
-/// `step` is t, from 1; `gradient_factor` is [`clip_factor`]'s. None of the tensors may carry a graph. On flex one parallel
-/// pass, in place where nobody else holds the tensors; elsewhere [`adamw_reference`].
+/// `step` is t, from 1, and `gradient_factor` is what [`clip_factor`] returns. None of the tensors
+/// may carry a graph. On flex this is one parallel pass, in place where nobody else holds the
+/// tensors; elsewhere [`adamw_reference`].
 ///
 /// # Panics
 ///
-/// Where gradient or moments have another shape than the parameter, where `step` is 0, or where a tensor carries a graph:
-/// the caller's bug.
+/// Where gradient or moments have another shape than the parameter, where `step` is 0, or where a
+/// tensor carries a graph. Each is a bug of the caller.
 pub fn adamw<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -64,7 +66,7 @@ pub fn adamw<const D: usize>(
     settings: &AdamW,
 ) -> (Tensor<D>, Moments<D>) {
     check_step(&parameter, &gradient, moments.as_ref(), step);
-    if !flex::takes(&parameter) || !flex::takes(&gradient) {
+    if !flex::supports(&parameter) || !flex::supports(&gradient) {
         return adamw_reference(
             parameter,
             gradient,
@@ -79,7 +81,7 @@ pub fn adamw<const D: usize>(
         first: gradient.zeros_like(),
         second: gradient.zeros_like(),
     });
-    let factors = pass::Factors {
+    let coefficients = pass::Coefficients {
         gradient: gradient_factor as f32,
         beta_1: settings.beta_1 as f32,
         beta_2: settings.beta_2 as f32,
@@ -88,21 +90,21 @@ pub fn adamw<const D: usize>(
         rate: (learning_rate / (1.0 - settings.beta_1.powf(step as f64))) as f32,
         second: (1.0 - settings.beta_2.powf(step as f64)).sqrt().recip() as f32,
     };
-    let gradient = numbers(gradient).to_contiguous();
+    let gradient = into_flex(gradient).to_contiguous();
     let [mut parameter, mut first, mut second] =
-        [parameter, first, second].map(|tensor| own(numbers(tensor)));
+        [parameter, first, second].map(|tensor| into_unique(into_flex(tensor)));
     pass::update(
         parameter.storage_mut(),
-        slice(&gradient),
+        as_slice(&gradient),
         first.storage_mut(),
         second.storage_mut(),
-        &factors,
+        &coefficients,
     );
     let moments = Moments {
-        first: from_numbers(first),
-        second: from_numbers(second),
+        first: from_flex(first),
+        second: from_flex(second),
     };
-    (from_numbers(parameter), moments)
+    (from_flex(parameter), moments)
 }
 
 fn check_step<const D: usize>(
@@ -118,16 +120,19 @@ fn check_step<const D: usize>(
         shape,
         "a gradient has its parameter's shape"
     );
-    for moment in moments.iter().flat_map(|of| [&of.first, &of.second]) {
+    for moment in moments
+        .iter()
+        .flat_map(|moments| [&moments.first, &moments.second])
+    {
         assert_eq!(moment.dims(), shape, "a moment has its parameter's shape");
     }
 }
 
-/// The same as a plain chain of Burn operations.
+/// [`adamw`] as a chain of Burn operations.
 ///
 /// # Panics
 ///
-/// Where shapes differ or `step` is 0, as [`adamw`] does.
+/// Where shapes differ or `step` is 0.
 pub fn adamw_reference<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -174,31 +179,31 @@ pub fn adamw_reference<const D: usize>(
     (decayed - update, moments)
 }
 
-/// The sum of squares of a gradient, as a number: the square of its norm.
+/// The sum of squares of a gradient, which is the square of its norm.
 ///
-/// Summed in f32 over pieces of 1024 elements and in f64 over the pieces: a plain f32 sum over an embedding table of 28 M
-/// elements was found to be 1 % off.
+/// Chunks of 1024 elements are summed in f32, and their sums in f64: a plain f32 sum over an
+/// embedding table of 28 million elements was 1 % off.
 pub fn squared_norm<const D: usize>(gradient: &Tensor<D>) -> f64 {
-    if flex::takes(gradient) {
-        let gradient = numbers(gradient.clone()).to_contiguous();
-        return pass::squared_norm(slice(&gradient));
+    if flex::supports(gradient) {
+        let gradient = into_flex(gradient.clone()).to_contiguous();
+        return pass::squared_norm(as_slice(&gradient));
     }
     squared_norm_reference(gradient)
 }
 
-/// The same as a plain chain of Burn operations.
+/// [`squared_norm`] as a chain of Burn operations.
 pub fn squared_norm_reference<const D: usize>(gradient: &Tensor<D>) -> f64 {
-    const PIECE: usize = 1024;
+    const CHUNK: usize = 1024;
     let count = gradient.shape().num_elements();
     let squares = gradient.clone().mul(gradient.clone()).reshape([count]);
-    let whole = count - count % PIECE;
+    let whole = count - count % CHUNK;
     let mut sums = Vec::new();
     if whole > 0 {
-        let pieces = squares
+        let chunks = squares
             .clone()
             .slice(0..whole)
-            .reshape([whole / PIECE, PIECE]);
-        sums.extend(pieces.sum_dim(1).into_data_as::<f32>().iter::<f64>());
+            .reshape([whole / CHUNK, CHUNK]);
+        sums.extend(chunks.sum_dim(1).into_data_as::<f32>().iter::<f64>());
     }
     if whole < count {
         sums.extend(
@@ -212,8 +217,8 @@ pub fn squared_norm_reference<const D: usize>(gradient: &Tensor<D>) -> f64 {
     sums.iter().sum()
 }
 
-/// What gradients are multiplied by so that their global norm is at most `max_norm`: `torch.nn.utils.clip_grad_norm_`'s
-/// `min(1, max_norm / (norm + 1e-6))`.
+/// The factor that limits the global norm of gradients to `max_norm`: `min(1, max_norm / (norm +
+/// 1e-6))`, as in `torch.nn.utils.clip_grad_norm_`.
 pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
 }
@@ -233,7 +238,8 @@ mod tests {
         &AdamW,
     ) -> (Tensor<1>, Moments<1>);
 
-    /// The numbers come from torch 2 (`torch.optim.AdamW([p], lr=0.1, weight_decay=0.5)`, p = [1, -2], gradients [0.5, -3] then [-1, 0]).
+    /// The expected values are those of torch 2: `torch.optim.AdamW([p], lr=0.1, weight_decay=0.5)`
+    /// with p = [1, -2] and gradients [0.5, -3], then [-1, 0].
     #[test]
     fn two_steps_equal_pytorch() {
         let device = Device::flex();
@@ -263,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pass_equals_the_chain_over_several_steps() {
+    fn the_kernel_equals_the_reference_over_several_steps() {
         let device = Device::flex();
         let settings = AdamW::default();
         for count in [1usize, 37, 70_001] {
@@ -293,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_gradient_is_summed_exactly_enough() {
+    fn the_norm_of_a_long_gradient_is_accurate() {
         for count in [1usize, 1000, 1024, 5_000_001] {
             let gradient = Tensor::<1>::full([count], 0.1, &Device::flex());
             let expected = count as f64 * f64::from(0.1f32 * 0.1f32);
@@ -307,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn clipping_only_shrinks() {
+    fn clipping_never_enlarges() {
         assert_eq!(clip_factor(0.1, 0.3), 1.0);
         assert!((clip_factor(3.0, 0.3) - 0.1).abs() < 1e-6);
     }

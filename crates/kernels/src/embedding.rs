@@ -4,27 +4,27 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use crate::flex;
 
-/// The rows `token_ids` of a table `[vocab, hidden]`: `[tokens, hidden]`. Being looked up gives the row of `padding` no
-/// gradient, as PyTorch's `nn.Embedding(padding_idx)` has it.
+/// The rows `token_ids` of a table `[vocab, hidden]`: `[tokens, hidden]`. The row of `padding` gets
+/// no gradient from the lookup, as with PyTorch's `nn.Embedding(padding_idx)`.
 ///
-/// On flex rows are copied and their gradients added in one pass each; elsewhere [`embedding_reference`].
+/// On flex this is one pass forward and one backward, elsewhere [`embedding_reference`].
 ///
 /// # Panics
 ///
-/// Where a token is outside the vocabulary: the caller's bug.
+/// Where a token is outside the vocabulary, which is a bug of the caller.
 pub fn embedding(table: Tensor<2>, token_ids: &[u32], padding: Option<u32>) -> Tensor<2> {
     let [vocab, _] = table.dims();
     assert!(
         token_ids.iter().all(|&token| (token as usize) < vocab),
         "a token is outside the vocabulary of {vocab}"
     );
-    match flex::takes(&table) {
+    match flex::supports(&table) {
         true => flex::operations::embedding::embedding(table, token_ids.into(), padding),
         false => embedding_reference(table, token_ids, padding),
     }
 }
 
-/// The same as a plain chain of Burn operations.
+/// [`embedding`] as a chain of Burn operations.
 pub fn embedding_reference(table: Tensor<2>, token_ids: &[u32], padding: Option<u32>) -> Tensor<2> {
     let device = table.device();
     let [_, hidden] = table.dims();
@@ -52,18 +52,22 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn it_equals_the_chain_in_value_and_gradient(
-            tokens in proptest::collection::vec(0u32..7, 1..40), hidden in 1usize..20,
-            padding in proptest::option::of(0u32..7), is_classifier: bool,
+        fn the_kernel_equals_the_reference_in_value_and_gradient(
+            tokens in proptest::collection::vec(0u32..7, 1..40),
+            hidden in 1usize..20,
+            padding in proptest::option::of(0u32..7),
+            is_tied: bool,
         ) {
             let device = Device::flex().autodiff();
-            let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Default, &device);
-            let table = random([7, hidden]).require_grad();
-            let (upper, rows) = (random([tokens.len(), hidden]), random([3, hidden]));
+            let random = |rows| {
+                Tensor::<2>::random([rows, hidden], Distribution::Default, &device)
+            };
+            let table = random(7).require_grad();
+            let (grad_output, rows) = (random(tokens.len()), random(3));
             let [fused, plain] = [embedding, embedding_reference].map(|embedding| {
                 let output = embedding(table.clone(), &tokens, padding);
-                let mut loss = (output.clone() * upper.clone()).sum();
-                if is_classifier {
+                let mut loss = (output.clone() * grad_output.clone()).sum();
+                if is_tied {
                     loss = loss + rows.clone().matmul(table.clone().transpose()).exp().sum();
                 }
                 let gradients = loss.backward();

@@ -1,118 +1,50 @@
-//! Linear layers of a Llama: several weights side by side, with their adapters, the norm or gate before and the residual
-//! after.
+//! Linear layers of a Llama: several weights side by side with their adapters, the norm or gate
+//! before them and the residual after them.
 
 use burn::tensor::{DType, FloatDType, Tensor};
 
-use crate::flex::operands::{Adapter, Factor, Operands, Preparation};
-use crate::flex::operations::linear::MOST_FACTORS;
-use crate::{flex, rms_norm_reference, swiglu_reference};
+use crate::flex;
+use crate::flex::operations::linear::MAX_WEIGHTS;
+use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
+use crate::rms_norm::rms_norm_reference;
+use crate::swiglu::swiglu_reference;
 
-/// What the product is taken of. What is made of a tensor on the way is made again by the backward pass, not kept.
-#[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "taken apart where it is made: one a layer and pass"
-)]
-pub enum LinearInput {
-    /// `[tokens, in]`, as it is.
-    Plain(Tensor<2>),
-    /// [`rms_norm`](crate::rms_norm()) of `x` `[tokens, in]`.
-    Normalised {
-        /// `[tokens, in]`.
-        x: Tensor<2>,
-        /// `[in]`.
-        weight: Tensor<1>,
-        /// Added to the mean of the squares.
-        epsilon: f64,
-    },
-    /// [`swiglu`](crate::swiglu()) of `[tokens, 2 * in]`.
-    Gated(Tensor<2>),
-}
-
-/// A weight `[out, in]`, as PyTorch stores it, and its adapter.
-#[derive(Debug, Clone)]
-pub struct LinearWeight {
-    /// `[out, in]`; a constant may be in half precision, which products make f32.
-    pub weight: Tensor<2>,
-    /// Added to it.
-    pub low_rank: Option<LowRank>,
-}
-
-/// A low-rank update `scaling * (x * mask) A^T B^T` of a product (LoRA: Hu et al. 2021, arXiv 2106.09685).
-#[derive(Debug, Clone)]
-pub struct LowRank {
-    /// `[r, in]`.
-    pub a: Tensor<2>,
-    /// `[out, r]`.
-    pub b: Tensor<2>,
-    /// alpha / r.
-    pub scaling: f64,
-    /// `[tokens, in]`: dropout's zeros and scales; a constant.
-    pub mask: Option<Tensor<2>>,
-}
-
-/// `residual + [x W_1^T, x W_2^T, ..]`: `[tokens, sum of out]`, the products side by side, low-rank updates included.
+/// A linear layer: `[tokens, sum of out]`, the products of its weights side by side, with low-rank
+/// adapters and residual included.
 ///
-/// On flex one operation of the graph, and no gradient is computed for a tensor that has none to get (a frozen weight, the
-/// input of a model's first layer); elsewhere [`linear_reference`].
+/// On flex this is one operation of the graph, which computes no gradient for a tensor that needs
+/// none (a frozen weight, the input of a model's first layer). Elsewhere it is
+/// [`linear_reference`].
 ///
 /// # Panics
 ///
-/// Without a weight or with more than three, where one in half precision has a gradient to get, or where a weight, a part of
-/// an adapter, the norm or the residual has another shape than the input asks for: the caller's bug.
-pub fn linear(
-    input: LinearInput,
-    weights: Vec<LinearWeight>,
-    residual: Option<Tensor<2>>,
-) -> Tensor<2> {
+/// Where there is no weight or more than three, where a weight in half precision needs a gradient,
+/// or where a weight, a part of an adapter, the norm or the residual does not fit the input's
+/// shape. Each is a bug of the caller.
+pub fn linear(operands: LinearOperands) -> Tensor<2> {
     assert!(
-        (1..=MOST_FACTORS).contains(&weights.len()),
-        "a product has one to three weights"
+        (1..=MAX_WEIGHTS).contains(&operands.weights.len()),
+        "a linear layer has one to three weights, not {}",
+        operands.weights.len()
     );
-    let is_whole = |weight: &Tensor<2>| weight.dtype() == DType::F32;
-    assert!(
-        weights
-            .iter()
-            .all(|w| is_whole(&w.weight) || !w.weight.is_tracked()),
-        "a weight in half precision is a constant"
-    );
-    check_shapes(&input, &weights, residual.as_ref());
-    let (LinearInput::Plain(x) | LinearInput::Normalised { x, .. } | LinearInput::Gated(x)) =
-        &input;
-    if !flex::takes(x) || x.dims().contains(&0) {
-        return linear_reference(input, weights, residual);
+    for LinearWeight { weight, .. } in &operands.weights {
+        assert!(
+            weight.dtype() == DType::F32 || !weight.is_tracked(),
+            "a weight in half precision cannot have a gradient"
+        );
     }
-    let (input, norm, preparation) = match input {
-        LinearInput::Plain(x) => (x, None, Preparation::Plain),
-        LinearInput::Normalised { x, weight, epsilon } => {
-            (x, Some(weight), Preparation::Normalised { epsilon })
-        }
-        LinearInput::Gated(x) => (x, None, Preparation::Gated),
-    };
-    let operands = Operands {
-        input: input.into_dispatch(),
-        norm: norm.map(Tensor::into_dispatch),
-        residual: residual.map(Tensor::into_dispatch),
-        factors: weights
-            .into_iter()
-            .map(|LinearWeight { weight, low_rank }| Factor {
-                weight: weight.into_dispatch(),
-                adapter: low_rank.map(|update| Adapter {
-                    a: update.a.into_dispatch(),
-                    b: update.b.into_dispatch(),
-                    mask: update.mask.map(Tensor::into_dispatch),
-                    scaling: update.scaling as f32,
-                }),
-            })
-            .collect(),
-    };
-    flex::operations::linear::linear(operands, preparation)
+    check_shapes(&operands);
+    let x = operands.input.x();
+    if !flex::supports(x) || x.dims().contains(&0) {
+        return linear_reference(operands);
+    }
+    flex::operations::linear::linear(operands.into_dispatch())
 }
 
-fn check_shapes(input: &LinearInput, weights: &[LinearWeight], residual: Option<&Tensor<2>>) {
-    let [tokens, inputs] = match input {
+fn check_shapes(operands: &LinearOperands) {
+    let [tokens, inputs] = match &operands.input {
         LinearInput::Plain(x) => x.dims(),
-        LinearInput::Normalised { x, weight, .. } => {
+        LinearInput::Normalized { x, weight, .. } => {
             let [tokens, inputs] = x.dims();
             assert_eq!(weight.dims(), [inputs], "the norm's weight: [in]");
             [tokens, inputs]
@@ -121,62 +53,58 @@ fn check_shapes(input: &LinearInput, weights: &[LinearWeight], residual: Option<
             let [tokens, width] = x.dims();
             assert!(
                 width.is_multiple_of(2),
-                "gate and up cannot share a width of {width}"
+                "gate and up side by side have an even width, not {width}"
             );
             [tokens, width / 2]
         }
     };
-    for LinearWeight { weight, low_rank } in weights {
+    for LinearWeight { weight, adapter } in &operands.weights {
         let [outputs, width] = weight.dims();
         assert_eq!(width, inputs, "a weight's width and its input's");
-        let Some(LowRank { a, b, mask, .. }) = low_rank else {
+        let Some(LowRankAdapter { a, b, mask, .. }) = adapter else {
             continue;
         };
         let [rank, width] = a.dims();
-        assert!(rank > 0, "an adapter has a rank");
+        assert!(rank > 0, "an adapter's rank is at least 1");
         assert_eq!(width, inputs, "an adapter's width and its input's");
         assert_eq!(b.dims(), [outputs, rank], "an adapter's B: [out, r]");
         if let Some(mask) = mask {
             assert_eq!(mask.dims(), [tokens, inputs], "a mask: [tokens, in]");
         }
     }
-    if let Some(residual) = residual {
-        let outputs = weights.iter().map(|w| w.weight.dims()[0]).sum();
+    if let Some(residual) = &operands.residual {
+        let outputs = operands.weights.iter().map(|w| w.weight.dims()[0]).sum();
         let expected: [usize; 2] = [tokens, outputs];
         assert_eq!(residual.dims(), expected, "the residual: [tokens, out]");
     }
 }
 
-/// The same as a plain chain of Burn operations.
-pub fn linear_reference(
-    input: LinearInput,
-    weights: Vec<LinearWeight>,
-    residual: Option<Tensor<2>>,
-) -> Tensor<2> {
-    let x = match input {
+/// [`linear`] as a chain of Burn operations.
+pub fn linear_reference(operands: LinearOperands) -> Tensor<2> {
+    let x = match operands.input {
         LinearInput::Plain(x) => x,
-        LinearInput::Normalised { x, weight, epsilon } => rms_norm_reference(x, weight, epsilon),
+        LinearInput::Normalized { x, weight, epsilon } => rms_norm_reference(x, weight, epsilon),
         LinearInput::Gated(x) => swiglu_reference(x),
     };
-    let product = |LinearWeight { weight, low_rank }| {
+    let product = |LinearWeight { weight, adapter }: LinearWeight| {
         let weight = weight.cast(FloatDType::from(x.dtype()));
         let product = x.clone().matmul(weight.transpose());
-        let Some(update) = low_rank else {
+        let Some(adapter) = adapter else {
             return product;
         };
-        let x = match update.mask {
+        let x = match adapter.mask {
             Some(mask) => x.clone() * mask,
             None => x.clone(),
         };
-        let inner = x.matmul(update.a.transpose()).mul_scalar(update.scaling);
-        product + inner.matmul(update.b.transpose())
+        let inner = x.matmul(adapter.a.transpose()).mul_scalar(adapter.scaling);
+        product + inner.matmul(adapter.b.transpose())
     };
-    let mut products: Vec<Tensor<2>> = weights.into_iter().map(product).collect();
+    let mut products: Vec<Tensor<2>> = operands.weights.into_iter().map(product).collect();
     let joined = match products.len() {
         1 => products.remove(0),
         _ => Tensor::cat(products, 1),
     };
-    match residual {
+    match operands.residual {
         Some(residual) => residual + joined,
         None => joined,
     }

@@ -1,20 +1,22 @@
-//! Root-mean-square layer normalisation.
+//! Root-mean-square layer normalization.
 
 use burn::tensor::Tensor;
 
 use crate::flex;
 
-/// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension, epsilon inside the root as in Llama
-/// (Zhang & Sennrich 2019, arXiv 1910.07467). `x` is `[tokens, hidden]`, `weight` `[hidden]`; returns `[tokens, hidden]`.
+/// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension, with epsilon inside the root
+/// as in Llama (Zhang and Sennrich 2019, arXiv 1910.07467).
 ///
-/// On flex one pass over the rows, and one back; elsewhere [`rms_norm_reference`].
+/// `x` is `[tokens, hidden]`, `weight` is `[hidden]`. Returns `[tokens, hidden]`.
+///
+/// On flex this is one pass forward and one backward, elsewhere [`rms_norm_reference`].
 ///
 /// # Panics
 ///
-/// Where the weight is of another width than `x`: the caller's bug.
+/// Where `x` and the weight differ in width, which is a bug of the caller.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
     check_width(&x, &weight);
-    match flex::takes(&x) {
+    match flex::supports(&x) {
         true => flex::operations::rms_norm::rms_norm(x, weight, epsilon),
         false => rms_norm_reference(x, weight, epsilon),
     }
@@ -25,15 +27,15 @@ fn check_width(x: &Tensor<2>, weight: &Tensor<1>) {
     assert_eq!(
         x.dims()[1],
         width,
-        "a norm's weight of {width} and the width of its input"
+        "the width of the input, and of the norm's weight"
     );
 }
 
-/// The same as a plain chain of Burn operations.
+/// [`rms_norm`] as a chain of Burn operations.
 ///
 /// # Panics
 ///
-/// As [`rms_norm`] does.
+/// As [`rms_norm`].
 pub fn rms_norm_reference(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
     check_width(&x, &weight);
     let root_mean_square = x.clone().square().mean_dim(1).add_scalar(epsilon).sqrt();
@@ -50,16 +52,21 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn one_pass_equals_the_chain_in_value_and_gradient(rows in 1usize..80, width in 1usize..70) {
+        fn the_kernel_equals_the_reference_in_value_and_gradient(
+            rows in 1usize..80,
+            width in 1usize..70,
+        ) {
             let device = Device::flex().autodiff();
-            let x = Tensor::<2>::random([rows, width], Distribution::Default, &device).require_grad();
-            let weight = Tensor::<1>::random([width], Distribution::Default, &device).require_grad();
-            let upper = Tensor::<2>::random([rows, width], Distribution::Default, &device);
+            let random = || Tensor::<2>::random([rows, width], Distribution::Default, &device);
+            let (x, grad_output) = (random().require_grad(), random());
+            let weight = Tensor::<1>::random([width], Distribution::Default, &device);
+            let weight = weight.require_grad();
             let [fused, plain] = [rms_norm, rms_norm_reference].map(|norm| {
                 let output = norm(x.clone(), weight.clone(), 1e-5);
-                let gradients = (output.clone() * upper.clone()).sum().backward();
-                let of = (x.grad(&gradients), weight.grad(&gradients));
-                (output.into_data(), of.0.expect("tracked").into_data(), of.1.expect("tracked").into_data())
+                let gradients = (output.clone() * grad_output.clone()).sum().backward();
+                let grad_x = x.grad(&gradients).expect("tracked");
+                let grad_weight = weight.grad(&gradients).expect("tracked");
+                (output.into_data(), grad_x.into_data(), grad_weight.into_data())
             });
             let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-5);
             fused.0.assert_approx_eq(&plain.0, tolerance);
@@ -83,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a norm's weight of 8 and the width of its input")]
+    #[should_panic(expected = "the width of the input, and of the norm's weight")]
     fn a_weight_of_another_width_is_refused() {
         let device = Device::flex();
         rms_norm(

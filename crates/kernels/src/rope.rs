@@ -6,9 +6,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::flex;
 
-/// The rotations of one forward pass: cosines and sines of position times frequency.
+/// The rotary position embeddings of one batch: cosines and sines of position times frequency.
 #[derive(Debug, Clone)]
-pub struct Rotations {
+pub struct RotaryEmbedding {
     /// `[batch, seq]`.
     shape: [usize; 2],
     /// head_dim / 2.
@@ -18,7 +18,7 @@ pub struct Rotations {
     /// `[batch * seq, head_dim / 2]`.
     pub(crate) sines: Arc<[f32]>,
     device: Device,
-    /// What the plain form needs, made when it is first asked for.
+    /// What [`apply_rotary_reference`] needs, computed when it is first used.
     tables: Arc<OnceLock<Tables>>,
 }
 
@@ -32,13 +32,14 @@ struct Tables {
     quarter_turn: Tensor<4>,
 }
 
-impl Rotations {
-    /// Of the positions `position_ids` (`[batch * seq]`, `shape` being `[batch, seq]`) at `frequencies`
-    /// (`[head_dim / 2]`, radians a position). Angles are products in f32, as in transformers.
+impl RotaryEmbedding {
+    /// Embeddings of the positions `position_ids`, `[batch * seq]` for a `shape` of `[batch, seq]`.
+    /// `frequencies`, `[head_dim / 2]`, are in radians per position. Angles are products in f32, as
+    /// in transformers.
     ///
     /// # Panics
     ///
-    /// Where there is not one position a token: the caller's bug.
+    /// Where the number of positions is not that of the tokens, which is a bug of the caller.
     pub fn new(
         shape: [usize; 2],
         position_ids: &[u32],
@@ -49,13 +50,13 @@ impl Rotations {
         assert_eq!(
             position_ids.len(),
             batch * seq,
-            "{batch} rows of {seq} tokens have a position a token"
+            "{batch} rows of {seq} tokens have one position each token"
         );
-        let table = |of: fn(f32) -> f32| {
+        let table = |function: fn(f32) -> f32| {
             let angles = position_ids.iter().flat_map(|&position| {
                 frequencies
                     .iter()
-                    .map(move |frequency| of(position as f32 * frequency))
+                    .map(move |frequency| function(position as f32 * frequency))
             });
             angles.collect()
         };
@@ -69,12 +70,12 @@ impl Rotations {
         }
     }
 
-    /// Panics unless these are the rotations of heads of `head_dim` numbers of `[batch, seq]` tokens.
+    /// Panics unless these are the embeddings of `[batch, seq]` tokens for heads of `head_dim`.
     pub(crate) fn check_shape(&self, shape: [usize; 2], head_dim: usize) {
         assert_eq!(
             (self.shape, 2 * self.half),
             (shape, head_dim),
-            "rotations of one batch and head were given for another ([batch, seq], head_dim)"
+            "([batch, seq], head_dim) of the rotary embedding, and of the tensor it is applied to"
         );
     }
 
@@ -105,31 +106,32 @@ impl Rotations {
     }
 }
 
-/// Rotates queries or keys `[batch, seq, heads, head_dim]` to their positions: with `x = [x1, x2]` split in halves,
-/// `x * cos + [-x2, x1] * sin` (Su et al. 2021, arXiv 2104.09864).
+/// Rotates queries or keys `[batch, seq, heads, head_dim]` by their positions: with `x = [x1, x2]`
+/// split in halves, `x * cos + [-x2, x1] * sin` (Su et al. 2021, arXiv 2104.09864).
 ///
-/// On flex one pass, in place where nobody else holds `x`; elsewhere [`rotate_reference`].
+/// On flex this is one pass, in place where nobody else holds `x`; elsewhere
+/// [`apply_rotary_reference`].
 ///
 /// # Panics
 ///
-/// Where the rotations are of another batch's shape or another head_dim: the caller's bug.
-pub fn rotate(x: Tensor<4>, rotations: &Rotations) -> Tensor<4> {
+/// Where the embedding is of another `[batch, seq]` or head_dim than `x`, which is a bug of the
+/// caller.
+pub fn apply_rotary(x: Tensor<4>, rotary: &RotaryEmbedding) -> Tensor<4> {
     let [batch, seq, _, head_dim] = x.dims();
-    rotations.check_shape([batch, seq], head_dim);
-    match flex::takes(&x) {
-        true => flex::operations::rotate::rotate(
-            x,
-            [rotations.cosines.clone(), rotations.sines.clone()],
-        ),
-        false => rotate_reference(x, rotations),
+    rotary.check_shape([batch, seq], head_dim);
+    match flex::supports(&x) {
+        true => {
+            flex::operations::rope::apply_rotary(x, [rotary.cosines.clone(), rotary.sines.clone()])
+        }
+        false => apply_rotary_reference(x, rotary),
     }
 }
 
-/// The same as a plain chain of Burn operations.
-pub fn rotate_reference(x: Tensor<4>, rotations: &Rotations) -> Tensor<4> {
-    let tables = rotations.tables();
-    // A product with a signed permutation is exact, and its gradient is one more product; slices and a
-    // concatenation would be padded with zeros on the way back.
+/// [`apply_rotary`] as a chain of Burn operations.
+pub fn apply_rotary_reference(x: Tensor<4>, rotary: &RotaryEmbedding) -> Tensor<4> {
+    let tables = rotary.tables();
+    // A product with a signed permutation is exact, and its gradient is one more product. Slices
+    // and a concatenation would pad their gradients with zeros.
     let turned = x.clone().matmul(tables.quarter_turn.clone());
     x * tables.cosine.clone() + turned * tables.sine.clone()
 }
@@ -143,7 +145,7 @@ mod tests {
     fn halves_rotate_by_position_times_frequency() {
         let device = Device::flex();
         let frequencies = [1.0, 0.25];
-        let rotations = Rotations::new([1, 2], &[0, 3], &frequencies, &device);
+        let rotary = RotaryEmbedding::new([1, 2], &[0, 3], &frequencies, &device);
         let x =
             Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 3.0, 4.0]]]], &device);
         let turn = |a: f32, b: f32, angle: f32| {
@@ -155,7 +157,7 @@ mod tests {
         let ([a, c], [b, d]) = (turn(1.0, 3.0, 3.0), turn(2.0, 4.0, 0.75));
         let expected =
             Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0, 4.0]], [[a, b, c, d]]]], &device);
-        rotate(x, &rotations)
+        apply_rotary(x, &rotary)
             .into_data()
             .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-5));
     }
@@ -168,9 +170,9 @@ mod tests {
         let key = Tensor::<4>::from_floats([[[[-1.1, 0.2, 1.6, -0.8, 0.5, 1.3]]]], &device);
         let product = |i: u32, j: u32| {
             let at = |x: &Tensor<4>, position| {
-                rotate(
+                apply_rotary(
                     x.clone(),
-                    &Rotations::new([1, 1], &[position], &frequencies, &device),
+                    &RotaryEmbedding::new([1, 1], &[position], &frequencies, &device),
                 )
             };
             (at(&query, i) * at(&key, j)).sum_dim(3).into_data()
@@ -179,20 +181,20 @@ mod tests {
     }
 
     #[test]
-    fn one_pass_equals_the_chain_in_value_and_gradient() {
+    fn the_kernel_equals_the_reference_in_value_and_gradient() {
         let device = Device::flex().autodiff();
         for (batch, seq, heads, half) in [(1, 1, 1, 1), (2, 33, 3, 5), (1, 40, 4, 32)] {
             let positions: Vec<u32> = (0..(batch * seq) as u32).map(|i| i * 7 % 50).collect();
             let frequencies: Vec<f32> = (0..half).map(|i| 0.7f32.powi(i)).collect();
-            let rotations = Rotations::new([batch, seq], &positions, &frequencies, &device);
+            let rotary = RotaryEmbedding::new([batch, seq], &positions, &frequencies, &device);
             let random = || {
                 let shape = [batch, seq, heads, 2 * half as usize];
                 Tensor::<4>::random(shape, Distribution::Default, &device)
             };
-            let (x, upper) = (random().require_grad(), random());
-            let [fused, plain] = [rotate, rotate_reference].map(|rotate| {
-                let output = rotate(x.clone(), &rotations);
-                let gradients = (output.clone() * upper.clone()).sum().backward();
+            let (x, grad_output) = (random().require_grad(), random());
+            let [fused, plain] = [apply_rotary, apply_rotary_reference].map(|apply_rotary| {
+                let output = apply_rotary(x.clone(), &rotary);
+                let gradients = (output.clone() * grad_output.clone()).sum().backward();
                 let gradient = x.grad(&gradients).expect("tracked");
                 (output.into_data(), gradient.into_data())
             });
@@ -203,19 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_that_nobody_else_holds_is_turned_in_place_to_the_same_result() {
+    fn rotating_in_place_gives_the_same_result() {
         let positions: Vec<u32> = (0..66).map(|i| i * 7 % 50).collect();
         let shape = [2, 33, 3, 4];
-        let numbers: Vec<f32> = (0..2 * 33 * 3 * 4).map(|i| (i as f32).sin()).collect();
-        let numbers = TensorData::new(numbers, shape);
+        let values: Vec<f32> = (0..2 * 33 * 3 * 4).map(|i| (i as f32).sin()).collect();
+        let values = TensorData::new(values, shape);
         let tolerance = Tolerance::<f32>::absolute(1e-6);
         for device in [Device::flex(), Device::flex().autodiff()] {
-            let rotations = Rotations::new([2, 33], &positions, &[1.0, 0.3], &device);
-            let [found, expected] = [rotate, rotate_reference].map(|rotate| {
-                let leaf = Tensor::<4>::from_data(numbers.clone(), &device);
+            let rotary = RotaryEmbedding::new([2, 33], &positions, &[1.0, 0.3], &device);
+            let [found, expected] = [apply_rotary, apply_rotary_reference].map(|apply_rotary| {
+                let leaf = Tensor::<4>::from_data(values.clone(), &device);
                 let leaf = leaf.set_require_grad(device.is_autodiff());
-                // A sum keeps neither its operands nor its result for the backward pass.
-                let output = rotate(leaf.clone().add_scalar(0.25), &rotations);
+                // An addition keeps neither its operands nor its result for the backward pass.
+                let output = apply_rotary(leaf.clone().add_scalar(0.25), &rotary);
                 if !device.is_autodiff() {
                     return (output.into_data(), None);
                 }
@@ -231,12 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn no_token_no_number() {
+    fn no_tokens_give_an_empty_tensor() {
         let device = Device::flex().autodiff();
         for shape in [[0, 3], [2, 0]] {
-            let rotations = Rotations::new(shape, &[], &[1.0, 0.3], &device);
+            let rotary = RotaryEmbedding::new(shape, &[], &[1.0, 0.3], &device);
             let x = Tensor::<4>::zeros([shape[0], shape[1], 3, 4], &device).require_grad();
-            let output = rotate(x.clone(), &rotations);
+            let output = apply_rotary(x.clone(), &rotary);
             assert_eq!(output.dims(), x.dims());
             let gradients = output.sum().backward();
             assert_eq!(x.grad(&gradients).expect("tracked").dims(), x.dims());
@@ -244,10 +246,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "rotations of one batch and head were given for another")]
-    fn rotations_of_another_batch_are_refused() {
+    #[should_panic(expected = "of the rotary embedding, and of the tensor it is applied to")]
+    fn an_embedding_of_another_batch_is_refused() {
         let device = Device::flex();
-        let rotations = Rotations::new([1, 2], &[0, 1], &[1.0], &device);
-        rotate(Tensor::zeros([2, 2, 1, 2], &device), &rotations);
+        let rotary = RotaryEmbedding::new([1, 2], &[0, 1], &[1.0], &device);
+        apply_rotary(Tensor::zeros([2, 2, 1, 2], &device), &rotary);
     }
 }

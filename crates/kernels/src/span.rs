@@ -1,12 +1,12 @@
-//! Parts of a batch that have nothing to do with each other.
+//! The spans of a batch: runs of tokens that attend only to each other.
 
-/// Tokens of a row that see, and are seen by, none of the row's others: a document, or a tree of prefixes.
+/// A run of tokens of one row that attend only to each other: a document, or a tree of prefixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) row: usize,
-    /// Its first token's place in the row.
+    /// Position in the row of its first token.
     pub(crate) start: usize,
-    /// One past its last token's.
+    /// One past the position of its last token.
     pub(crate) end: usize,
 }
 
@@ -16,11 +16,12 @@ impl Span {
     }
 }
 
-/// The spans of all rows of `seq` tokens, in order: together all tokens.
+/// The spans of all rows of `seq` tokens, in order. Together they hold every token once.
 ///
 /// # Panics
 ///
-/// Where a token is visible beyond its row: its span would never end, and kernels would leave out its tokens.
+/// Where a token is visible beyond its row: its span would never end, and kernels would leave out
+/// its tokens.
 pub(crate) fn spans(seq: usize, visible_until: &[u32]) -> Vec<Span> {
     let mut spans = Vec::new();
     for (row, until) in visible_until.chunks_exact(seq.max(1)).enumerate() {
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_ends_where_nothing_is_seen_any_more() {
+    fn a_span_ends_before_the_first_token_that_sees_none_of_it() {
         let found = spans(5, &[2, 2, 5, 4, 5, 5, 2, 3, 5, 5]);
         let ranges: Vec<_> = found.iter().map(|s| (s.row, s.start, s.end)).collect();
         assert_eq!(ranges, [(0, 0, 2), (0, 2, 5), (1, 0, 5)]);

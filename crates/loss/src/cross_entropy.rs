@@ -1,4 +1,4 @@
-//! The weighted cross-entropy of a batch's targets, fused with the classifier.
+//! The weighted cross-entropy of a batch's targets, fused with the language-model head.
 
 use burn::tensor::Tensor;
 use plw_kernels::TargetTable;
@@ -6,26 +6,26 @@ pub use plw_kernels::{DEFAULT_CHUNK, LinearCrossEntropy};
 
 use crate::WeightedTargets;
 
-/// Weighted cross-entropy of hidden states `[rows, hidden]` through a classifier `[vocab, hidden]`.
+/// Weighted cross-entropy of hidden states `[rows, hidden]` through a head `[vocab, hidden]`.
 ///
 /// `hidden` holds the rows that `targets.rows` names, in that order. Never holds more than `chunk` rows of logits. Returns
 /// the loss and the detached per-target losses `[targets]`.
 pub fn linear_cross_entropy(
     hidden: Tensor<2>,
-    classifier: Tensor<2>,
+    lm_head: Tensor<2>,
     targets: &WeightedTargets,
     chunk: usize,
 ) -> LinearCrossEntropy {
-    plw_kernels::linear_cross_entropy(hidden, classifier, table(targets), chunk)
+    plw_kernels::linear_cross_entropy(hidden, lm_head, table(targets), chunk)
 }
 
 /// The same as a plain chain of Burn operations that holds all logits: the reference for tests.
 pub fn linear_cross_entropy_reference(
     hidden: Tensor<2>,
-    classifier: Tensor<2>,
+    lm_head: Tensor<2>,
     targets: &WeightedTargets,
 ) -> LinearCrossEntropy {
-    plw_kernels::linear_cross_entropy_reference(hidden, classifier, table(targets))
+    plw_kernels::linear_cross_entropy_reference(hidden, lm_head, table(targets))
 }
 
 fn table(targets: &WeightedTargets) -> TargetTable<'_> {

@@ -65,7 +65,7 @@ fn loss(model: &Llama) -> Tensor<1> {
     let tokens: Vec<i64> = batch.targets.iter().map(|t| t.token.into()).collect();
     let logits = model
         .forward(&batch, &rows, None)
-        .matmul(model.classifier().transpose());
+        .matmul(model.lm_head().transpose());
     let tokens = Tensor::<1, Int>::from_ints(tokens.as_slice(), &logits.device());
     activation::log_softmax(logits, 1)
         .gather(1, tokens.unsqueeze_dim(1))

@@ -1,30 +1,31 @@
-//! Activation checkpointing by layer (Chen et al. 2016, arXiv 1604.06174): the forward pass keeps each layer's input, and the
-//! backward pass computes the layer again from it.
+//! Activation checkpointing by layer (Chen et al. 2016, arXiv 1604.06174): the forward pass keeps
+//! only each layer's input, and the backward pass computes the layer again from it.
 
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
 use plw_batch::Batch;
 
 use crate::dropout::DropoutKey;
-use crate::llama::{Llama, Pass};
+use crate::llama::{ForwardContext, Llama};
 use crate::parameters::{NamedTensors, accumulate};
 
-/// A forward pass that has kept no more than the layers' inputs, `[tokens, hidden]` each.
+/// A forward pass that keeps only the layers' inputs, `[tokens, hidden]` each.
 ///
-/// Its gradients are those of [`Llama::forward`] to the last bit, for the time of one more forward pass.
+/// Its gradients have the same bits as those of [`Llama::forward`]. It costs one more forward pass.
 pub struct CheckpointedForward<'a> {
     model: &'a Llama,
-    pass: Pass<'a>,
-    /// With the graph of the embeddings.
+    context: ForwardContext<'a>,
+    /// The embeddings, with their graph.
     embedded: Tensor<2>,
-    /// Without a graph: the input of each layer but the first.
+    /// The input of each layer but the first, without a graph.
     inputs: Vec<Tensor<2>>,
-    /// A leaf: the last layer's output.
+    /// The last layer's output, as a leaf.
     last: Tensor<2>,
 }
 
 impl Llama {
-    /// As [`Llama::forward`], on an autodiff device, but for [`CheckpointedForward::hidden`] and
+    /// [`Llama::forward`] with activation checkpointing, on an autodiff device. Compute the loss
+    /// from [`CheckpointedForward::hidden`] and take the gradients with
     /// [`CheckpointedForward::gradients`].
     pub fn forward_checkpointed<'a>(
         &'a self,
@@ -37,17 +38,17 @@ impl Llama {
         let mut inputs = Vec::with_capacity(self.config().num_hidden_layers());
         let mut hidden = embedded.clone().inner();
         {
-            let pass = plain.pass(batch, rows, dropout);
+            let context = plain.context(batch, rows, dropout);
             for number in 0..self.config().num_hidden_layers() {
                 if number > 0 {
                     inputs.push(hidden.clone());
                 }
-                hidden = plain.layer(number, hidden, &pass);
+                hidden = plain.layer(number, hidden, &context);
             }
         }
         CheckpointedForward {
             model: self,
-            pass: self.pass(batch, rows, dropout),
+            context: self.context(batch, rows, dropout),
             embedded,
             inputs,
             last: hidden.autodiff().require_grad(),
@@ -56,49 +57,52 @@ impl Llama {
 }
 
 impl CheckpointedForward<'_> {
-    /// Hidden states after the final norm, `[rows, hidden]`, from which a loss is to be computed.
+    /// The hidden states `[rows, hidden]` after the final norm, for the loss.
     pub fn hidden(&self) -> Tensor<2> {
-        self.model.normalise(self.last.clone())
+        self.model.normalize(self.last.clone())
     }
 
-    /// The trainable parameters' gradients, out of what that loss's `backward()` returned: of what comes after the layers
-    /// as it is there, of the layers by computing each again.
-    pub fn gradients(self, mut of_loss: Gradients) -> NamedTensors {
+    /// The gradients of the trainable parameters, from what the loss's `backward()` returned. Each
+    /// layer is computed again for its gradients.
+    pub fn gradients(self, mut loss_gradients: Gradients) -> NamedTensors {
         let Self {
             model,
-            pass,
+            context,
             embedded,
             mut inputs,
             last,
         } = self;
         let mut gradients = NamedTensors::new();
-        let mut upper = last.grad_remove(&mut of_loss);
-        accumulate(&mut gradients, model.take_gradients(&mut of_loss));
-        drop(of_loss);
+        let mut grad_output = last.grad_remove(&mut loss_gradients);
+        accumulate(&mut gradients, model.take_gradients(&mut loss_gradients));
+        drop(loss_gradients);
         for number in (0..model.config().num_hidden_layers()).rev() {
-            // Where no row weighs anything, or nothing below is trained, there is no gradient to hand on.
-            let Some(above) = upper else { return gradients };
+            // There is no gradient where no row has a weight, or nothing below is trained.
+            let Some(grad) = grad_output else {
+                return gradients;
+            };
             let input = match number {
                 0 => embedded.clone(),
                 _ => inputs
                     .pop()
-                    .expect("each layer but the first left its input")
+                    .expect("the forward pass kept the input of each layer but the first")
                     .autodiff()
                     .require_grad(),
             };
-            let output = model.layer(number, input.clone(), &pass);
-            let mut of_layer = backward(output, above);
-            upper = match number {
+            let output = model.layer(number, input.clone(), &context);
+            let mut layer_gradients = backward(output, grad);
+            grad_output = match number {
                 0 => None,
-                _ => input.grad_remove(&mut of_layer),
+                _ => input.grad_remove(&mut layer_gradients),
             };
-            accumulate(&mut gradients, model.take_gradients(&mut of_layer));
+            accumulate(&mut gradients, model.take_gradients(&mut layer_gradients));
         }
         gradients
     }
 }
 
-/// The backward pass from a gradient of `output`: that of the sum of their products, whose own gradient is this one.
-fn backward(output: Tensor<2>, gradient: Tensor<2>) -> Gradients {
-    (output * gradient.autodiff()).sum().backward()
+/// The backward pass from a given gradient of `output`, which is the gradient of
+/// `sum(output * grad_output)`.
+fn backward(output: Tensor<2>, grad_output: Tensor<2>) -> Gradients {
+    (output * grad_output.autodiff()).sum().backward()
 }

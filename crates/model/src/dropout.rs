@@ -1,12 +1,12 @@
-//! Dropout masks that depend on the token, never on where a layout has put it.
+//! Dropout masks that depend on the token, and not on where a layout puts it.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use plw_batch::Batch;
 
-/// What a step's dropout masks are drawn from.
+/// The key of a step's dropout masks.
 ///
-/// A mask's element is a hash of (seed, step, layer, module, example of the token's first sequence, the token's depth,
-/// column), so padding, packing or sharing a prefix changes no mask.
+/// An element of a mask is a hash of (seed, step, layer, module, example of the token's first
+/// sequence, the token's depth, column), so the layout of a batch does not change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DropoutKey {
     /// The run's seed.
@@ -15,7 +15,7 @@ pub struct DropoutKey {
     pub step: u64,
 }
 
-/// A forward pass's dropout: the key, and a hash of each token's identity.
+/// The dropout of a forward pass: the key, and what identifies each token.
 #[derive(Debug)]
 pub(crate) struct Dropout {
     key: u64,
@@ -43,8 +43,8 @@ impl Dropout {
         }
     }
 
-    /// The same of these tokens only.
-    pub(crate) fn of(&self, tokens: &[u32]) -> Self {
+    /// The dropout of these tokens only.
+    pub(crate) fn select(&self, tokens: &[u32]) -> Self {
         let tokens = tokens.iter().map(|&token| self.tokens[token as usize]);
         Self {
             key: self.key,
@@ -52,7 +52,8 @@ impl Dropout {
         }
     }
 
-    /// The mask `[tokens, columns]` of one module of one layer: `1 / (1 - probability)` where an element is kept, else 0.
+    /// The mask `[tokens, columns]` of one module of one layer: 0 where an element is dropped, else
+    /// `1 / (1 - probability)`.
     pub(crate) fn mask(
         &self,
         layer: usize,
@@ -64,16 +65,16 @@ impl Dropout {
         let module_key = mix(self.key.wrapping_add((layer as u64) << 8 | module as u64));
         // An element is dropped when its 32 bits lie below the threshold.
         let threshold = (probability * f64::from(u32::MAX)) as u32;
-        let kept = (1.0 / (1.0 - probability)) as f32;
-        let scale = |bits: u32| if bits < threshold { 0.0 } else { kept };
+        let scale = (1.0 / (1.0 - probability)) as f32;
+        let element = |bits: u32| if bits < threshold { 0.0 } else { scale };
         let mut mask = Vec::with_capacity(self.tokens.len() * columns);
         for token in &self.tokens {
             let row_key = mix(module_key ^ token);
             for pair in 0..columns.div_ceil(2) as u64 {
                 let bits = mix(row_key.wrapping_add(pair.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-                mask.push(scale(bits as u32));
+                mask.push(element(bits as u32));
                 if mask.len() % columns != 0 {
-                    mask.push(scale((bits >> 32) as u32));
+                    mask.push(element((bits >> 32) as u32));
                 }
             }
         }
@@ -81,7 +82,8 @@ impl Dropout {
     }
 }
 
-/// SplitMix64's finaliser (Steele, Lea and Flood 2014): a bijection whose output bits all depend on all input bits.
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): a bijection in which every output bit
+/// depends on every input bit.
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_asked_share_is_dropped_and_the_rest_scaled() {
+    fn the_given_share_is_dropped_and_the_rest_scaled() {
         let mask = mask(DropoutKey { seed: 1, step: 1 }, 0, 0);
         let dropped = mask.iter().filter(|&&value| value == 0.0).count() as f64;
         // Four standard deviations of 8080 draws.

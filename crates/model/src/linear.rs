@@ -2,14 +2,14 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Tensor};
-use plw_kernels::{LinearWeight, LowRank};
+use plw_kernels::{LinearWeight, LowRankAdapter};
 
 use crate::dropout::Dropout;
 
-/// `y = x W^T`, plus the adapter's `alpha / r * dropout(x) A^T B^T` where there is one.
+/// `y = x W^T`, plus `alpha / r * dropout(x) A^T B^T` where there is an adapter.
 ///
-/// W is `[out, in]`, as PyTorch stores it: gemm reads the transpose as fast, and no tensor is turned on its way from or
-/// to a file.
+/// W is `[out, in]`, as PyTorch stores it: gemm reads the transpose as fast, and no tensor is
+/// transposed on its way from or to a file.
 #[derive(Module, Debug)]
 pub(crate) struct Linear {
     pub(crate) weight: Param<Tensor<2>>,
@@ -31,23 +31,24 @@ pub(crate) struct Lora {
     pub(crate) dropout: f64,
 }
 
-/// Where a linear layer stands, and the forward pass's dropout: what keys its mask.
+/// A linear layer's position in the model, and the dropout of the forward pass. Together they
+/// determine the layer's mask.
 #[derive(Clone, Copy)]
-pub(crate) struct DropoutPlace<'a> {
+pub(crate) struct DropoutSite<'a> {
     pub(crate) dropout: Option<&'a Dropout>,
     pub(crate) layer: usize,
     pub(crate) module: usize,
 }
 
 impl Lora {
-    fn factor(&self, place: DropoutPlace<'_>) -> LowRank {
+    fn low_rank_adapter(&self, site: DropoutSite<'_>) -> LowRankAdapter {
         let a = self.a.val();
         let [_, columns] = a.dims();
-        let mask = place.dropout.filter(|_| self.dropout > 0.0).map(|dropout| {
+        let mask = site.dropout.filter(|_| self.dropout > 0.0).map(|dropout| {
             let device = a.device();
-            dropout.mask(place.layer, place.module, self.dropout, columns, &device)
+            dropout.mask(site.layer, site.module, self.dropout, columns, &device)
         });
-        LowRank {
+        LowRankAdapter {
             a,
             b: self.b.val(),
             scaling: self.scaling(),
@@ -66,15 +67,15 @@ impl Linear {
         Self { weight, lora: None }
     }
 
-    /// The weight and its adapter, for a product.
-    pub(crate) fn factor(&self, place: DropoutPlace<'_>) -> LinearWeight {
+    /// The weight and its adapter, as the kernels take them.
+    pub(crate) fn linear_weight(&self, site: DropoutSite<'_>) -> LinearWeight {
         LinearWeight {
             weight: self.weight.val(),
-            low_rank: self.lora.as_ref().map(|lora| lora.factor(place)),
+            adapter: self.lora.as_ref().map(|lora| lora.low_rank_adapter(site)),
         }
     }
 
-    /// The same layer with `W + scaling * B A` for a weight and no adapter.
+    /// The layer with the weight `W + scaling * B A` and no adapter.
     pub(crate) fn merged(self) -> Self {
         let Some(lora) = self.lora else { return self };
         let update = lora

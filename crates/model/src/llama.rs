@@ -3,21 +3,26 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use plw_batch::Batch;
-use plw_kernels::{AttentionMask, LinearInput, Rotations, attention, embedding, linear, rms_norm};
+use plw_kernels::{
+    AttentionMask, LinearInput, LinearOperands, RotaryEmbedding, attention, embedding, linear,
+    rms_norm,
+};
 
 use crate::config::LlamaConfig;
 use crate::dropout::{Dropout, DropoutKey};
-use crate::linear::{DropoutPlace, Linear};
+use crate::linear::{DropoutSite, Linear};
 use crate::weight_type::WeightType;
 
-/// A Llama (Touvron et al. 2023, arXiv 2302.13971; grouped-query attention as in Llama 2 and 3), in f32.
+/// A Llama (Touvron et al. 2023, arXiv 2302.13971, with grouped-query attention as in Llama 2 and
+/// 3), in f32.
 ///
-/// Parameters have the names that Hugging Face's checkpoints give them. A model on an autodiff device
-/// (`Device::flex().autodiff()`) can be trained; [`Module::valid`] gives the same weights without a graph.
+/// Parameters are named as in Hugging Face checkpoints. A model on an autodiff device
+/// (`Device::flex().autodiff()`) can be trained; [`Module::valid`] returns the same weights
+/// without a graph.
 #[derive(Module, Debug)]
 pub struct Llama {
     pub(crate) model: Decoder,
-    /// None where the classifier is the embedding table.
+    /// None where the embedding table is the head.
     pub(crate) lm_head: Option<Linear>,
     #[module(skip)]
     config: LlamaConfig,
@@ -66,57 +71,67 @@ pub(crate) struct Mlp {
 }
 
 /// What the layers of one forward pass share.
-pub(crate) struct Pass<'a> {
+pub(crate) struct ForwardContext<'a> {
     config: &'a LlamaConfig,
-    rotations: Rotations,
+    rotary: RotaryEmbedding,
     mask: AttentionMask,
     dropout: Option<Dropout>,
-    /// Of the last layer's output, those asked for.
+    /// The rows of the last layer's output that are asked for.
     rows: &'a [u32],
 }
 
 impl Llama {
-    /// Hidden states after the final norm, of the flat positions `rows` of `[batch * seq]` only: `[rows, hidden]`.
+    /// The hidden states `[rows, hidden]` after the final norm, at `rows` only: flat positions of
+    /// `[batch * seq]`.
     ///
-    /// `dropout` is the key of the step's masks; without it (evaluation) nothing is dropped. Panics if a token is
-    /// outside the vocabulary or a row outside the batch.
+    /// `dropout` is the key of the step's masks; without it, as in evaluation, nothing is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Where a token is outside the vocabulary, or a row outside the batch.
     pub fn forward(&self, batch: &Batch, rows: &[u32], dropout: Option<&DropoutKey>) -> Tensor<2> {
-        let pass = self.pass(batch, rows, dropout);
+        let context = self.context(batch, rows, dropout);
         let mut hidden = self.embed(&batch.token_ids);
         for number in 0..self.model.layers.len() {
-            hidden = self.layer(number, hidden, &pass);
+            hidden = self.layer(number, hidden, &context);
         }
-        self.normalise(hidden)
+        self.normalize(hidden)
     }
 
-    /// What the layers share in a forward pass.
-    pub(crate) fn pass<'a>(
+    /// What the layers of a forward pass share.
+    pub(crate) fn context<'a>(
         &'a self,
         batch: &Batch,
         rows: &'a [u32],
         dropout: Option<&DropoutKey>,
-    ) -> Pass<'a> {
+    ) -> ForwardContext<'a> {
         let device = self.model.embed_tokens.weight.device();
         let frequencies = self.config.frequencies();
-        Pass {
+        ForwardContext {
             config: &self.config,
-            rotations: Rotations::new(batch.shape, &batch.position_ids, &frequencies, &device),
+            rotary: RotaryEmbedding::new(batch.shape, &batch.position_ids, &frequencies, &device),
             mask: AttentionMask::new(batch.shape, &batch.visible_until, &device),
             dropout: dropout.map(|key| Dropout::new(key, batch)),
             rows,
         }
     }
 
-    /// A layer's output, `[tokens, hidden]`, or the last one's: `[rows, hidden]`.
-    pub(crate) fn layer(&self, number: usize, hidden: Tensor<2>, pass: &Pass<'_>) -> Tensor<2> {
-        // Nothing attends to what the last layer's MLP makes: only the rows asked for go through it.
+    /// A layer's output: `[tokens, hidden]`, or `[rows, hidden]` of the last layer.
+    pub(crate) fn layer(
+        &self,
+        number: usize,
+        hidden: Tensor<2>,
+        context: &ForwardContext<'_>,
+    ) -> Tensor<2> {
+        // No token attends to the output of the last layer's MLP, so only the rows that are asked
+        // for go through it.
         let is_last = number + 1 == self.model.layers.len();
-        let rows = is_last.then_some(pass.rows);
-        self.model.layers[number].forward(hidden, number, rows, pass)
+        let rows = is_last.then_some(context.rows);
+        self.model.layers[number].forward(hidden, number, rows, context)
     }
 
     /// The norm after the last layer.
-    pub(crate) fn normalise(&self, hidden: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn normalize(&self, hidden: Tensor<2>) -> Tensor<2> {
         rms_norm(
             hidden,
             self.model.norm.weight.val(),
@@ -133,8 +148,9 @@ impl Llama {
         )
     }
 
-    /// The classifier `[vocab, hidden]`: the embedding table where the head is tied, so that gradients add up.
-    pub fn classifier(&self) -> Tensor<2> {
+    /// The language-model head `[vocab, hidden]`. It is the embedding table itself where the two
+    /// are tied, so that their gradients add up.
+    pub fn lm_head(&self) -> Tensor<2> {
         match &self.lm_head {
             Some(head) => head.weight.val(),
             None => self.model.embed_tokens.weight.val(),
@@ -146,8 +162,8 @@ impl Llama {
         &self.config
     }
 
-    /// Builds a model from values that `provide` gives for each Hugging Face name and shape, row-major. The layers' linear
-    /// weights are kept in `linear_weights`, everything else in f32.
+    /// Builds a model from the row-major values that `provide` returns for each Hugging Face name
+    /// and shape. The layers' linear weights are kept in `linear_weights`, everything else in f32.
     pub(crate) fn assemble<E>(
         config: &LlamaConfig,
         device: &Device,
@@ -236,39 +252,37 @@ impl DecoderLayer {
         })
     }
 
-    /// Pre-norm residual blocks: `[tokens, hidden]` to `[tokens, hidden]`, or of the tokens `rows` only to `[rows, hidden]`.
+    /// The pre-norm residual blocks: `[tokens, hidden]` to `[tokens, hidden]`, or to `[rows,
+    /// hidden]` where only some rows are asked for.
     fn forward(
         &self,
         x: Tensor<2>,
         number: usize,
         rows: Option<&[u32]>,
-        pass: &Pass<'_>,
+        context: &ForwardContext<'_>,
     ) -> Tensor<2> {
-        let projections = &self.self_attn;
-        let place = |module| pass.place(number, module);
-        let joined = linear(
-            self.input_layernorm.before(x.clone(), pass.config),
-            vec![
-                projections.q_proj.factor(place(0)),
-                projections.k_proj.factor(place(1)),
-                projections.v_proj.factor(place(2)),
-            ],
-            None,
-        );
-        let attended = attention(
-            joined,
-            pass.config.attention_heads(),
-            &pass.rotations,
-            &pass.mask,
-        );
-        let dropout = rows
-            .zip(pass.dropout.as_ref())
-            .map(|(rows, dropout)| dropout.of(rows));
-        let place = |module| DropoutPlace {
-            dropout: dropout.as_ref().or(pass.dropout.as_ref()),
+        let SelfAttention {
+            q_proj,
+            k_proj,
+            v_proj,
+            o_proj,
+        } = &self.self_attn;
+        let site = |module| DropoutSite {
+            dropout: context.dropout.as_ref(),
             layer: number,
             module,
         };
+        let qkv = linear(LinearOperands {
+            input: self.input_layernorm.normalized(x.clone(), context.config),
+            weights: vec![
+                q_proj.linear_weight(site(0)),
+                k_proj.linear_weight(site(1)),
+                v_proj.linear_weight(site(2)),
+            ],
+            residual: None,
+        });
+        let heads = context.config.attention_heads();
+        let attended = attention(qkv, heads, &context.rotary, &context.mask);
         let (x, attended) = match rows {
             None => (x, attended),
             Some(rows) => {
@@ -276,24 +290,33 @@ impl DecoderLayer {
                 (x.select(0, rows.clone()), attended.select(0, rows))
             }
         };
-        let x = linear(
-            LinearInput::Plain(attended),
-            vec![projections.o_proj.factor(place(3))],
-            Some(x),
-        );
-        let joined = linear(
-            self.post_attention_layernorm.before(x.clone(), pass.config),
-            vec![
-                self.mlp.gate_proj.factor(place(4)),
-                self.mlp.up_proj.factor(place(5)),
+        let selected = rows
+            .zip(context.dropout.as_ref())
+            .map(|(rows, dropout)| dropout.select(rows));
+        let site = |module| DropoutSite {
+            dropout: selected.as_ref().or(context.dropout.as_ref()),
+            layer: number,
+            module,
+        };
+        let x = linear(LinearOperands {
+            input: LinearInput::Plain(attended),
+            weights: vec![o_proj.linear_weight(site(3))],
+            residual: Some(x),
+        });
+        let norm = &self.post_attention_layernorm;
+        let gate_up = linear(LinearOperands {
+            input: norm.normalized(x.clone(), context.config),
+            weights: vec![
+                self.mlp.gate_proj.linear_weight(site(4)),
+                self.mlp.up_proj.linear_weight(site(5)),
             ],
-            None,
-        );
-        linear(
-            LinearInput::Gated(joined),
-            vec![self.mlp.down_proj.factor(place(6))],
-            Some(x),
-        )
+            residual: None,
+        });
+        linear(LinearOperands {
+            input: LinearInput::Gated(gate_up),
+            weights: vec![self.mlp.down_proj.linear_weight(site(6))],
+            residual: Some(x),
+        })
     }
 }
 
@@ -311,22 +334,12 @@ impl RmsNorm {
         })
     }
 
-    /// The norm of a product's input.
-    fn before(&self, x: Tensor<2>, config: &LlamaConfig) -> LinearInput {
-        LinearInput::Normalised {
+    /// The normalized input of a linear layer.
+    fn normalized(&self, x: Tensor<2>, config: &LlamaConfig) -> LinearInput {
+        LinearInput::Normalized {
             x,
             weight: self.weight.val(),
             epsilon: config.rms_norm_eps,
-        }
-    }
-}
-
-impl Pass<'_> {
-    fn place(&self, layer: usize, module: usize) -> DropoutPlace<'_> {
-        DropoutPlace {
-            dropout: self.dropout.as_ref(),
-            layer,
-            module,
         }
     }
 }

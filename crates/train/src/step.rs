@@ -78,7 +78,7 @@ pub fn loss_and_gradients(
             Some(forward) => forward.hidden(),
             None => model.forward(batch, &targets.rows, dropout),
         };
-        let result = linear_cross_entropy(hidden, model.classifier(), &targets, DEFAULT_CHUNK);
+        let result = linear_cross_entropy(hidden, model.lm_head(), &targets, DEFAULT_CHUNK);
         let target_losses = result
             .target_losses
             .into_data_as::<f32>()

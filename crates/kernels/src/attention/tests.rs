@@ -1,6 +1,6 @@
 use super::*;
-use crate::flex::attention::{MaskKind, mask_kind, random_mask, sequence_length};
-use burn::tensor::{Gradients, Tolerance};
+use crate::flex::attention::random_mask::{MaskKind, mask_kind, random_mask, sequence_length};
+use burn::tensor::{Device, Gradients, TensorData, Tolerance};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -71,10 +71,7 @@ fn it_is_the_formula_under_the_mask() {
     let [query, key, value] =
         [(HEADS, 1), (SHARED, 2), (SHARED, 3)].map(|(heads, seed)| random(heads, seed, &device));
     let mask = AttentionMask::new(SHAPE, &VISIBLE_UNTIL, &device);
-    let found = values(plain_attention(
-        [query.clone(), key.clone(), value.clone()],
-        &mask,
-    ));
+    let found = values(attend([query.clone(), key.clone(), value.clone()], &mask));
     for (found, expected) in
         found
             .iter()
@@ -88,13 +85,13 @@ fn it_is_the_formula_under_the_mask() {
 }
 
 #[test]
-fn gradients_are_the_slopes() {
+fn gradients_are_finite_differences() {
     let device = Device::flex().autodiff();
     let inputs = [(HEADS, 4), (SHARED, 5), (SHARED, 6)]
         .map(|(heads, seed)| random(heads, seed, &device).require_grad());
     let probe = random(HEADS, 7, &device).inner();
     let mask = AttentionMask::new(SHAPE, &VISIBLE_UNTIL, &device);
-    let output = plain_attention(inputs.clone(), &mask);
+    let output = attend(inputs.clone(), &mask);
     let gradients: Gradients = (output * Tensor::from_inner(probe.clone()))
         .sum()
         .backward();
@@ -125,13 +122,12 @@ fn gradients_are_the_slopes() {
     }
 }
 
-/// What [`attention`] takes; the heads joined are numbers, so that tests decide who holds the tensor.
+/// Arguments of [`attention`]. The heads are data, so that a test decides who holds the tensor.
 struct Case {
-    joined: TensorData,
-    rotations: Rotations,
+    qkv: TensorData,
+    rotary: RotaryEmbedding,
     mask: AttentionMask,
-    /// A gradient from above.
-    upper: Tensor<2>,
+    grad_output: Tensor<2>,
 }
 
 fn case(
@@ -158,20 +154,21 @@ fn case(
         TensorData::new(values, [batch * seq, width])
     };
     Case {
-        joined: random((query + 2 * key_value) * head_dim),
-        rotations: Rotations::new([batch, seq], &positions, &frequencies, device),
+        qkv: random((query + 2 * key_value) * head_dim),
+        rotary: RotaryEmbedding::new([batch, seq], &positions, &frequencies, device),
         mask: AttentionMask::new([batch, seq], &until, device),
-        upper: Tensor::from_data(random(query * head_dim), device),
+        grad_output: Tensor::from_data(random(query * head_dim), device),
     }
 }
 
-type Form<'a> = &'a dyn Fn(Tensor<2>, AttentionHeads, &Rotations, &AttentionMask) -> Tensor<2>;
+type Form<'a> =
+    &'a dyn Fn(Tensor<2>, AttentionHeads, &RotaryEmbedding, &AttentionMask) -> Tensor<2>;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn tiles_equal_the_chain_in_value_and_gradient_under_random_masks(
+    fn all_forms_agree_in_value_and_gradient_under_random_masks(
         batch in 1usize..3,
         seq in sequence_length(),
         key_value in 1usize..3,
@@ -183,15 +180,15 @@ proptest! {
         let device = Device::flex().autodiff();
         let heads = AttentionHeads { query: group * key_value, key_value, head_dim };
         let example = case([batch, seq], heads, kind, seed, &device);
-        let joined = Tensor::<2>::from_data(example.joined, &device).require_grad();
-        let by_spans = |joined, heads, rotations: &_, mask: &AttentionMask| {
-            plain(joined, heads, rotations, mask, mask.span_rows())
+        let qkv = Tensor::<2>::from_data(example.qkv, &device).require_grad();
+        let by_spans = |qkv, heads, rotary: &_, mask: &AttentionMask| {
+            by_rows(qkv, heads, rotary, mask, mask.span_rows())
         };
         let forms: [Form; 3] = [&attention, &attention_reference, &by_spans];
         let [fused, plain, by_spans] = forms.map(|attention| {
-            let output = attention(joined.clone(), heads, &example.rotations, &example.mask);
-            let gradients = (output.clone() * example.upper.clone()).sum().backward();
-            let gradient = joined.grad(&gradients).expect("tracked");
+            let output = attention(qkv.clone(), heads, &example.rotary, &example.mask);
+            let gradients = (output.clone() * example.grad_output.clone()).sum().backward();
+            let gradient = qkv.grad(&gradients).expect("tracked");
             (output.into_data(), gradient.into_data())
         });
         let tolerance = Tolerance::<f32>::rel_abs(1e-4, 5e-5);
@@ -203,7 +200,7 @@ proptest! {
 }
 
 #[test]
-fn a_tensor_that_nobody_else_holds_is_worked_on_in_place_to_the_same_result() {
+fn rotating_in_place_gives_the_same_result() {
     let heads = AttentionHeads {
         query: 4,
         key_value: 2,
@@ -214,19 +211,21 @@ fn a_tensor_that_nobody_else_holds_is_worked_on_in_place_to_the_same_result() {
     let example = case([2, 70], heads, MaskKind::Trees, 3, &plain_device);
     let forms: [Form; 2] = [&attention, &attention_reference];
     let [found, expected] = forms.map(|attention| {
-        let joined = Tensor::from_data(example.joined.clone(), &plain_device);
-        attention(joined, heads, &example.rotations, &example.mask).into_data()
+        let qkv = Tensor::from_data(example.qkv.clone(), &plain_device);
+        attention(qkv, heads, &example.rotary, &example.mask).into_data()
     });
     found.assert_approx_eq(&expected, tolerance);
 
     let device = Device::flex().autodiff();
     let example = case([2, 70], heads, MaskKind::Trees, 3, &device);
     let [found, expected] = forms.map(|attention| {
-        let leaf = Tensor::<2>::from_data(example.joined.clone(), &device).require_grad();
-        // A sum keeps neither its operands nor its result for the backward pass.
-        let joined = leaf.clone().add_scalar(0.25);
-        let output = attention(joined, heads, &example.rotations, &example.mask);
-        let gradients = (output.clone() * example.upper.clone()).sum().backward();
+        let leaf = Tensor::<2>::from_data(example.qkv.clone(), &device).require_grad();
+        // An addition keeps neither its operands nor its result for the backward pass.
+        let qkv = leaf.clone().add_scalar(0.25);
+        let output = attention(qkv, heads, &example.rotary, &example.mask);
+        let gradients = (output.clone() * example.grad_output.clone())
+            .sum()
+            .backward();
         let gradient = leaf.grad(&gradients).expect("tracked");
         (output.into_data(), gradient.into_data())
     });
@@ -235,7 +234,7 @@ fn a_tensor_that_nobody_else_holds_is_worked_on_in_place_to_the_same_result() {
 }
 
 #[test]
-fn no_token_no_number() {
+fn no_tokens_give_an_empty_tensor() {
     let device = Device::flex().autodiff();
     let heads = AttentionHeads {
         query: 4,
@@ -244,24 +243,24 @@ fn no_token_no_number() {
     };
     for shape in [[0, 0], [0, 5], [3, 0]] {
         let example = case(shape, heads, MaskKind::Trees, 0, &device);
-        let joined = Tensor::<2>::from_data(example.joined, &device).require_grad();
+        let qkv = Tensor::<2>::from_data(example.qkv, &device).require_grad();
         let output =
-            |attention: Form| attention(joined.clone(), heads, &example.rotations, &example.mask);
+            |attention: Form| attention(qkv.clone(), heads, &example.rotary, &example.mask);
         assert_eq!(output(&attention_reference).dims(), [0, 24]);
         let output = output(&attention);
         assert_eq!(output.dims(), [0, 24]);
         let gradients = output.sum().backward();
-        let gradient = joined.grad(&gradients).expect("tracked");
+        let gradient = qkv.grad(&gradients).expect("tracked");
         assert_eq!(gradient.dims(), [0, 48]);
     }
 }
 
 #[test]
-fn a_mask_that_is_none_is_refused() {
+fn an_invalid_mask_is_refused() {
     for (until, expected) in [
         (
             &[1, 2, 3][..],
-            "a mask of 1 rows of 4 tokens has an entry a token",
+            "a mask of 1 rows of 4 tokens has one entry per token",
         ),
         (
             &[5, 5, 5, 5],
@@ -284,7 +283,7 @@ fn a_mask_that_is_none_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "the query's heads are not a multiple")]
+#[should_panic(expected = "the query's heads are no multiple")]
 fn heads_that_share_unevenly_are_refused() {
     let device = Device::flex();
     let heads = AttentionHeads {
@@ -294,9 +293,9 @@ fn heads_that_share_unevenly_are_refused() {
     };
     let example = case([1, 4], heads, MaskKind::Trees, 0, &device);
     attention(
-        Tensor::from_data(example.joined, &device),
+        Tensor::from_data(example.qkv, &device),
         heads,
-        &example.rotations,
+        &example.rotary,
         &example.mask,
     );
 }

@@ -1,19 +1,19 @@
-//! AdamW on slices: every number of a parameter read and written once.
+//! AdamW on slices: every element of a parameter is read and written once.
 
 use rayon::prelude::*;
 
 use super::vector::{sum_of, vectorize};
 
-/// Numbers that one task takes.
-const PIECE: usize = 1 << 15;
+/// Elements that one task takes.
+const CHUNK: usize = 1 << 15;
 
-/// Numbers whose squares are added in f32 before they are added in f64.
-const SUMMED: usize = 1 << 10;
+/// Elements whose squares are added in f32, before those sums are added in f64.
+const SUM_CHUNK: usize = 1 << 10;
 
-/// The numbers of one step, worked out once.
+/// The coefficients of one step, computed once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
-    /// What gradients are multiplied by first.
+pub(crate) struct Coefficients {
+    /// What gradients are multiplied by first: the clipping factor.
     pub(crate) gradient: f32,
     pub(crate) beta_1: f32,
     pub(crate) beta_2: f32,
@@ -26,59 +26,57 @@ pub(crate) struct Factors {
     pub(crate) second: f32,
 }
 
-/// One step of one parameter, in place; `gradient` stays as it is.
+/// One step of one parameter, in place.
 pub(crate) fn update(
     parameter: &mut [f32],
     gradient: &[f32],
     first: &mut [f32],
     second: &mut [f32],
-    factors: &Factors,
+    coefficients: &Coefficients,
 ) {
     assert!(parameter.len() == gradient.len() && parameter.len() == first.len());
     assert_eq!(parameter.len(), second.len());
     parameter
-        .par_chunks_mut(PIECE)
-        .zip(gradient.par_chunks(PIECE))
-        .zip(first.par_chunks_mut(PIECE))
-        .zip(second.par_chunks_mut(PIECE))
+        .par_chunks_mut(CHUNK)
+        .zip(gradient.par_chunks(CHUNK))
+        .zip(first.par_chunks_mut(CHUNK))
+        .zip(second.par_chunks_mut(CHUNK))
         .for_each(|(((parameter, gradient), first), second)| {
-            vectorize(|| update_piece(parameter, gradient, first, second, factors));
+            vectorize(|| update_chunk(parameter, gradient, first, second, coefficients));
         });
 }
 
 #[inline(always)]
-fn update_piece(
+fn update_chunk(
     parameter: &mut [f32],
     gradient: &[f32],
     first: &mut [f32],
     second: &mut [f32],
-    factors: &Factors,
+    coefficients: &Coefficients,
 ) {
-    let Factors { beta_1, beta_2, .. } = *factors;
+    let Coefficients { beta_1, beta_2, .. } = *coefficients;
     let moments = first.iter_mut().zip(second);
     for ((p, g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
-        let g = g * factors.gradient;
+        let g = g * coefficients.gradient;
         *m = beta_1 * *m + (1.0 - beta_1) * g;
         *v = beta_2 * *v + (1.0 - beta_2) * g * g;
-        let root = v.sqrt() * factors.second + factors.epsilon;
-        *p = *p * factors.decay - factors.rate * *m / root;
+        let root = v.sqrt() * coefficients.second + coefficients.epsilon;
+        *p = *p * coefficients.decay - coefficients.rate * *m / root;
     }
 }
 
 /// The sum of squares.
 pub(crate) fn squared_norm(gradient: &[f32]) -> f64 {
-    let pieces: Vec<f64> = gradient
-        .par_chunks(PIECE)
-        .map(|piece| {
+    let sums: Vec<f64> = gradient
+        .par_chunks(CHUNK)
+        .map(|chunk| {
             vectorize(|| {
-                let sums = piece
-                    .chunks(SUMMED)
-                    .map(|x| f64::from(sum_of(x, x, |x, _| x * x)));
-                sums.sum()
+                let squares = |x: &[f32]| f64::from(sum_of(x, x, |x, _| x * x));
+                chunk.chunks(SUM_CHUNK).map(squares).sum()
             })
         })
         .collect();
-    pieces.iter().sum()
+    sums.iter().sum()
 }
 
 #[cfg(test)]
@@ -88,14 +86,14 @@ mod tests {
 
     #[test]
     fn a_step_is_the_formula_at_every_width() {
-        let count = PIECE + 37;
-        let numbers = |seed: usize| -> Vec<f32> {
-            let number = |i: usize| ((i * seed % 1009) as f32 - 504.0) / 97.0;
-            (0..count).map(number).collect()
+        let count = CHUNK + 37;
+        let values = |seed: usize| -> Vec<f32> {
+            let value = |i: usize| ((i * seed % 1009) as f32 - 504.0) / 97.0;
+            (0..count).map(value).collect()
         };
-        let (parameter, gradient, first) = (numbers(37), numbers(53), numbers(71));
-        let second: Vec<f32> = numbers(89).iter().map(|x| x * x).collect();
-        let factors = Factors {
+        let (parameter, gradient, first) = (values(37), values(53), values(71));
+        let second: Vec<f32> = values(89).iter().map(|x| x * x).collect();
+        let coefficients = Coefficients {
             gradient: 0.5,
             beta_1: 0.9,
             beta_2: 0.99,
@@ -107,10 +105,16 @@ mod tests {
         let found = at_every_width(|| {
             let [mut parameter, mut first, mut second] =
                 [&parameter, &first, &second].map(Vec::clone);
-            update(&mut parameter, &gradient, &mut first, &mut second, &factors);
+            update(
+                &mut parameter,
+                &gradient,
+                &mut first,
+                &mut second,
+                &coefficients,
+            );
             [parameter, first, second].concat()
         });
-        for index in [0, 1, 500, PIECE - 1, PIECE, count - 1] {
+        for index in [0, 1, 500, CHUNK - 1, CHUNK, count - 1] {
             let [p, g, m, v] =
                 [&parameter, &gradient, &first, &second].map(|x| f64::from(x[index]));
             let g = 0.5 * g;

@@ -1,35 +1,56 @@
-//! Numbers in half precision made f32, exactly.
+//! Half-precision values converted to f32, exactly.
+
+use std::mem::MaybeUninit;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::buffer::buffer;
+use super::buffer::uninitialized;
 use super::vector::vectorize;
 
-/// Numbers that one task takes.
-const PIECE: usize = 1 << 15;
+/// Elements that one task converts.
+const CHUNK: usize = 1 << 15;
 
-pub(crate) fn widen_bf16(numbers: &[bf16]) -> Vec<f32> {
-    widen(numbers, |numbers, wide| {
+/// Elements that are converted on the stack before they are copied: `half` wants initialized room.
+const STACK: usize = 256;
+
+pub(crate) fn bf16_to_f32(values: &[bf16]) -> Vec<f32> {
+    let mut output = uninitialized(values.len());
+    par_chunks(values, &mut output, |values, output| {
         vectorize(|| {
-            for (wide, number) in wide.iter_mut().zip(numbers) {
-                *wide = f32::from_bits(u32::from(number.to_bits()) << 16);
+            for (output, value) in output.iter_mut().zip(values) {
+                output.write(f32::from_bits(u32::from(value.to_bits()) << 16));
             }
         });
-    })
+    });
+    // SAFETY: the output is as long as the values, and each of its elements was written.
+    unsafe { output.assume_init() }.into_vec()
 }
 
-pub(crate) fn widen_f16(numbers: &[f16]) -> Vec<f32> {
-    widen(numbers, |numbers, wide| numbers.convert_to_f32_slice(wide))
+pub(crate) fn f16_to_f32(values: &[f16]) -> Vec<f32> {
+    let mut output = uninitialized(values.len());
+    par_chunks(values, &mut output, |values, output| {
+        let mut converted = [0f32; STACK];
+        for (values, output) in values.chunks(STACK).zip(output.chunks_mut(STACK)) {
+            let converted = &mut converted[..values.len()];
+            values.convert_to_f32_slice(converted);
+            output.write_copy_of_slice(converted);
+        }
+    });
+    // SAFETY: as in `bf16_to_f32`.
+    unsafe { output.assume_init() }.into_vec()
 }
 
-fn widen<T: Sync>(numbers: &[T], piece: impl Fn(&[T], &mut [f32]) + Sync) -> Vec<f32> {
-    let mut wide = buffer(numbers.len());
-    wide.par_chunks_mut(PIECE)
-        .zip(numbers.par_chunks(PIECE))
-        .for_each(|(wide, numbers)| piece(numbers, wide));
-    wide
+fn par_chunks<T: Sync>(
+    values: &[T],
+    output: &mut [MaybeUninit<f32>],
+    convert: impl Fn(&[T], &mut [MaybeUninit<f32>]) + Sync,
+) {
+    output
+        .par_chunks_mut(CHUNK)
+        .zip(values.par_chunks(CHUNK))
+        .for_each(|(output, values)| convert(values, output));
 }
 
 #[cfg(test)]
@@ -38,16 +59,16 @@ mod tests {
     use crate::flex::vector::at_every_width;
 
     #[test]
-    fn every_number_is_kept() {
+    fn every_half_precision_value_is_converted_exactly() {
         let bits: Vec<u16> = (0..=u16::MAX).collect();
-        let brains: Vec<bf16> = bits.iter().map(|&bits| bf16::from_bits(bits)).collect();
-        let halves: Vec<f16> = bits.iter().map(|&bits| f16::from_bits(bits)).collect();
-        let wide = at_every_width(|| widen_bf16(&brains));
-        for (wide, brain) in wide.iter().zip(&brains) {
-            assert!(wide.to_bits() == brain.to_f32().to_bits() || brain.is_nan());
+        let brain: Vec<bf16> = bits.iter().map(|&bits| bf16::from_bits(bits)).collect();
+        let half: Vec<f16> = bits.iter().map(|&bits| f16::from_bits(bits)).collect();
+        let found = at_every_width(|| bf16_to_f32(&brain));
+        for (found, brain) in found.iter().zip(&brain) {
+            assert!(found.to_bits() == brain.to_f32().to_bits() || brain.is_nan());
         }
-        for (wide, half) in widen_f16(&halves).iter().zip(&halves) {
-            assert!(wide.to_bits() == half.to_f32().to_bits() || half.is_nan());
+        for (found, half) in f16_to_f32(&half).iter().zip(&half) {
+            assert!(found.to_bits() == half.to_f32().to_bits() || half.is_nan());
         }
     }
 }

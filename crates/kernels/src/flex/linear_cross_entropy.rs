@@ -1,13 +1,14 @@
-//! Weighted cross-entropy through a classifier on slices: a chunk of rows at a time, the gradients at once.
+//! Weighted cross-entropy through a language-model head on slices: chunks of rows, whose gradients
+//! are computed with the loss.
 
 use rayon::prelude::*;
 
-use super::buffer::buffer;
-use super::matmul::{Into, Matrix, matmul};
+use super::buffer::uninitialized;
+use super::matmul::{Matrix, Parallelism, Product};
 use super::vector::{exp, maximum, sum_of, vectorize};
-use crate::TargetTable;
+use crate::target_table::TargetTable;
 
-/// Sizes of a classifier.
+/// Sizes of hidden states and head.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) rows: usize,
@@ -15,91 +16,85 @@ pub(crate) struct Shape {
     pub(crate) vocab: usize,
 }
 
-/// What the forward pass finds.
-pub(crate) struct Found {
+/// Which gradients the forward pass computes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) hidden: bool,
+    pub(crate) lm_head: bool,
+}
+
+/// What the forward pass returns.
+pub(crate) struct LossAndGradients {
     /// The weighted sum.
     pub(crate) loss: f32,
     /// `[targets]`, unweighted.
     pub(crate) target_losses: Vec<f32>,
     /// `[rows, hidden]`, where wanted.
-    pub(crate) of_hidden: Option<Vec<f32>>,
+    pub(crate) grad_hidden: Option<Vec<f32>>,
     /// `[vocab, hidden]`, where wanted.
-    pub(crate) of_classifier: Option<Vec<f32>>,
+    pub(crate) grad_lm_head: Option<Vec<f32>>,
 }
 
-/// Loss and wanted gradients of hidden states `[rows, hidden]` and classifier `[vocab, hidden]`, at most `chunk` rows of
-/// logits at a time.
+/// The loss and the wanted gradients of hidden states `[rows, hidden]` and head `[vocab, hidden]`.
+/// At most `chunk` rows of logits are held at a time.
 pub(crate) fn forward(
     shape: Shape,
     hidden: &[f32],
-    classifier: &[f32],
+    lm_head: &[f32],
     targets: TargetTable<'_>,
     chunk: usize,
-    [wants_hidden, wants_classifier]: [bool; 2],
-) -> Found {
+    wanted: Wanted,
+) -> LossAndGradients {
     let Shape {
         rows,
         hidden_size,
         vocab,
     } = shape;
-    let wants_slopes = wants_hidden || wants_classifier;
-    let mut of_hidden = wants_hidden.then(|| buffer(hidden.len()));
-    let mut of_classifier = wants_classifier.then(|| match rows {
-        0 => vec![0.0; classifier.len()],
-        _ => buffer(classifier.len()),
-    });
+    assert_eq!(hidden.len(), rows * hidden_size);
+    let wants_gradients = wanted.hidden || wanted.lm_head;
+    let mut grad_hidden = wanted.hidden.then(|| uninitialized(hidden.len()));
+    let mut grad_lm_head: Option<Vec<f32>> = None;
     let chunk = chunk.clamp(1, rows.max(1));
-    let mut logits = buffer(chunk * vocab);
+    let mut logits = uninitialized(chunk * vocab);
     let mut target_losses = Vec::with_capacity(targets.row.len());
+    let head = Matrix::new(lm_head, vocab, hidden_size);
     for first in (0..rows).step_by(chunk) {
         let count = chunk.min(rows - first);
-        let logits = &mut logits[..count * vocab];
-        let part = &hidden[first * hidden_size..][..count * hidden_size];
-        let part = Matrix::new(part, count, hidden_size, hidden_size);
-        let classifier = Matrix::new(classifier, vocab, hidden_size, hidden_size);
-        matmul(
-            logits,
-            vocab,
-            Into::Place,
-            1.0,
-            part,
-            classifier.transposed(),
-            true,
-        );
+        let elements = first * hidden_size..(first + count) * hidden_size;
+        let part = Matrix::new(&hidden[elements.clone()], count, hidden_size);
+        let logits = Product::new(part, head.transposed(), Parallelism::Rayon)
+            .overwrite(&mut logits[..count * vocab]);
         let losses: Vec<Vec<f32>> = logits
             .par_chunks_exact_mut(vocab)
             .zip(first..first + count)
             .map(|(logits, row)| {
-                vectorize(|| row_losses(logits, targets_of(targets, row), wants_slopes))
+                vectorize(|| row_losses(logits, targets_of(targets, row), wants_gradients))
             })
             .collect();
         target_losses.extend(losses.into_iter().flatten());
-        let slopes = Matrix::new(logits, count, vocab, vocab);
-        if let Some(of_classifier) = &mut of_classifier {
-            let into = if first == 0 { Into::Place } else { Into::Sum };
-            let slopes = slopes.transposed();
-            matmul(of_classifier, hidden_size, into, 1.0, slopes, part, true);
+        let grad_logits = Matrix::new(logits, count, vocab);
+        if wanted.lm_head {
+            let part = Product::new(grad_logits.transposed(), part, Parallelism::Rayon);
+            match &mut grad_lm_head {
+                Some(sum) => part.accumulate(sum),
+                None => grad_lm_head = Some(part.to_vec()),
+            }
         }
-        if let Some(of_hidden) = &mut of_hidden {
-            let place = &mut of_hidden[first * hidden_size..];
-            matmul(
-                place,
-                hidden_size,
-                Into::Place,
-                1.0,
-                slopes,
-                classifier,
-                true,
-            );
+        if let Some(grad_hidden) = &mut grad_hidden {
+            Product::new(grad_logits, head, Parallelism::Rayon)
+                .overwrite(&mut grad_hidden[elements]);
         }
     }
     let weighted = targets.weight.iter().zip(&target_losses);
     let loss: f64 = weighted.map(|(&w, &l)| f64::from(w) * f64::from(l)).sum();
-    Found {
+    LossAndGradients {
         loss: loss as f32,
         target_losses,
-        of_hidden,
-        of_classifier,
+        // SAFETY: the chunks are all rows, and each chunk's product has written its rows.
+        grad_hidden: grad_hidden.map(|grad| unsafe { grad.assume_init() }.into_vec()),
+        grad_lm_head: wanted
+            .lm_head
+            .then(|| grad_lm_head.unwrap_or_else(|| vec![0.0; lm_head.len()])),
     }
 }
 
@@ -110,13 +105,13 @@ fn targets_of(targets: TargetTable<'_>, row: usize) -> (&[u32], &[f32]) {
     (&targets.token[start..end], &targets.weight[start..end])
 }
 
-/// The losses of a row's targets; logits become the loss's slopes along them, where wanted:
+/// The losses of a row's targets. Where gradients are wanted, that of the logits replaces them:
 /// `softmax(z) * (the row's summed weight) - weight at each target's token`.
 #[inline(always)]
 fn row_losses(
     logits: &mut [f32],
     (tokens, weights): (&[u32], &[f32]),
-    wants_slopes: bool,
+    wants_gradients: bool,
 ) -> Vec<f32> {
     if tokens.is_empty() {
         logits.fill(0.0);
@@ -133,7 +128,7 @@ fn row_losses(
     let sum = sum_of(logits, logits, |x, _| x);
     let log_sum = sum.ln();
     losses.iter_mut().for_each(|loss| *loss += log_sum);
-    if wants_slopes {
+    if wants_gradients {
         let factor = weights.iter().sum::<f32>() / sum;
         logits.iter_mut().for_each(|x| *x *= factor);
         for (&token, weight) in tokens.iter().zip(weights) {
@@ -149,7 +144,7 @@ mod tests {
     use crate::flex::vector::at_every_width;
 
     #[test]
-    fn a_row_has_the_losses_and_slopes_of_the_formula_at_every_width() {
+    fn a_row_has_the_losses_and_gradients_of_the_formula_at_every_width() {
         for vocab in [1, 15, 16, 333] {
             let logits: Vec<f32> = (0..vocab)
                 .map(|i| ((i * 37 % 101) as f32 - 50.0) / 6.0)

@@ -1,4 +1,4 @@
-//! Rotary positions on slices, in place.
+//! Rotary position embeddings on slices, in place.
 
 use rayon::prelude::*;
 
@@ -7,41 +7,42 @@ use super::vector::vectorize;
 /// Tokens that one task takes.
 const ROWS: usize = 32;
 
-/// Which way to turn: back is the gradient's way.
+/// Which way to rotate.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum Direction {
     Forward,
-    Back,
+    /// By the opposite angles, as the backward pass rotates gradients.
+    Inverse,
 }
 
-/// Rotates the first `heads` heads of every token, in halves as Hugging Face's Llama does. `joined` is `[tokens, width]`,
-/// `cosines` and `sines` are `[tokens, head_dim / 2]`.
+/// Rotates the first `heads` heads of every token, in halves as Hugging Face's Llama does. `values`
+/// is `[tokens, width]`, `cosines` and `sines` are `[tokens, head_dim / 2]`.
 pub(crate) fn rotate(
-    joined: &mut [f32],
+    values: &mut [f32],
     width: usize,
     heads: usize,
     cosines: &[f32],
     sines: &[f32],
-    turn: Turn,
+    direction: Direction,
 ) {
-    if joined.is_empty() {
+    if values.is_empty() {
         return;
     }
-    let tokens = joined.len() / width;
+    let tokens = values.len() / width;
     let half = cosines.len() / tokens;
-    assert!(joined.len() == tokens * width && cosines.len() == tokens * half);
+    assert!(values.len() == tokens * width && cosines.len() == tokens * half);
     assert!(cosines.len() == sines.len() && 0 < half && 2 * half * heads <= width);
-    let sign = match turn {
-        Turn::Forward => 1.0,
-        Turn::Back => -1.0,
+    let sign = match direction {
+        Direction::Forward => 1.0,
+        Direction::Inverse => -1.0,
     };
-    joined
+    values
         .par_chunks_mut(ROWS * width)
         .zip(cosines.par_chunks(ROWS * half))
         .zip(sines.par_chunks(ROWS * half))
-        .for_each(|((joined, cosines), sines)| {
+        .for_each(|((values, cosines), sines)| {
             vectorize(|| {
-                let rows = joined
+                let rows = values
                     .chunks_exact_mut(width)
                     .zip(cosines.chunks_exact(half))
                     .zip(sines.chunks_exact(half));
@@ -65,7 +66,7 @@ mod tests {
     use crate::flex::vector::at_every_width;
 
     #[test]
-    fn halves_turn_by_their_angle_and_back_and_the_rest_stays() {
+    fn halves_rotate_by_their_angle_and_back_and_other_heads_stay() {
         let (tokens, heads, half, width) = (ROWS + 3, 2, 5, 27);
         let angles: Vec<f32> = (0..tokens * half).map(|i| i as f32 * 0.37).collect();
         let cosines: Vec<f32> = angles.iter().map(|x| x.cos()).collect();
@@ -73,10 +74,17 @@ mod tests {
         let before: Vec<f32> = (0..tokens * width)
             .map(|i| (i as f32 * 0.7).sin())
             .collect();
-        let mut joined = at_every_width(|| {
-            let mut joined = before.clone();
-            rotate(&mut joined, width, heads, &cosines, &sines, Turn::Forward);
-            joined
+        let mut values = at_every_width(|| {
+            let mut values = before.clone();
+            rotate(
+                &mut values,
+                width,
+                heads,
+                &cosines,
+                &sines,
+                Direction::Forward,
+            );
+            values
         });
         for token in 0..tokens {
             for column in 0..width {
@@ -91,12 +99,19 @@ mod tests {
                         false => before[at] * angle.cos() + before[at - half] * angle.sin(),
                     }
                 };
-                assert!((joined[at] - expected).abs() < 1e-6, "{token} {column}");
+                assert!((values[at] - expected).abs() < 1e-6, "{token} {column}");
             }
         }
-        rotate(&mut joined, width, heads, &cosines, &sines, Turn::Back);
+        rotate(
+            &mut values,
+            width,
+            heads,
+            &cosines,
+            &sines,
+            Direction::Inverse,
+        );
         assert!(
-            joined
+            values
                 .iter()
                 .zip(&before)
                 .all(|(a, b)| (a - b).abs() < 1e-6)

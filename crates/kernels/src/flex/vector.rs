@@ -1,11 +1,12 @@
-//! Passes over slices with the widest vectors that the machine has, and the exponential that they use.
+//! Passes over slices with the widest vectors that the machine has, and the exponential, sums and
+//! maxima that they use.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How wide the vectors of elementwise passes may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VectorWidth {
-    /// What every processor of the target has.
+    /// What every processor of the compilation target has.
     Baseline,
     /// 256 bits: AVX2 with fused multiply-add.
     Bits256,
@@ -21,13 +22,14 @@ const WIDTHS: [VectorWidth; 3] = [
 
 static LIMIT: AtomicU8 = AtomicU8::new(VectorWidth::Bits512 as u8);
 
-/// Keeps passes from using wider vectors than this, though the machine may have them: so that one machine can test every
-/// path. Results do not depend on it: every pass adds in one order at every width.
+/// Keeps passes from using wider vectors than this, so that one machine can test every path.
+/// Results do not depend on it: every pass adds in one order at every width.
 pub fn limit_vector_width(width: VectorWidth) {
     LIMIT.store(width as u8, Ordering::Relaxed);
 }
 
-/// Runs a pass compiled for the widest vectors allowed. What it calls must be `#[inline(always)]` to be compiled so too.
+/// Runs a pass compiled for the widest vectors allowed. Only functions that are inlined into it are
+/// compiled for them too, so those that it calls must be `#[inline(always)]`.
 #[inline]
 pub(crate) fn vectorize<R>(pass: impl FnOnce() -> R) -> R {
     let limit = WIDTHS[usize::from(LIMIT.load(Ordering::Relaxed))];
@@ -52,13 +54,14 @@ pub(crate) fn vectorize<R>(pass: impl FnOnce() -> R) -> R {
     }
 }
 
-/// e^x within 2 units in the last place, as arithmetic that compilers turn into vectors; 0 below -87.3, infinity is
-/// never reached (x is taken as 88.3 above that), NaN stays NaN. Cephes' polynomial.
+/// e^x within 2 units in the last place, in arithmetic that compilers vectorize (the polynomial of
+/// Cephes). It is 0 below -87.3, and e^88.3 above 88.3, so never infinite. NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LOWEST: f32 = -87.3;
     const HIGHEST: f32 = 88.3;
-    /// 1.5 * 2^23: added and taken off again, it rounds to an integer, which stands in the sum's last bits meanwhile.
+    /// 1.5 * 2^23: adding and subtracting it rounds to an integer, which is in the last bits of the
+    /// sum in between.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
@@ -83,7 +86,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     if is_zero { 0.0 } else { value }
 }
 
-/// Partial sums and maxima are kept in so many lanes whatever the vectors' width, so that results do not depend on it.
+/// Number of partial sums or maxima. It is the same at every vector width, so that results do not
+/// depend on the width.
 const LANES: usize = 16;
 
 /// Sum of f(x, y) over two slices of one length.
@@ -103,7 +107,7 @@ pub(crate) fn sum_of(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     fold(lanes, |a, b| a + b)
 }
 
-/// The largest value; minus infinity of an empty slice.
+/// The largest value, or minus infinity for an empty slice.
 #[inline(always)]
 pub(crate) fn maximum(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
@@ -132,12 +136,13 @@ fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0]
 }
 
-/// What a pass gives, which must be the same to the last bit at every width that the machine has.
+/// The result of a pass, after checking that it has the same bits at every vector width that the
+/// machine has.
 #[cfg(test)]
 pub(crate) fn at_every_width(pass: impl Fn() -> Vec<f32>) -> Vec<f32> {
     use std::sync::{Mutex, PoisonError};
 
-    // The limit is the whole process's: tests take turns.
+    // The limit is global to the process, so tests take turns.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let results = WIDTHS.map(|width| {
@@ -156,17 +161,17 @@ pub(crate) fn at_every_width(pass: impl Fn() -> Vec<f32>) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    fn exponentials(numbers: &[f32]) -> Vec<f32> {
+    fn exponentials(values: &[f32]) -> Vec<f32> {
         at_every_width(|| {
-            let mut numbers = numbers.to_vec();
-            vectorize(|| numbers.iter_mut().for_each(|x| *x = exp(*x)));
-            numbers
+            let mut values = values.to_vec();
+            vectorize(|| values.iter_mut().for_each(|x| *x = exp(*x)));
+            values
         })
     }
 
     #[test]
     fn exp_is_within_two_units_in_the_last_place() {
-        // Every 997th number of either sign, subnormal ones included, and the bounds' neighbours.
+        // Every 997th f32 of either sign, subnormal ones included, and the bounds' neighbors.
         let magnitudes = (0..=88.3f32.to_bits()).step_by(997).map(f32::from_bits);
         let bounds = [
             88.3,
@@ -176,12 +181,12 @@ mod tests {
             0.0,
             -0.0,
         ];
-        let numbers: Vec<f32> = magnitudes
+        let values: Vec<f32> = magnitudes
             .flat_map(|x| [x, -x])
             .filter(|&x| x >= -87.3)
             .chain(bounds)
             .collect();
-        for (x, found) in numbers.iter().zip(exponentials(&numbers)) {
+        for (x, found) in values.iter().zip(exponentials(&values)) {
             let expected = f64::from(*x).exp();
             let rounded = expected as f32;
             let unit = f64::from(rounded.next_up()) - f64::from(rounded);
@@ -205,7 +210,7 @@ mod tests {
             (f32::MAX, highest),
             (f32::INFINITY, highest),
         ] {
-            // In company, so that the vectors' path is taken and not the rest's alone.
+            // Enough copies that both the vectorized loop and the remainder loop take some.
             for found in exponentials(&[x; 37]) {
                 assert_eq!(found.to_bits(), f32::to_bits(expected), "exp({x})");
             }
@@ -215,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_and_maxima_take_every_number() {
+    fn sums_and_maxima_include_every_element() {
         for count in [0usize, 1, 15, 16, 17, 50] {
             let x: Vec<f32> = (0..count).map(|i| i as f32 - 60.0).collect();
             let y = vec![2.0; count];

@@ -1,8 +1,8 @@
 use super::*;
-use burn::tensor::{Device, Distribution, Tolerance};
+use burn::tensor::{Device, Distribution, TensorData, Tolerance};
 use proptest::prelude::*;
 
-/// What is tracked, and what there is.
+/// A kind of linear layer, and which of its tensors are trained.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     tokens: usize,
@@ -18,7 +18,7 @@ struct Case {
     half_precision: Option<FloatDType>,
 }
 
-/// Cases of fewer tokens, inputs and outputs of a weight than these.
+/// Cases with fewer tokens, inputs and outputs of a weight than these.
 fn cases(tokens: usize, inputs: usize, outputs: usize) -> impl Strategy<Value = Case> {
     let outputs = [1..outputs, 1..outputs, 1..outputs];
     let sizes = (1..tokens, 1..inputs, outputs, 1usize..4);
@@ -49,85 +49,111 @@ fn cases(tokens: usize, inputs: usize, outputs: usize) -> impl Strategy<Value = 
     })
 }
 
-fn check(case: Case) {
-    let device = Device::flex().autodiff();
-    let random = |shape: [usize; 2], is_tracked: bool| {
-        Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device)
-            .set_require_grad(is_tracked)
-    };
-    let Case {
-        tokens,
-        inputs,
-        tracks_input,
-        tracks_weights,
-        ..
-    } = case;
-    let widths = &case.outputs[..case.count];
-    let width: usize = widths.iter().sum();
-    let x = random(
-        [tokens, inputs * if case.preparation == 2 { 2 } else { 1 }],
-        tracks_input,
-    );
-    let norm = random([1, inputs], tracks_weights);
-    let residual = random([tokens, width], tracks_input);
-    let upper = random([tokens, width], false);
-    // A frozen weight under a trained adapter, or a trained weight.
-    let weights: Vec<LinearWeight> = widths
-        .iter()
-        .map(|&outputs| LinearWeight {
-            weight: {
-                let is_trained = tracks_weights && case.rank == 0;
-                let weight = random([outputs, inputs], is_trained);
-                match case.half_precision {
-                    Some(dtype) if !is_trained => weight.cast(dtype),
-                    _ => weight,
-                }
-            },
-            low_rank: (case.rank > 0).then(|| LowRank {
-                a: random([case.rank, inputs], tracks_weights),
-                b: random([outputs, case.rank], tracks_weights),
-                scaling: 0.7,
-                mask: case.has_mask.then(|| random([tokens, inputs], false)),
-            }),
-        })
-        .collect();
-    let mut leaves = vec![x.clone(), norm.clone(), residual.clone()];
-    for LinearWeight { weight, low_rank } in &weights {
-        leaves.push(weight.clone());
-        leaves.extend(
-            low_rank
-                .iter()
-                .flat_map(|update| [update.a.clone(), update.b.clone()]),
-        );
-    }
-    let [fused, plain] = [linear, linear_reference].map(|linear| {
+/// Random operands of a case, their leaves, and a gradient of the output.
+struct Example {
+    operands: LinearOperands,
+    leaves: Vec<Tensor<2>>,
+    norm: Tensor<1>,
+    grad_output: Tensor<2>,
+}
+
+impl Example {
+    fn new(case: &Case) -> Self {
+        let Case {
+            tokens,
+            inputs,
+            tracks_input,
+            tracks_weights,
+            ..
+        } = *case;
+        let width: usize = case.outputs[..case.count].iter().sum();
+        let x_width = if case.preparation == 2 {
+            2 * inputs
+        } else {
+            inputs
+        };
+        let x = random([tokens, x_width], tracks_input);
+        let norm = random([1, inputs], false).flatten(0, 1);
+        let norm: Tensor<1> = norm.set_require_grad(tracks_weights);
+        let residual = random([tokens, width], tracks_input);
+        let mut leaves = vec![x.clone(), residual.clone()];
+        let weights: Vec<LinearWeight> = case.outputs[..case.count]
+            .iter()
+            .map(|&outputs| weight(case, outputs))
+            .collect();
+        for LinearWeight { weight, adapter } in &weights {
+            leaves.push(weight.clone());
+            let adapter = adapter.iter();
+            leaves.extend(adapter.flat_map(|adapter| [adapter.a.clone(), adapter.b.clone()]));
+        }
         let input = match case.preparation {
-            0 => LinearInput::Plain(x.clone()),
-            1 => LinearInput::Normalised {
-                x: x.clone(),
-                weight: norm.clone().flatten(0, 1),
+            0 => LinearInput::Plain(x),
+            1 => LinearInput::Normalized {
+                x,
+                weight: norm.clone(),
                 epsilon: 1e-3,
             },
-            _ => LinearInput::Gated(x.clone()),
+            _ => LinearInput::Gated(x),
         };
-        let output = linear(
-            input,
-            weights.clone(),
-            case.has_residual.then(|| residual.clone()),
-        );
+        Self {
+            operands: LinearOperands {
+                input,
+                weights,
+                residual: case.has_residual.then_some(residual),
+            },
+            leaves,
+            norm,
+            grad_output: random([tokens, width], false),
+        }
+    }
+
+    /// The output, and the gradients of the leaves where there is a graph.
+    fn run(
+        &self,
+        linear: fn(LinearOperands) -> Tensor<2>,
+    ) -> (TensorData, Vec<Option<TensorData>>) {
+        let output = linear(self.operands.clone());
         let values = output.to_data();
         if !output.is_tracked() {
             return (values, Vec::new());
         }
-        let gradients = (output * upper.clone()).sum().backward();
-        (
-            values,
-            leaves
-                .iter()
-                .map(|leaf| leaf.grad(&gradients).map(Tensor::into_data))
-                .collect::<Vec<_>>(),
-        )
-    });
+        let gradients = (output * self.grad_output.clone()).sum().backward();
+        let gradient = |leaf: &Tensor<2>| leaf.grad(&gradients).map(Tensor::into_data);
+        let mut found: Vec<_> = self.leaves.iter().map(gradient).collect();
+        found.push(self.norm.grad(&gradients).map(Tensor::into_data));
+        (values, found)
+    }
+}
+
+fn random(shape: [usize; 2], is_tracked: bool) -> Tensor<2> {
+    let device = Device::flex().autodiff();
+    Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device)
+        .set_require_grad(is_tracked)
+}
+
+/// A trained weight, or a frozen one under a trained adapter.
+fn weight(case: &Case, outputs: usize) -> LinearWeight {
+    let is_trained = case.tracks_weights && case.rank == 0;
+    let weight = random([outputs, case.inputs], is_trained);
+    LinearWeight {
+        weight: match case.half_precision {
+            Some(dtype) if !is_trained => weight.cast(dtype),
+            _ => weight,
+        },
+        adapter: (case.rank > 0).then(|| LowRankAdapter {
+            a: random([case.rank, case.inputs], case.tracks_weights),
+            b: random([outputs, case.rank], case.tracks_weights),
+            scaling: 0.7,
+            mask: case
+                .has_mask
+                .then(|| random([case.tokens, case.inputs], false)),
+        }),
+    }
+}
+
+fn check(case: Case) {
+    let example = Example::new(&case);
+    let (fused, plain) = (example.run(linear), example.run(linear_reference));
     let tolerance = Tolerance::<f32>::rel_abs(1e-3, 2e-4);
     fused.0.assert_approx_eq(&plain.0, tolerance);
     assert_eq!(fused.1.len(), plain.1.len());
@@ -144,7 +170,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn one_operation_equals_the_chain_in_value_and_gradient(case in cases(40, 40, 20)) {
+    fn the_kernel_equals_the_reference_in_value_and_gradient(case in cases(40, 40, 20)) {
         check(case);
     }
 }
@@ -153,21 +179,29 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn so_it_does_beyond_one_tile_of_a_product(case in cases(300, 200, 200)) {
+    fn it_does_so_beyond_one_tile_of_a_product(case in cases(300, 200, 200)) {
         check(case);
     }
 }
 
+/// A layer without adapter and residual.
+fn plain(x: Tensor<2>, weight: Tensor<2>) -> LinearOperands {
+    LinearOperands {
+        input: LinearInput::Plain(x),
+        weights: vec![LinearWeight {
+            weight,
+            adapter: None,
+        }],
+        residual: None,
+    }
+}
+
 #[test]
-fn no_token_no_number() {
+fn no_tokens_give_no_outputs_and_no_gradient() {
     let device = Device::flex().autodiff();
     let x = Tensor::<2>::zeros([0, 8], &device).require_grad();
     let weight = Tensor::<2>::ones([4, 8], &device).require_grad();
-    let weights = vec![LinearWeight {
-        weight: weight.clone(),
-        low_rank: None,
-    }];
-    let output = linear(LinearInput::Plain(x.clone()), weights, None);
+    let output = linear(plain(x.clone(), weight.clone()));
     assert_eq!(output.dims(), [0, 4]);
     let gradients = output.sum().backward();
     assert_eq!(x.grad(&gradients).expect("tracked").dims(), [0, 8]);
@@ -180,19 +214,16 @@ fn shapes_that_do_not_fit_are_refused() {
     let message = |input: [usize; 2], weight, adapter: Option<[[usize; 2]; 3]>, residual| {
         let refusal = std::panic::catch_unwind(|| {
             let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &Device::flex());
-            let low_rank = adapter.map(|[a, b, mask]| LowRank {
+            let adapter = adapter.map(|[a, b, mask]| LowRankAdapter {
                 a: zeros(a),
                 b: zeros(b),
                 scaling: 1.0,
                 mask: Some(zeros(mask)),
             });
-            let weight = zeros(weight);
-            let weights = vec![LinearWeight { weight, low_rank }];
-            linear(
-                LinearInput::Plain(zeros(input)),
-                weights,
-                Some(zeros(residual)),
-            );
+            let mut operands = plain(zeros(input), zeros(weight));
+            operands.weights[0].adapter = adapter;
+            operands.residual = Some(zeros(residual));
+            linear(operands);
         });
         refusal
             .err()
@@ -242,14 +273,15 @@ fn shapes_that_do_not_fit_are_refused() {
 #[should_panic(expected = "the norm's weight")]
 fn a_norm_of_another_width_is_refused() {
     let device = Device::flex();
-    let input = LinearInput::Normalised {
-        x: Tensor::zeros([4, 6], &device),
+    let (x, weight) = (
+        Tensor::zeros([4, 6], &device),
+        Tensor::zeros([4, 6], &device),
+    );
+    let mut operands = plain(x.clone(), weight);
+    operands.input = LinearInput::Normalized {
+        x,
         weight: Tensor::zeros([8], &device),
         epsilon: 1e-5,
     };
-    let weights = vec![LinearWeight {
-        weight: Tensor::zeros([4, 6], &device),
-        low_rank: None,
-    }];
-    linear(input, weights, None);
+    linear(operands);
 }

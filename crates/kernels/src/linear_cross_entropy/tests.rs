@@ -16,14 +16,15 @@ struct Case {
     hidden_size: usize,
     vocab: usize,
     chunk: usize,
-    /// There are fewer targets.
+    /// One more than the most targets.
     targets: usize,
     seed: u64,
-    /// Hidden states by the first bit, the classifier by the second.
+    /// Whether hidden states (first bit) and lm_head (second bit) have gradients.
     track: u8,
 }
 
-/// Cases of fewer rows, hidden numbers, tokens of the vocabulary, rows of a chunk and targets than these.
+/// Cases with fewer rows, hidden units, tokens of the vocabulary, rows of a chunk and targets than
+/// these.
 fn cases([rows, hidden_size, vocab, chunk, targets]: [usize; 5]) -> impl Strategy<Value = Case> {
     let sizes = (1..rows, 1..hidden_size, 1..vocab, 1..chunk);
     (sizes, any::<u64>(), 1u8..4).prop_map(move |(sizes, seed, track)| Case {
@@ -64,18 +65,18 @@ fn check_case(case: Case) {
         weight: &weight,
     };
     let hidden = random(&mut rng, [rows, hidden_size], &device).set_require_grad(track & 1 != 0);
-    // Logits of one size however many numbers they are sums of.
+    // So that logits have the same scale at every hidden size.
     let spread = (hidden_size as f64).sqrt();
-    let classifier =
+    let lm_head =
         (random(&mut rng, [vocab, hidden_size], &device) / spread).set_require_grad(track & 2 != 0);
 
-    let plain = linear_cross_entropy_reference(hidden.clone(), classifier.clone(), table);
-    // The classifier's gradient is a sum over rows: what rounding leaves of it grows with their root.
+    let plain = linear_cross_entropy_reference(hidden.clone(), lm_head.clone(), table);
+    // The gradient of lm_head is a sum over rows: its rounding error grows with their root.
     let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-5 * (rows as f32).sqrt());
-    // The factor shows that a gradient from above is passed on.
+    // The factor shows that the gradient of the loss is passed on.
     let plain_gradients = plain.loss.clone().mul_scalar(3.0).backward();
     for form in [linear_cross_entropy, linear_cross_entropy_chunked] {
-        let found = form(hidden.clone(), classifier.clone(), table, chunk);
+        let found = form(hidden.clone(), lm_head.clone(), table, chunk);
         found
             .loss
             .to_data()
@@ -85,7 +86,7 @@ fn check_case(case: Case) {
             .to_data()
             .assert_approx_eq(&plain.target_losses.to_data(), tolerance);
         let found = found.loss.mul_scalar(3.0).backward();
-        for input in [&hidden, &classifier] {
+        for input in [&hidden, &lm_head] {
             match (input.grad(&found), input.grad(&plain_gradients)) {
                 (Some(a), Some(b)) => a.to_data().assert_approx_eq(&b.to_data(), tolerance),
                 (None, None) => {}
@@ -108,70 +109,70 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn so_they_do_beyond_one_tile_of_a_product(case in cases([300, 200, 700, 400, 500])) {
+    fn they_do_so_beyond_one_tile_of_a_product(case in cases([300, 200, 700, 400, 500])) {
         check_case(case);
     }
 }
 
 #[test]
-fn no_row_no_loss() {
+fn no_rows_give_no_loss_and_no_gradient() {
     let device = Device::flex().autodiff();
     let hidden = Tensor::<2>::zeros([0, 3], &device).require_grad();
-    let classifier = Tensor::<2>::ones([5, 3], &device).require_grad();
+    let lm_head = Tensor::<2>::ones([5, 3], &device).require_grad();
     let table = TargetTable {
         row: &[],
         token: &[],
         weight: &[],
     };
-    let found = linear_cross_entropy(hidden.clone(), classifier.clone(), table, 4);
+    let found = linear_cross_entropy(hidden.clone(), lm_head.clone(), table, 4);
     assert_eq!(found.target_losses.dims(), [0]);
     let gradients = found.loss.clone().backward();
     assert_eq!(found.loss.into_scalar::<f32>(), 0.0);
     assert_eq!(hidden.grad(&gradients).expect("tracked").dims(), [0, 3]);
-    let gradient = classifier.grad(&gradients).expect("tracked").sum();
+    let gradient = lm_head.grad(&gradients).expect("tracked").sum();
     assert_eq!(gradient.into_scalar::<f32>(), 0.0);
 }
 
 #[test]
 #[should_panic(expected = "must have one width")]
-fn a_classifier_of_another_width_is_refused() {
+fn an_lm_head_of_another_width_is_refused() {
     let device = Device::flex();
     let table = TargetTable {
         row: &[0],
         token: &[1],
         weight: &[1.0],
     };
-    let (hidden, classifier) = (
+    let (hidden, lm_head) = (
         Tensor::zeros([2, 8], &device),
         Tensor::zeros([4, 10], &device),
     );
-    linear_cross_entropy(hidden, classifier, table, 4);
+    linear_cross_entropy(hidden, lm_head, table, 4);
 }
 
 #[test]
 #[should_panic(expected = "must have one type")]
-fn a_classifier_in_half_precision_is_refused() {
+fn an_lm_head_in_half_precision_is_refused() {
     let device = Device::flex();
     let table = TargetTable {
         row: &[0],
         token: &[1],
         weight: &[1.0],
     };
-    let classifier = Tensor::<2>::zeros([4, 8], &device).cast(burn::tensor::FloatDType::BF16);
-    linear_cross_entropy(Tensor::zeros([2, 8], &device), classifier, table, 4);
+    let lm_head = Tensor::<2>::zeros([4, 8], &device).cast(burn::tensor::FloatDType::BF16);
+    linear_cross_entropy(Tensor::zeros([2, 8], &device), lm_head, table, 4);
 }
 
 #[test]
-fn no_graph_no_gradient() {
+fn without_a_graph_the_loss_is_computed() {
     let device = Device::flex();
     let hidden = Tensor::<2>::from_data([[1.0, 0.0]], &device);
-    let classifier = Tensor::<2>::from_data([[0.0, 0.0], [0.0, 0.0]], &device);
+    let lm_head = Tensor::<2>::from_data([[0.0, 0.0], [0.0, 0.0]], &device);
     let table = TargetTable {
         row: &[0],
         token: &[1],
         weight: &[2.0],
     };
-    let result = linear_cross_entropy(hidden, classifier, table, 4);
+    let result = linear_cross_entropy(hidden, lm_head, table, 4);
     let expected = 2.0 * std::f32::consts::LN_2;
     assert!((result.loss.into_scalar::<f32>() - expected).abs() < 1e-6);
 }

@@ -68,7 +68,7 @@ pub(crate) fn logits(model: &Llama, batch: &Batch, dropout: Option<&DropoutKey>)
     let rows: Vec<u32> = (0..batch.positions() as u32).collect();
     model
         .forward(batch, &rows, dropout)
-        .matmul(model.classifier().transpose())
+        .matmul(model.lm_head().transpose())
 }
 
 /// sum(w l) / sum(w) over the targets of a batch, by plain operations.

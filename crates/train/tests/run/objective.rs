@@ -207,7 +207,7 @@ fn weight_0_is_completion_loss_and_weight_1_is_plain_causal_loss() {
     let rows: Vec<u32> = (0..batch.positions() as u32).collect();
     let logits = model
         .forward(batch, &rows, None)
-        .matmul(model.classifier().transpose());
+        .matmul(model.lm_head().transpose());
     let log_probabilities = burn::tensor::activation::log_softmax(logits, 1);
     let values = log_probabilities
         .into_data_as::<f32>()

@@ -1,32 +1,34 @@
-//! What each query sees: tile by tile of keys, with the online softmax.
+//! Each query's output, tile by tile of keys with an online softmax.
+
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::{Shape, Sight, TILE, Tile, hide, sight, tiles};
-use crate::flex::matmul::{Into, Matrix, matmul};
-use crate::flex::shared::SharedMut;
+use super::head::Head;
+use super::shape::Shape;
+use super::tile::{TILE, Tile, Visibility, hide, tiles, visibility};
+use crate::flex::buffer::uninitialized;
+use crate::flex::disjoint::DisjointMut;
+use crate::flex::matmul::{Matrix, Parallelism, Product};
 use crate::flex::vector::{exp, maximum, sum_of, vectorize};
 use crate::span::{Span, spans};
 
-/// `output` `[tokens, heads * head_dim]` and, for the backward pass, each query's log-sum-exp `[tokens, heads]`, of
-/// `joined` `[tokens, width]`. Both may hold anything before.
-pub(crate) fn forward(
-    shape: &Shape,
-    joined: &[f32],
-    visible_until: &[u32],
-    output: &mut [f32],
-    log_sum_exp: &mut [f32],
-) {
+/// The output `[tokens, heads * head_dim]` of `qkv` `[tokens, width]`, and each query's log-sum-exp
+/// `[tokens, heads]` for the backward pass.
+pub(crate) fn forward(shape: &Shape, qkv: &[f32], visible_until: &[u32]) -> (Vec<f32>, Vec<f32>) {
     let Shape {
-        batch, seq, heads, ..
+        seq,
+        heads,
+        head_dim,
+        ..
     } = *shape;
-    assert_eq!(visible_until.len(), batch * seq);
-    assert_eq!(joined.len(), batch * seq * shape.width());
-    assert_eq!(output.len(), batch * seq * shape.output_width());
-    assert_eq!(log_sum_exp.len(), batch * seq * heads);
-    let output = SharedMut::new(output);
-    let log_sum_exp = SharedMut::new(log_sum_exp);
-    let tasks: Vec<(Span, usize, Tile)> = spans(shape.seq, visible_until)
+    assert_eq!(visible_until.len(), shape.tokens());
+    assert_eq!(qkv.len(), shape.tokens() * shape.width());
+    let mut output = uninitialized(shape.tokens() * shape.output_width());
+    let mut log_sum_exp = uninitialized(shape.tokens() * heads);
+    let outputs = DisjointMut::new(&mut output);
+    let log_sum_exps = DisjointMut::new(&mut log_sum_exp);
+    let tasks: Vec<(Span, usize, Tile)> = spans(seq, visible_until)
         .into_iter()
         .flat_map(|span| (0..heads).map(move |head| (span, head)))
         .flat_map(|(span, head)| {
@@ -34,123 +36,128 @@ pub(crate) fn forward(
         })
         .collect();
     tasks.par_iter().for_each_init(
-        || (vec![0f32; TILE * TILE], vec![0f32; TILE * shape.head_dim]),
-        |(scores, sums), &(Span { row, start, .. }, head, queries)| {
-            let joined = &joined[row * seq * shape.width()..];
-            let until = &visible_until[row * seq..][..seq];
-            let sums = &mut sums[..queries.len() * shape.head_dim];
-            let mut highest = [f32::NEG_INFINITY; TILE];
-            let mut total = [0f32; TILE];
-            attend(
-                shape,
-                joined,
-                until,
-                head,
-                start,
-                &queries,
-                scores,
-                sums,
-                &mut highest,
-                &mut total,
-            );
-            for (index, sums) in sums.chunks_exact(shape.head_dim).enumerate() {
-                let token = row * seq + queries.start + index;
-                let place = token * shape.output_width() + head * shape.head_dim;
-                // SAFETY: a task has its own (row, head, queries), and writes only their numbers.
-                let output = unsafe { output.range(place, shape.head_dim) };
-                let factor = total[index].recip();
-                output
-                    .iter_mut()
-                    .zip(sums)
-                    .for_each(|(o, s)| *o = s * factor);
-                // SAFETY: as above.
-                let place = unsafe { log_sum_exp.range(token * heads + head, 1) };
-                place[0] = highest[index] + total[index].ln();
+        || Softmax::new(head_dim),
+        |softmax, &(span, number, queries)| {
+            let head = Head::new(shape, qkv, span.row, number);
+            let until = &visible_until[span.row * seq..][..seq];
+            softmax.attend(&head, until, span.start, &queries);
+            for index in 0..queries.len() {
+                let token = span.row * seq + queries.start + index;
+                let start = token * shape.output_width() + number * head_dim;
+                // SAFETY: each task has its own head and queries, and writes only their elements.
+                let (output, log_sum_exp) = unsafe {
+                    (
+                        outputs.range(start, head_dim),
+                        log_sum_exps.range(token * heads + number, 1),
+                    )
+                };
+                softmax.finish(index, output);
+                log_sum_exp[0].write(softmax.log_sum_exp(index));
             }
         },
     );
+    // SAFETY: the spans hold every token, the tiles of a span all its tokens, and there is a task
+    // for each tile and head, which wrote the outputs and the log-sum-exp of its queries.
+    unsafe {
+        (
+            output.assume_init().into_vec(),
+            log_sum_exp.assume_init().into_vec(),
+        )
+    }
 }
 
-/// The tiles of keys from `first_key` on that a tile of queries sees: weighted sums of the values, and the softmax's maximum and sum.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "scratch is passed so that it is reused"
-)]
-fn attend(
-    shape: &Shape,
-    joined: &[f32],
-    visible_until: &[u32],
-    head: usize,
-    first_key: usize,
-    queries: &Tile,
-    scores: &mut [f32],
-    sums: &mut [f32],
-    highest: &mut [f32; TILE],
-    total: &mut [f32; TILE],
-) {
-    let (width, head_dim) = (shape.width(), shape.head_dim);
-    let [query, key, value] = shape.columns(head);
-    let part = |tile: &Tile, column: usize| {
-        Matrix::new(
-            &joined[tile.start * width + column..],
-            tile.len(),
+/// The online softmax of a tile of queries: over the keys so far, each query's maximum score, sum
+/// of `exp(score - maximum)`, and sum of the values so weighted.
+struct Softmax {
+    /// Room for the scores of a tile, `[queries, keys]`.
+    scores: Box<[MaybeUninit<f32>]>,
+    highest: [f32; TILE],
+    total: [f32; TILE],
+    /// `[queries, head_dim]`.
+    weighted: Vec<f32>,
+    head_dim: usize,
+}
+
+impl Softmax {
+    fn new(head_dim: usize) -> Self {
+        Self {
+            scores: uninitialized(TILE * TILE),
+            highest: [f32::NEG_INFINITY; TILE],
+            total: [0.0; TILE],
+            weighted: vec![0.0; TILE * head_dim],
             head_dim,
-            width,
-        )
-    };
-    let mut is_first = true;
-    for keys in tiles(first_key, queries.end) {
-        let sight = sight(visible_until, queries, &keys);
-        if sight == Sight::Nothing {
-            continue;
         }
-        let scores = &mut scores[..queries.len() * keys.len()];
-        matmul(
+    }
+
+    /// Begins anew with these queries, which meet all keys from `first_key` on.
+    fn attend(&mut self, head: &Head<'_>, visible_until: &[u32], first_key: usize, queries: &Tile) {
+        let head_dim = self.head_dim;
+        let Self {
             scores,
-            keys.len(),
-            Into::Place,
-            shape.scale(),
-            part(queries, query),
-            part(&keys, key).transposed(),
-            false,
-        );
-        vectorize(|| {
-            if sight == Sight::Some {
-                hide(scores, visible_until, queries, &keys, f32::NEG_INFINITY);
+            highest,
+            total,
+            weighted,
+            ..
+        } = self;
+        let weighted = &mut weighted[..queries.len() * head_dim];
+        highest.fill(f32::NEG_INFINITY);
+        total.fill(0.0);
+        weighted.fill(0.0);
+        for keys in tiles(first_key, queries.end) {
+            let visibility = visibility(visible_until, queries, &keys);
+            if visibility == Visibility::None {
+                continue;
             }
-            for (index, row) in scores.chunks_exact_mut(keys.len()).enumerate() {
-                let before = highest[index];
-                let now = before.max(maximum(row));
-                if now == f32::NEG_INFINITY {
-                    row.fill(0.0);
-                    if is_first {
-                        sums[index * head_dim..][..head_dim].fill(0.0);
-                    }
-                    continue;
+            let scores = &mut scores[..queries.len() * keys.len()];
+            let scores = head.scores(queries, &keys).overwrite(scores);
+            vectorize(|| {
+                if visibility == Visibility::Partial {
+                    hide(scores, visible_until, queries, &keys);
                 }
-                for score in &mut *row {
-                    *score = exp(*score - now);
+                let rows = scores
+                    .chunks_exact_mut(keys.len())
+                    .zip(weighted.chunks_exact_mut(head_dim))
+                    .zip(highest.iter_mut().zip(total.iter_mut()));
+                for ((scores, weighted), (highest, total)) in rows {
+                    add_keys(scores, weighted, highest, total);
                 }
-                let kept = exp(before - now);
-                highest[index] = now;
-                total[index] = total[index] * kept + sum_of(row, row, |x, _| x);
-                let sums = &mut sums[index * head_dim..][..head_dim];
-                if is_first {
-                    sums.fill(0.0);
-                } else if kept != 1.0 {
-                    sums.iter_mut().for_each(|sum| *sum *= kept);
-                }
-            }
-        });
-        is_first = false;
-        matmul(
-            sums,
-            head_dim,
-            Into::Sum,
-            1.0,
-            Matrix::new(scores, queries.len(), keys.len(), keys.len()),
-            part(&keys, value),
-            false,
-        );
+            });
+            let weights = Matrix::new(scores, queries.len(), keys.len());
+            Product::new(weights, head.value(&keys), Parallelism::Serial).accumulate(weighted);
+        }
+    }
+
+    /// Writes a query's output.
+    fn finish(&self, index: usize, output: &mut [MaybeUninit<f32>]) {
+        let factor = self.total[index].recip();
+        let weighted = &self.weighted[index * self.head_dim..][..output.len()];
+        for (output, weighted) in output.iter_mut().zip(weighted) {
+            output.write(weighted * factor);
+        }
+    }
+
+    fn log_sum_exp(&self, index: usize) -> f32 {
+        self.highest[index] + self.total[index].ln()
+    }
+}
+
+/// Turns a query's scores into `exp(score - maximum)`, and brings its maximum and sums up to date,
+/// but for the values of these keys.
+#[inline(always)]
+fn add_keys(scores: &mut [f32], weighted: &mut [f32], highest: &mut f32, total: &mut f32) {
+    let before = *highest;
+    let now = before.max(maximum(scores));
+    if now == f32::NEG_INFINITY {
+        scores.fill(0.0);
+        return;
+    }
+    for score in &mut *scores {
+        *score = exp(*score - now);
+    }
+    let rescale = exp(before - now);
+    *highest = now;
+    *total = *total * rescale + sum_of(scores, scores, |x, _| x);
+    if rescale != 1.0 {
+        weighted.iter_mut().for_each(|sum| *sum *= rescale);
     }
 }

@@ -10,14 +10,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
-use super::{Numbers, own, slice, tensor};
-use crate::flex::attention::{self, backward, forward};
-use crate::flex::buffer::buffer;
-use crate::flex::rope::{Turn, rotate};
+use crate::flex::attention::{self, Attended, backward, forward};
+use crate::flex::rope::{Direction, rotate};
+use crate::flex::tensor::{FlexTensor, as_slice, from_vec, into_unique};
 
 /// What an attention needs besides its tensor.
 #[derive(Debug, Clone)]
-pub(crate) struct Pattern {
+pub(crate) struct Context {
     pub(crate) shape: attention::Shape,
     /// `[batch * seq]`.
     pub(crate) visible_until: Arc<[u32]>,
@@ -27,61 +26,52 @@ pub(crate) struct Pattern {
     pub(crate) sines: Arc<[f32]>,
 }
 
-impl Pattern {
-    /// Turns queries and keys.
-    fn rotate(&self, joined: &mut [f32], turn: Turn) {
+impl Context {
+    /// Rotates queries and keys.
+    fn rotate(&self, qkv: &mut [f32], direction: Direction) {
         let heads = self.shape.heads + self.shape.key_value_heads;
         let width = self.shape.width();
-        rotate(joined, width, heads, &self.cosines, &self.sines, turn);
+        rotate(qkv, width, heads, &self.cosines, &self.sines, direction);
     }
 }
 
 #[backend_extension(Flex, Autodiff)]
 trait Attention: Backend {
-    fn attention(joined: FloatTensor<Self>, pattern: Pattern) -> FloatTensor<Self>;
+    fn attention(qkv: FloatTensor<Self>, context: Context) -> FloatTensor<Self>;
 }
 
 /// See [`crate::attention()`].
-pub(crate) fn attention(joined: Tensor<2>, pattern: Pattern) -> Tensor<2> {
-    let output = <Dispatch as Attention>::attention(joined.into_dispatch(), pattern);
+pub(crate) fn attention(qkv: Tensor<2>, context: Context) -> Tensor<2> {
+    let output = <Dispatch as Attention>::attention(qkv.into_dispatch(), context);
     Tensor::from_dispatch(output)
 }
 
 /// What the backward pass needs.
 #[derive(Debug, Clone)]
-struct Attended {
+struct Saved {
     /// `[tokens, width]`, queries and keys rotated.
-    joined: Numbers,
-    output: Numbers,
+    qkv: FlexTensor,
+    output: FlexTensor,
     log_sum_exp: Arc<[f32]>,
-    pattern: Pattern,
+    context: Context,
 }
 
-fn attend(joined: Numbers, pattern: Pattern) -> Attended {
-    let shape = &pattern.shape;
-    let tokens = shape.batch * shape.seq;
-    let mut joined = own(joined);
-    pattern.rotate(joined.storage_mut(), Turn::Forward);
-    let mut output = buffer(tokens * shape.output_width());
-    let mut log_sum_exp = buffer(tokens * shape.heads);
-    forward(
-        shape,
-        slice(&joined),
-        &pattern.visible_until,
-        &mut output,
-        &mut log_sum_exp,
-    );
-    Attended {
-        joined,
-        output: tensor(output, Shape::new([tokens, shape.output_width()])),
+fn attend(qkv: FlexTensor, context: Context) -> Saved {
+    let shape = &context.shape;
+    let mut qkv = into_unique(qkv);
+    context.rotate(qkv.storage_mut(), Direction::Forward);
+    let (output, log_sum_exp) = forward(shape, as_slice(&qkv), &context.visible_until);
+    Saved {
+        qkv,
+        output: from_vec(output, Shape::new([shape.tokens(), shape.output_width()])),
         log_sum_exp: log_sum_exp.into(),
-        pattern,
+        context,
     }
 }
 
 impl Attention for Flex {
-    fn attention(joined: Numbers, pattern: Pattern) -> Numbers {
-        attend(joined, pattern).output
+    fn attention(qkv: FlexTensor, context: Context) -> FlexTensor {
+        attend(qkv, context).output
     }
 }
 
@@ -89,48 +79,49 @@ impl Attention for Flex {
 struct AttentionBackward;
 
 impl Backward<Flex, 1> for AttentionBackward {
-    type State = Attended;
+    type State = Saved;
 
     fn backward(
         self,
-        ops: Ops<Attended, 1>,
+        ops: Ops<Saved, 1>,
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
         let [node] = ops.parents;
-        let Attended {
-            joined,
+        let Saved {
+            qkv,
             output,
             log_sum_exp,
-            pattern,
+            context,
         } = ops.state;
-        let upper = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let grad_output = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let Some(node) = node else { return };
-        let mut gradient = buffer(slice(&joined).len());
-        backward(
-            &pattern.shape,
-            slice(&joined),
-            &pattern.visible_until,
-            slice(&output),
-            &log_sum_exp,
-            slice(&upper),
-            &mut gradient,
+        let attended = Attended {
+            qkv: as_slice(&qkv),
+            output: as_slice(&output),
+            log_sum_exp: &log_sum_exp,
+        };
+        let mut grad_qkv = backward(
+            &context.shape,
+            &attended,
+            &context.visible_until,
+            as_slice(&grad_output),
         );
-        pattern.rotate(&mut gradient, Turn::Back);
-        gradients.register::<Flex>(node.id, tensor(gradient, joined.shape()));
+        context.rotate(&mut grad_qkv, Direction::Inverse);
+        gradients.register::<Flex>(node.id, from_vec(grad_qkv, qkv.shape()));
     }
 }
 
 impl<C: CheckpointStrategy> Attention for Autodiff<Flex, C> {
-    fn attention(joined: FloatTensor<Self>, pattern: Pattern) -> FloatTensor<Self> {
+    fn attention(qkv: FloatTensor<Self>, context: Context) -> FloatTensor<Self> {
         let operation = AttentionBackward
-            .prepare::<C>([joined.node()])
+            .prepare::<C>([qkv.node()])
             .compute_bound()
             .stateful();
-        let attended = attend(joined.into_primitive(), pattern);
-        let output = attended.output.clone();
+        let saved = attend(qkv.into_primitive(), context);
+        let output = saved.output.clone();
         match operation {
-            OpsKind::Tracked(operation) => operation.finish(attended, output),
+            OpsKind::Tracked(operation) => operation.finish(saved, output),
             OpsKind::UnTracked(operation) => operation.finish(output),
         }
     }

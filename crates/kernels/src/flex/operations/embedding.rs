@@ -10,8 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
-use super::{Numbers, slice, tensor};
-use crate::flex::embedding::{add_rows, rows};
+use crate::flex::embedding::{backward, forward};
+use crate::flex::tensor::{FlexTensor, as_slice, from_vec};
 
 #[backend_extension(Flex, Autodiff)]
 trait Embedding: Backend {
@@ -33,46 +33,46 @@ pub(crate) fn embedding(
 }
 
 impl Embedding for Flex {
-    fn embedding(table: Numbers, token_ids: Arc<[u32]>, _padding: Option<u32>) -> Numbers {
+    fn embedding(table: FlexTensor, token_ids: Arc<[u32]>, _padding: Option<u32>) -> FlexTensor {
         let table = table.to_contiguous();
         let hidden = table.layout().shape()[1];
-        let found = rows(slice(&table), hidden, &token_ids);
-        tensor(found, Shape::new([token_ids.len(), hidden]))
+        let output = forward(as_slice(&table), hidden, &token_ids);
+        from_vec(output, Shape::new([token_ids.len(), hidden]))
     }
+}
+
+/// What the backward pass needs.
+#[derive(Debug, Clone)]
+struct Saved {
+    table_shape: Shape,
+    token_ids: Arc<[u32]>,
+    padding: Option<u32>,
 }
 
 #[derive(Debug)]
 struct EmbeddingBackward;
 
-/// What the backward pass needs.
-#[derive(Debug, Clone)]
-struct Lookup {
-    /// The table's.
-    shape: Shape,
-    token_ids: Arc<[u32]>,
-    padding: Option<u32>,
-}
-
 impl Backward<Flex, 1> for EmbeddingBackward {
-    type State = Lookup;
+    type State = Saved;
 
     fn backward(
         self,
-        ops: Ops<Lookup, 1>,
+        ops: Ops<Saved, 1>,
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
         let [node] = ops.parents;
-        let upper = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let grad_output = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let Some(node) = node else { return };
-        let Lookup {
-            shape,
+        let Saved {
+            table_shape: shape,
             token_ids,
             padding,
         } = ops.state;
-        let mut gradient = vec![0.0; shape.num_elements()];
-        add_rows(&mut gradient, shape[1], &token_ids, padding, slice(&upper));
-        gradients.register::<Flex>(node.id, tensor(gradient, shape));
+        let mut grad_table = vec![0.0; shape.num_elements()];
+        let grad_output = as_slice(&grad_output);
+        backward(&mut grad_table, shape[1], &token_ids, padding, grad_output);
+        gradients.register::<Flex>(node.id, from_vec(grad_table, shape));
     }
 }
 
@@ -87,12 +87,12 @@ impl<C: CheckpointStrategy> Embedding for Autodiff<Flex, C> {
             .compute_bound()
             .stateful();
         let table = table.into_primitive();
-        let shape = table.shape();
+        let table_shape = table.shape();
         let output = Flex::embedding(table, token_ids.clone(), padding);
         match operation {
             OpsKind::Tracked(operation) => operation.finish(
-                Lookup {
-                    shape,
+                Saved {
+                    table_shape,
                     token_ids,
                     padding,
                 },

@@ -11,27 +11,28 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Shape, Tensor};
 
-use super::{Numbers, slice, tensor};
-use crate::flex::half_precision::{widen_bf16, widen_f16};
+use crate::flex::half_precision::{bf16_to_f32, f16_to_f32};
 use crate::flex::linear::{backward, forward};
-use crate::flex::operands::{Operands, Preparation};
+use crate::flex::tensor::{FlexTensor, as_slice, from_vec};
+use crate::linear_operands::Operands;
 
-/// Factors of a product: a Llama's widest has three, query, key and value.
-pub(crate) const MOST_FACTORS: usize = 3;
+/// Most weights of one product. The widest of a Llama has three: query, key and value.
+pub(crate) const MAX_WEIGHTS: usize = 3;
 
-/// Input, norm and residual; weight, A, B and mask of each factor.
-const MOST_TENSORS: usize = 3 + 4 * MOST_FACTORS;
+/// Input, norm and residual; weight, A, B and mask of each weight.
+const MAX_TENSORS: usize = 3 + 4 * MAX_WEIGHTS;
 
-struct LinearOperands<B: Backend>(Operands<FloatTensor<B>>);
+/// The operands as an argument of a backend's operation.
+struct BackendOperands<B: Backend>(Operands<FloatTensor<B>>);
 
-impl<B: Backend> ExtensionType<B> for LinearOperands<B> {
-    type Target = LinearOperands<Dispatch>;
+impl<B: Backend> ExtensionType<B> for BackendOperands<B> {
+    type Target = BackendOperands<Dispatch>;
 
     fn map_to_dispatch<F>(self, map_kind: F, autodiff: DispatchAutodiffContext) -> Self::Target
     where
         F: Fn(BackendTensor<B>) -> DispatchTensorKind,
     {
-        LinearOperands(self.0.map(&mut |tensor| DispatchTensor {
+        BackendOperands(self.0.map(&mut |tensor| DispatchTensor {
             kind: map_kind(BackendTensor::Float(tensor)),
             autodiff,
         }))
@@ -45,15 +46,15 @@ impl<B: Backend> ExtensionType<B> for LinearOperands<B> {
     }
 
     fn routing_tensor(target: &Self::Target) -> Option<&DispatchTensor> {
-        Some(&target.0.input)
+        Some(target.0.input.x())
     }
 
     fn routing_float_tensor(target: &Self::Target) -> Option<&DispatchTensor> {
-        Some(&target.0.input)
+        Some(target.0.input.x())
     }
 
     fn autodiff_context(target: &Self::Target) -> DispatchAutodiffContext {
-        let tensors = target.0.as_ref().into_tensors().into_iter();
+        let tensors = target.0.as_ref().into_vec().into_iter();
         tensors.fold(DispatchAutodiffContext::Disabled, |context, tensor| {
             context.merge(tensor.autodiff)
         })
@@ -62,107 +63,101 @@ impl<B: Backend> ExtensionType<B> for LinearOperands<B> {
 
 #[backend_extension(Flex, Autodiff)]
 trait Linear: Backend {
-    fn linear(
-        #[extension_type] operands: LinearOperands<Self>,
-        preparation: Preparation,
-    ) -> FloatTensor<Self>;
+    fn linear(#[extension_type] operands: BackendOperands<Self>) -> FloatTensor<Self>;
 }
 
 /// See [`crate::linear()`].
-pub(crate) fn linear(operands: Operands<DispatchTensor>, preparation: Preparation) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as Linear>::linear(
-        LinearOperands(operands),
-        preparation,
-    ))
+pub(crate) fn linear(operands: Operands<DispatchTensor>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Linear>::linear(BackendOperands(operands)))
 }
 
-/// In f32: a weight in half precision is widened for one product, into room that the next one uses again.
-fn widened(operands: &Operands<Numbers>) -> Operands<Numbers> {
-    operands.as_ref().map(&mut |numbers| match numbers.dtype() {
-        DType::F32 => numbers.clone(),
-        DType::BF16 => tensor(widen_bf16(numbers.storage()), numbers.shape()),
-        DType::F16 => tensor(widen_f16(numbers.storage()), numbers.shape()),
-        other => unreachable!("{other:?} was not asked for"),
+/// The operands in f32. A weight in half precision is converted for one product, into memory that
+/// the allocator gives to the next one again.
+fn to_f32(operands: &Operands<FlexTensor>) -> Operands<FlexTensor> {
+    operands.as_ref().map(&mut |tensor| match tensor.dtype() {
+        DType::F32 => tensor.clone(),
+        DType::BF16 => from_vec(bf16_to_f32(tensor.storage()), tensor.shape()),
+        DType::F16 => from_vec(f16_to_f32(tensor.storage()), tensor.shape()),
+        other => unreachable!("`linear` checked the weights' types, yet one is {other:?}"),
     })
 }
 
-fn product(operands: &Operands<Numbers>, preparation: Preparation) -> Numbers {
-    let tokens = operands.input.layout().shape()[0];
-    let operands = widened(operands);
-    let output = forward(&operands.as_ref().map(&mut slice), preparation, tokens);
+fn product(operands: &Operands<FlexTensor>) -> FlexTensor {
+    let tokens = operands.input.x().layout().shape()[0];
+    let operands = to_f32(operands);
+    let output = forward(&operands.as_ref().map(&mut as_slice), tokens);
     let width = output.len() / tokens;
-    tensor(output, Shape::new([tokens, width]))
+    from_vec(output, Shape::new([tokens, width]))
 }
 
 impl Linear for Flex {
-    fn linear(operands: LinearOperands<Self>, preparation: Preparation) -> Numbers {
-        let operands = operands.0.map(&mut |numbers| numbers.to_contiguous());
-        product(&operands, preparation)
+    fn linear(operands: BackendOperands<Self>) -> FlexTensor {
+        product(&operands.0.map(&mut |tensor| tensor.to_contiguous()))
     }
 }
 
 #[derive(Debug)]
 struct LinearBackward;
 
-impl Backward<Flex, MOST_TENSORS> for LinearBackward {
-    type State = (Operands<Numbers>, Preparation);
+impl Backward<Flex, MAX_TENSORS> for LinearBackward {
+    type State = Operands<FlexTensor>;
 
     fn backward(
         self,
-        ops: Ops<Self::State, MOST_TENSORS>,
+        ops: Ops<Self::State, MAX_TENSORS>,
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let (operands, preparation) = ops.state;
+        let operands = ops.state;
         let mut parents = ops.parents.into_iter();
         let parents = operands
             .as_ref()
-            .map(&mut |_| parents.next().expect("a node a tensor"));
-        let upper = gradients.consume::<Flex>(&ops.node).to_contiguous();
+            .map(&mut |_| parents.next().expect("each tensor has a node"));
+        let grad_output = gradients.consume::<Flex>(&ops.node).to_contiguous();
         if let Some(Some(node)) = &parents.residual {
-            gradients.register::<Flex>(node.id, upper.clone());
+            gradients.register::<Flex>(node.id, grad_output.clone());
         }
-        let wide = widened(&operands);
+        let wide = to_f32(&operands);
         let found = backward(
-            &wide.as_ref().map(&mut slice),
+            &wide.as_ref().map(&mut as_slice),
             &parents.as_ref().map(&mut |node| node.is_some()),
-            preparation,
-            upper.layout().shape()[0],
-            slice(&upper),
+            grad_output.layout().shape()[0],
+            as_slice(&grad_output),
         );
-        drop((upper, wide));
-        let shapes = operands.as_ref().map(&mut |x| x.shape()).into_tensors();
+        drop((grad_output, wide));
+        let shapes = operands.as_ref().map(&mut |x| x.shape()).into_vec();
         drop(operands);
-        let found = found.into_tensors().into_iter().zip(shapes);
-        for ((gradient, shape), node) in found.zip(parents.into_tensors()) {
+        let found = found.into_vec().into_iter().zip(shapes);
+        for ((gradient, shape), node) in found.zip(parents.into_vec()) {
             if let (Some(gradient), Some(node)) = (gradient, node) {
-                gradients.register::<Flex>(node.id, tensor(gradient, shape));
+                gradients.register::<Flex>(node.id, from_vec(gradient, shape));
             }
         }
     }
 }
 
 impl<C: CheckpointStrategy> Linear for Autodiff<Flex, C> {
-    fn linear(operands: LinearOperands<Self>, preparation: Preparation) -> FloatTensor<Self> {
-        // The graph wants a fixed number of parents: constants fill the places of tensors that are not there.
+    fn linear(operands: BackendOperands<Self>) -> FloatTensor<Self> {
+        // The graph wants a fixed number of parents: constants stand for the tensors that are not
+        // there.
         let constant = || {
-            let nothing = Numbers::empty(Shape::new([0]), DType::F32);
-            <Self as AutodiffBackend>::from_inner(nothing).node()
+            let empty = FlexTensor::empty(Shape::new([0]), DType::F32);
+            <Self as AutodiffBackend>::from_inner(empty).node()
         };
-        let mut nodes = Vec::with_capacity(MOST_TENSORS);
+        let mut nodes = Vec::with_capacity(MAX_TENSORS);
         let operands = operands.0.map(&mut |tensor| {
             nodes.push(tensor.node());
             tensor.into_primitive().to_contiguous()
         });
-        nodes.resize_with(MOST_TENSORS, constant);
+        nodes.resize_with(MAX_TENSORS, constant);
         let nodes = nodes.try_into().expect("resized to fit");
         let operation = LinearBackward
             .prepare::<C>(nodes)
             .compute_bound()
             .stateful();
-        let output = product(&operands, preparation);
+        let output = product(&operands);
         match operation {
-            OpsKind::Tracked(operation) => operation.finish((operands, preparation), output),
+            OpsKind::Tracked(operation) => operation.finish(operands, output),
             OpsKind::UnTracked(operation) => operation.finish(output),
         }
     }

@@ -1,4 +1,5 @@
-//! Weighted cross-entropy through a classifier in Burn's graph: the gradients are there after the forward pass.
+//! Weighted cross-entropy through a language-model head in Burn's graph. The forward pass computes
+//! the gradients too, and the backward pass hands them on.
 
 use std::sync::Arc;
 
@@ -13,11 +14,11 @@ use burn::backend::{
 use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{Numbers, own, slice, tensor};
-use crate::TargetTable;
-use crate::flex::linear_cross_entropy::{self as pass, Found};
+use crate::flex::linear_cross_entropy::{self as pass, LossAndGradients, Wanted};
+use crate::flex::tensor::{FlexTensor, as_slice, from_vec, into_unique};
+use crate::target_table::TargetTable;
 
-/// A target table of its own, and how many rows of logits may be held.
+/// An owned target table, and how many rows of logits may be held.
 #[derive(Debug, Clone)]
 pub(crate) struct Targets {
     row: Arc<[u32]>,
@@ -41,32 +42,38 @@ impl Targets {
 trait CrossEntropy: Backend {
     fn linear_cross_entropy(
         hidden: FloatTensor<Self>,
-        classifier: FloatTensor<Self>,
+        lm_head: FloatTensor<Self>,
         targets: Targets,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// The loss `[1]` and the targets' losses `[targets]`. See [`crate::linear_cross_entropy()`].
+/// The loss `[1]` and the losses of the targets `[targets]`. See
+/// [`crate::linear_cross_entropy()`].
 pub(crate) fn linear_cross_entropy(
     hidden: Tensor<2>,
-    classifier: Tensor<2>,
+    lm_head: Tensor<2>,
     targets: Targets,
 ) -> (Tensor<1>, Tensor<1>) {
     let (loss, losses) = <Dispatch as CrossEntropy>::linear_cross_entropy(
         hidden.into_dispatch(),
-        classifier.into_dispatch(),
+        lm_head.into_dispatch(),
         targets,
     );
     (Tensor::from_dispatch(loss), Tensor::from_dispatch(losses))
 }
 
-fn find(hidden: &Numbers, classifier: &Numbers, targets: &Targets, wanted: [bool; 2]) -> Found {
-    let sizes = |x: &Numbers| [0, 1].map(|dimension| x.layout().shape()[dimension]);
+fn loss_and_gradients(
+    hidden: &FlexTensor,
+    lm_head: &FlexTensor,
+    targets: &Targets,
+    wanted: Wanted,
+) -> LossAndGradients {
+    let sizes = |x: &FlexTensor| [0, 1].map(|dimension| x.layout().shape()[dimension]);
     let [rows, hidden_size] = sizes(hidden);
     let shape = pass::Shape {
         rows,
         hidden_size,
-        vocab: sizes(classifier)[0],
+        vocab: sizes(lm_head)[0],
     };
     let table = TargetTable {
         row: &targets.row,
@@ -75,28 +82,32 @@ fn find(hidden: &Numbers, classifier: &Numbers, targets: &Targets, wanted: [bool
     };
     pass::forward(
         shape,
-        slice(hidden),
-        slice(classifier),
+        as_slice(hidden),
+        as_slice(lm_head),
         table,
         targets.chunk,
         wanted,
     )
 }
 
-fn column(numbers: Vec<f32>) -> Numbers {
-    let count = numbers.len();
-    tensor(numbers, Shape::new([count]))
+fn vector(values: Vec<f32>) -> FlexTensor {
+    let count = values.len();
+    from_vec(values, Shape::new([count]))
 }
 
 impl CrossEntropy for Flex {
     fn linear_cross_entropy(
-        hidden: Numbers,
-        classifier: Numbers,
+        hidden: FlexTensor,
+        lm_head: FlexTensor,
         targets: Targets,
-    ) -> (Numbers, Numbers) {
-        let (hidden, classifier) = (hidden.to_contiguous(), classifier.to_contiguous());
-        let found = find(&hidden, &classifier, &targets, [false; 2]);
-        (column(vec![found.loss]), column(found.target_losses))
+    ) -> (FlexTensor, FlexTensor) {
+        let (hidden, lm_head) = (hidden.to_contiguous(), lm_head.to_contiguous());
+        let wanted = Wanted {
+            hidden: false,
+            lm_head: false,
+        };
+        let found = loss_and_gradients(&hidden, &lm_head, &targets, wanted);
+        (vector(vec![found.loss]), vector(found.target_losses))
     }
 }
 
@@ -104,7 +115,7 @@ impl CrossEntropy for Flex {
 struct CrossEntropyBackward;
 
 impl Backward<Flex, 2> for CrossEntropyBackward {
-    type State = [Option<Numbers>; 2];
+    type State = [Option<FlexTensor>; 2];
 
     fn backward(
         self,
@@ -112,8 +123,8 @@ impl Backward<Flex, 2> for CrossEntropyBackward {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let upper = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let factor = slice(&upper)[0];
+        let grad_loss = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let factor = as_slice(&grad_loss)[0];
         for (node, gradient) in ops.parents.into_iter().zip(ops.state) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
                 gradients.register::<Flex>(node.id, scaled(gradient, factor));
@@ -122,40 +133,43 @@ impl Backward<Flex, 2> for CrossEntropyBackward {
     }
 }
 
-fn scaled(numbers: Numbers, factor: f32) -> Numbers {
+fn scaled(tensor: FlexTensor, factor: f32) -> FlexTensor {
     if factor == 1.0 {
-        return numbers;
+        return tensor;
     }
-    let mut numbers = own(numbers);
-    let values: &mut [f32] = numbers.storage_mut();
+    let mut tensor = into_unique(tensor);
+    let values: &mut [f32] = tensor.storage_mut();
     values.par_iter_mut().for_each(|x| *x *= factor);
-    numbers
+    tensor
 }
 
 impl<C: CheckpointStrategy> CrossEntropy for Autodiff<Flex, C> {
     fn linear_cross_entropy(
         hidden: FloatTensor<Self>,
-        classifier: FloatTensor<Self>,
+        lm_head: FloatTensor<Self>,
         targets: Targets,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let wanted = [hidden.is_tracked(), classifier.is_tracked()];
+        let wanted = Wanted {
+            hidden: hidden.is_tracked(),
+            lm_head: lm_head.is_tracked(),
+        };
         let operation = CrossEntropyBackward
-            .prepare::<C>([hidden.node(), classifier.node()])
+            .prepare::<C>([hidden.node(), lm_head.node()])
             .compute_bound()
             .stateful();
         let hidden = hidden.into_primitive().to_contiguous();
-        let classifier = classifier.into_primitive().to_contiguous();
-        let found = find(&hidden, &classifier, &targets, wanted);
-        let losses = <Self as AutodiffBackend>::from_inner(column(found.target_losses));
-        let loss = column(vec![found.loss]);
+        let lm_head = lm_head.into_primitive().to_contiguous();
+        let found = loss_and_gradients(&hidden, &lm_head, &targets, wanted);
+        let losses = <Self as AutodiffBackend>::from_inner(vector(found.target_losses));
+        let loss = vector(vec![found.loss]);
         let loss = match operation {
             OpsKind::Tracked(operation) => {
-                let of = |gradient: Option<Vec<f32>>, x: &Numbers| {
-                    gradient.map(|gradient| tensor(gradient, x.shape()))
+                let gradient = |values: Option<Vec<f32>>, x: &FlexTensor| {
+                    values.map(|values| from_vec(values, x.shape()))
                 };
                 let state = [
-                    of(found.of_hidden, &hidden),
-                    of(found.of_classifier, &classifier),
+                    gradient(found.grad_hidden, &hidden),
+                    gradient(found.grad_lm_head, &lm_head),
                 ];
                 operation.finish(state, loss)
             }

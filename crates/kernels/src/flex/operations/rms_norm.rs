@@ -10,9 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
-use super::{Numbers, slice, tensor};
-use crate::flex::buffer::buffer;
 use crate::flex::rms_norm::{backward, forward};
+use crate::flex::tensor::{FlexTensor, as_slice, from_vec};
 
 #[backend_extension(Flex, Autodiff)]
 trait RmsNorm: Backend {
@@ -29,17 +28,15 @@ pub(crate) fn rms_norm(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<
     ))
 }
 
-fn normalised(x: &Numbers, weight: &Numbers, epsilon: f64) -> (Numbers, Vec<f32>) {
-    let (numbers, weight) = (slice(x), slice(weight));
-    let mut output = buffer(numbers.len());
-    let mut scales = buffer(numbers.len() / weight.len());
-    forward(numbers, weight, epsilon as f32, &mut output, &mut scales);
-    (tensor(output, x.shape()), scales)
+/// The output, and each row's scale.
+fn normalize(x: &FlexTensor, weight: &FlexTensor, epsilon: f64) -> (FlexTensor, Vec<f32>) {
+    let (output, scales) = forward(as_slice(x), as_slice(weight), epsilon as f32);
+    (from_vec(output, x.shape()), scales)
 }
 
 impl RmsNorm for Flex {
-    fn rms_norm(x: Numbers, weight: Numbers, epsilon: f64) -> Numbers {
-        normalised(&x.to_contiguous(), &weight.to_contiguous(), epsilon).0
+    fn rms_norm(x: FlexTensor, weight: FlexTensor, epsilon: f64) -> FlexTensor {
+        normalize(&x.to_contiguous(), &weight.to_contiguous(), epsilon).0
     }
 }
 
@@ -47,7 +44,7 @@ impl RmsNorm for Flex {
 struct RmsNormBackward;
 
 impl Backward<Flex, 2> for RmsNormBackward {
-    type State = (Numbers, Numbers, Arc<[f32]>);
+    type State = (FlexTensor, FlexTensor, Arc<[f32]>);
 
     fn backward(
         self,
@@ -57,14 +54,18 @@ impl Backward<Flex, 2> for RmsNormBackward {
     ) {
         let [x_node, weight_node] = ops.parents;
         let (x, weight, scales) = ops.state;
-        let upper = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let mut of_x = buffer(slice(&x).len());
-        let of_weight = backward(slice(&x), slice(&weight), &scales, slice(&upper), &mut of_x);
+        let grad_output = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let (grad_x, grad_weight) = backward(
+            as_slice(&x),
+            as_slice(&weight),
+            &scales,
+            as_slice(&grad_output),
+        );
         if let Some(node) = x_node {
-            gradients.register::<Flex>(node.id, tensor(of_x, x.shape()));
+            gradients.register::<Flex>(node.id, from_vec(grad_x, x.shape()));
         }
         if let Some(node) = weight_node {
-            gradients.register::<Flex>(node.id, tensor(of_weight, weight.shape()));
+            gradients.register::<Flex>(node.id, from_vec(grad_weight, weight.shape()));
         }
     }
 }
@@ -81,7 +82,7 @@ impl<C: CheckpointStrategy> RmsNorm for Autodiff<Flex, C> {
             .stateful();
         let x = x.into_primitive().to_contiguous();
         let weight = weight.into_primitive().to_contiguous();
-        let (output, scales) = normalised(&x, &weight, epsilon);
+        let (output, scales) = normalize(&x, &weight, epsilon);
         match operation {
             OpsKind::Tracked(operation) => operation.finish((x, weight, scales.into()), output),
             OpsKind::UnTracked(operation) => operation.finish(output),

@@ -8,30 +8,28 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
-use super::{Numbers, slice, tensor};
-use crate::flex::buffer::buffer;
 use crate::flex::swiglu::{backward, forward};
+use crate::flex::tensor::{FlexTensor, as_slice, from_vec};
 
 #[backend_extension(Flex, Autodiff)]
 trait Swiglu: Backend {
-    fn swiglu(joined: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn swiglu(gate_up: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// See [`crate::swiglu()`].
-pub(crate) fn swiglu(joined: Tensor<2>) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as Swiglu>::swiglu(joined.into_dispatch()))
+pub(crate) fn swiglu(gate_up: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Swiglu>::swiglu(gate_up.into_dispatch()))
 }
 
-fn gated(joined: &Numbers) -> Numbers {
-    let [tokens, width] = [0, 1].map(|dimension| joined.layout().shape()[dimension]);
-    let mut output = buffer(tokens * width / 2);
-    forward(slice(joined), width / 2, &mut output);
-    tensor(output, Shape::new([tokens, width / 2]))
+fn gated(gate_up: &FlexTensor) -> FlexTensor {
+    let [tokens, width] = [0, 1].map(|dimension| gate_up.layout().shape()[dimension]);
+    let output = forward(as_slice(gate_up), width / 2);
+    from_vec(output, Shape::new([tokens, width / 2]))
 }
 
 impl Swiglu for Flex {
-    fn swiglu(joined: Numbers) -> Numbers {
-        gated(&joined.to_contiguous())
+    fn swiglu(gate_up: FlexTensor) -> FlexTensor {
+        gated(&gate_up.to_contiguous())
     }
 }
 
@@ -39,35 +37,34 @@ impl Swiglu for Flex {
 struct SwigluBackward;
 
 impl Backward<Flex, 1> for SwigluBackward {
-    type State = Numbers;
+    type State = FlexTensor;
 
     fn backward(
         self,
-        ops: Ops<Numbers, 1>,
+        ops: Ops<FlexTensor, 1>,
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
         let [node] = ops.parents;
-        let joined = ops.state;
-        let upper = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let gate_up = ops.state;
+        let grad_output = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let Some(node) = node else { return };
-        let mut gradient = buffer(slice(&joined).len());
-        let width = upper.layout().shape()[1];
-        backward(slice(&joined), width, slice(&upper), &mut gradient);
-        gradients.register::<Flex>(node.id, tensor(gradient, joined.shape()));
+        let width = grad_output.layout().shape()[1];
+        let grad_gate_up = backward(as_slice(&gate_up), width, as_slice(&grad_output));
+        gradients.register::<Flex>(node.id, from_vec(grad_gate_up, gate_up.shape()));
     }
 }
 
 impl<C: CheckpointStrategy> Swiglu for Autodiff<Flex, C> {
-    fn swiglu(joined: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn swiglu(gate_up: FloatTensor<Self>) -> FloatTensor<Self> {
         let operation = SwigluBackward
-            .prepare::<C>([joined.node()])
+            .prepare::<C>([gate_up.node()])
             .compute_bound()
             .stateful();
-        let joined = joined.into_primitive().to_contiguous();
-        let output = gated(&joined);
+        let gate_up = gate_up.into_primitive().to_contiguous();
+        let output = gated(&gate_up);
         match operation {
-            OpsKind::Tracked(operation) => operation.finish(joined, output),
+            OpsKind::Tracked(operation) => operation.finish(gate_up, output),
             OpsKind::UnTracked(operation) => operation.finish(output),
         }
     }

@@ -1,0 +1,122 @@
+//! Which tokens of a batch attend to which.
+
+use std::sync::{Arc, OnceLock};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::span::{Span, spans};
+
+/// Which tokens of a batch attend to which: within a row, token j is seen by the queries
+/// `j..visible_until[j]`.
+///
+/// One integer per token describes causal attention, packed documents, shared prefixes and padding
+/// (compare FlashMask, arXiv 2410.01359). Built once per forward pass.
+#[derive(Debug, Clone)]
+pub struct AttentionMask {
+    /// `[batch, seq]`.
+    pub(crate) shape: [usize; 2],
+    /// `[batch * seq]`.
+    pub(crate) visible_until: Arc<[u32]>,
+    device: Device,
+    /// `[batch, 1, 1, seq, seq]` (query, key): 0 where the query sees the key, minus infinity
+    /// elsewhere. Computed when it is first used.
+    bias: Arc<OnceLock<Tensor<5>>>,
+    /// The batch with a row for each span, where that leaves fewer pairs of tokens. Computed when
+    /// it is first used.
+    span_rows: Arc<OnceLock<Option<SpanRows>>>,
+}
+
+/// A batch with a row for each of its spans, padded to the longest.
+#[derive(Debug)]
+pub(crate) struct SpanRows {
+    /// `[spans, longest]`.
+    pub(crate) mask: Box<AttentionMask>,
+    /// `[spans * longest]`: the batch's token at each position, and any token at padding.
+    pub(crate) from: Tensor<1, Int>,
+    /// `[batch * seq]`: the position of each of the batch's tokens.
+    pub(crate) to: Tensor<1, Int>,
+}
+
+impl AttentionMask {
+    /// A mask from `visible_until`, `[batch * seq]` for a `shape` of `[batch, seq]`. Every token
+    /// must see itself, so that no softmax is empty; a padding token is seen only by itself.
+    /// Ranges need not be nested.
+    ///
+    /// # Panics
+    ///
+    /// Where the number of entries is not that of the tokens, or where token j of a row does not
+    /// have `j < visible_until[j] <= seq`. Both are bugs of the caller.
+    pub fn new(shape: [usize; 2], visible_until: &[u32], device: &Device) -> Self {
+        let [batch, seq] = shape;
+        assert_eq!(
+            visible_until.len(),
+            batch * seq,
+            "a mask of {batch} rows of {seq} tokens has one entry per token"
+        );
+        for (flat, &until) in visible_until.iter().enumerate() {
+            let (row, token) = (flat / seq, flat % seq);
+            assert!(
+                (token + 1..=seq).contains(&(until as usize)),
+                "row {row}, token {token}: visible until {until}, not until {} to {seq}",
+                token + 1
+            );
+        }
+        Self {
+            shape,
+            visible_until: visible_until.into(),
+            device: device.clone(),
+            bias: Arc::default(),
+            span_rows: Arc::default(),
+        }
+    }
+
+    pub(crate) fn span_rows(&self) -> Option<&SpanRows> {
+        let make = || {
+            let [batch, seq] = self.shape;
+            let spans = spans(seq, &self.visible_until);
+            let longest = spans.iter().map(Span::len).max()?;
+            if spans.len() * longest * longest >= batch * seq * seq {
+                return None;
+            }
+            // Padding sees itself, so that no softmax is empty. Its output is not selected.
+            let mut until: Vec<u32> = (0..spans.len()).flat_map(|_| 1..=longest as u32).collect();
+            let mut from = vec![0i64; spans.len() * longest];
+            let mut to = vec![0i64; batch * seq];
+            for (number, span) in spans.iter().enumerate() {
+                for index in 0..span.len() {
+                    let token = span.row * seq + span.start + index;
+                    let position = number * longest + index;
+                    until[position] = self.visible_until[token] - span.start as u32;
+                    from[position] = token as i64;
+                    to[token] = position as i64;
+                }
+            }
+            let index = |values: Vec<i64>| {
+                let count = values.len();
+                Tensor::from_data(TensorData::new(values, [count]), &self.device)
+            };
+            Some(SpanRows {
+                mask: Box::new(Self::new([spans.len(), longest], &until, &self.device)),
+                from: index(from),
+                to: index(to),
+            })
+        };
+        self.span_rows.get_or_init(make).as_ref()
+    }
+
+    pub(crate) fn bias(&self) -> Tensor<5> {
+        let make = || {
+            let [batch, seq] = self.shape;
+            let mut bias = vec![f32::NEG_INFINITY; batch * seq * seq];
+            for (flat, &until) in self.visible_until.iter().enumerate() {
+                let (row, key) = (flat / seq, flat % seq);
+                for query in key..until as usize {
+                    bias[(row * seq + query) * seq + key] = 0.0;
+                }
+            }
+            let data = TensorData::new(bias, [batch, 1, 1, seq, seq]);
+            Tensor::from_data(data, &self.device)
+        };
+        self.bias.get_or_init(make).clone()
+    }
+}

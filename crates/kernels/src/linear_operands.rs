@@ -1,0 +1,170 @@
+//! The operands of a linear layer, in one type for all their forms: Burn's tensors, slices, nodes
+//! of a graph, gradients.
+
+use burn::backend::DispatchTensor;
+use burn::tensor::Tensor;
+
+/// `residual + [f(x) W_1^T, f(x) W_2^T, ..]`: the operands of a linear layer with its input's
+/// preparation `f`, one to three weights whose products stand side by side, and a residual.
+///
+/// `M` is the type of a matrix, and `V` that of a vector.
+#[derive(Debug, Clone)]
+pub struct LinearOperands<M = Tensor<2>, V = Tensor<1>> {
+    /// What the weights are multiplied by.
+    pub input: LinearInput<M, V>,
+    /// Their products stand side by side in the output.
+    pub weights: Vec<LinearWeight<M>>,
+    /// `[tokens, sum of out]`, added to the products.
+    pub residual: Option<M>,
+}
+
+/// The input of a linear layer, with what happens to it before the product. The result of that is
+/// not kept for the backward pass, which computes it again.
+#[derive(Debug, Clone)]
+pub enum LinearInput<M = Tensor<2>, V = Tensor<1>> {
+    /// `[tokens, in]`, as it is.
+    Plain(M),
+    /// [`rms_norm`](crate::rms_norm()) of `x`.
+    Normalized {
+        /// `[tokens, in]`.
+        x: M,
+        /// `[in]`.
+        weight: V,
+        /// Added to the mean of the squares.
+        epsilon: f64,
+    },
+    /// [`swiglu`](crate::swiglu()) of `[tokens, 2 * in]`.
+    Gated(M),
+}
+
+/// A weight `[out, in]`, as PyTorch stores it, and its adapter.
+#[derive(Debug, Clone)]
+pub struct LinearWeight<M = Tensor<2>> {
+    /// `[out, in]`. A weight without a gradient may be in half precision; products use it as f32.
+    pub weight: M,
+    /// Added to the weight.
+    pub adapter: Option<LowRankAdapter<M>>,
+}
+
+/// A low-rank update `scaling * (x * mask) A^T B^T` of a product (LoRA: Hu et al. 2021, arXiv
+/// 2106.09685).
+#[derive(Debug, Clone)]
+pub struct LowRankAdapter<M = Tensor<2>> {
+    /// `[r, in]`.
+    pub a: M,
+    /// `[out, r]`.
+    pub b: M,
+    /// alpha / r.
+    pub scaling: f64,
+    /// `[tokens, in]`: the zeros and scales of dropout. It gets no gradient.
+    pub mask: Option<M>,
+}
+
+/// Operands that are all of one type.
+pub(crate) type Operands<T> = LinearOperands<T, T>;
+
+impl LinearOperands {
+    pub(crate) fn into_dispatch(self) -> Operands<DispatchTensor> {
+        let form = &mut Tensor::into_dispatch;
+        LinearOperands {
+            input: match self.input {
+                LinearInput::Plain(x) => LinearInput::Plain(x.into_dispatch()),
+                LinearInput::Normalized { x, weight, epsilon } => LinearInput::Normalized {
+                    x: x.into_dispatch(),
+                    weight: weight.into_dispatch(),
+                    epsilon,
+                },
+                LinearInput::Gated(x) => LinearInput::Gated(x.into_dispatch()),
+            },
+            weights: self.weights.into_iter().map(|w| w.map(form)).collect(),
+            residual: self.residual.map(Tensor::into_dispatch),
+        }
+    }
+}
+
+impl<T> Operands<T> {
+    /// The same operands in another form. `form` gets them in a fixed order.
+    pub(crate) fn map<U>(self, form: &mut impl FnMut(T) -> U) -> Operands<U> {
+        LinearOperands {
+            input: self.input.map(form),
+            weights: self.weights.into_iter().map(|w| w.map(form)).collect(),
+            residual: self.residual.map(form),
+        }
+    }
+
+    pub(crate) fn as_ref(&self) -> Operands<&T> {
+        LinearOperands {
+            input: self.input.as_ref(),
+            weights: self.weights.iter().map(LinearWeight::as_ref).collect(),
+            residual: self.residual.as_ref(),
+        }
+    }
+
+    /// All of them, in the order of [`LinearOperands::map`].
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        let mut values = Vec::new();
+        self.map(&mut |value| values.push(value));
+        values
+    }
+}
+
+impl<M, V> LinearInput<M, V> {
+    /// The tensor that is prepared.
+    pub(crate) fn x(&self) -> &M {
+        match self {
+            Self::Plain(x) | Self::Normalized { x, .. } | Self::Gated(x) => x,
+        }
+    }
+}
+
+impl<T> LinearInput<T, T> {
+    pub(crate) fn map<U>(self, form: &mut impl FnMut(T) -> U) -> LinearInput<U, U> {
+        match self {
+            Self::Plain(x) => LinearInput::Plain(form(x)),
+            Self::Normalized { x, weight, epsilon } => LinearInput::Normalized {
+                x: form(x),
+                weight: form(weight),
+                epsilon,
+            },
+            Self::Gated(x) => LinearInput::Gated(form(x)),
+        }
+    }
+
+    fn as_ref(&self) -> LinearInput<&T, &T> {
+        match self {
+            Self::Plain(x) => LinearInput::Plain(x),
+            Self::Normalized { x, weight, epsilon } => LinearInput::Normalized {
+                x,
+                weight,
+                epsilon: *epsilon,
+            },
+            Self::Gated(x) => LinearInput::Gated(x),
+        }
+    }
+}
+
+impl<M> LinearWeight<M> {
+    fn map<N>(self, form: &mut impl FnMut(M) -> N) -> LinearWeight<N> {
+        LinearWeight {
+            weight: form(self.weight),
+            adapter: self.adapter.map(|adapter| LowRankAdapter {
+                a: form(adapter.a),
+                b: form(adapter.b),
+                scaling: adapter.scaling,
+                mask: adapter.mask.map(form),
+            }),
+        }
+    }
+
+    fn as_ref(&self) -> LinearWeight<&M> {
+        LinearWeight {
+            weight: &self.weight,
+            adapter: self.adapter.as_ref().map(|adapter| LowRankAdapter {
+                a: &adapter.a,
+                b: &adapter.b,
+                scaling: adapter.scaling,
+                mask: adapter.mask.as_ref(),
+            }),
+        }
+    }
+}
