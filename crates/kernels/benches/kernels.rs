@@ -11,11 +11,12 @@ use std::time::Duration;
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion};
 use plw_kernels::{
-    AdamW, AttentionHeads, AttentionMask, DEFAULT_CHUNK, LinearInput, LinearOperands, LinearWeight,
-    LowRankAdapter, Moments, RotaryEmbedding, TargetTable, adamw, adamw_reference, apply_rotary,
-    apply_rotary_reference, attention, attention_reference, embedding, embedding_reference, linear,
-    linear_cross_entropy, linear_cross_entropy_reference, linear_reference, rms_norm,
-    rms_norm_reference, squared_norm, squared_norm_reference, swiglu, swiglu_reference,
+    AdamW, AdamWStep, AttentionHeads, AttentionMask, DEFAULT_CHUNK, LinearInput, LinearOperands,
+    LinearWeight, LowRankAdapter, Moments, RotaryEmbedding, TargetTable, adamw, adamw_reference,
+    apply_rotary, apply_rotary_reference, attention, attention_reference, embedding,
+    embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    linear_reference, rms_norm, rms_norm_reference, squared_norm, squared_norm_reference, swiglu,
+    swiglu_reference,
 };
 
 const BATCH: usize = 4;
@@ -292,8 +293,7 @@ fn cross_entropies(criterion: &mut Criterion) {
 }
 
 /// [`adamw`] or its reference.
-type Step =
-    fn(Tensor<2>, Tensor<2>, f64, Option<Moments<2>>, u64, f64, &AdamW) -> (Tensor<2>, Moments<2>);
+type Step = fn(Tensor<2>, Tensor<2>, Option<Moments<2>>, &AdamWStep) -> (Tensor<2>, Moments<2>);
 
 /// [`squared_norm`] or its reference.
 type SquaredNorm = fn(&Tensor<2>) -> f64;
@@ -306,14 +306,17 @@ fn optimizers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("adamw");
     for (name, form) in forms {
         group.bench_function(BenchmarkId::new("step", name), |bencher| {
-            let settings = AdamW::default();
+            let step = AdamWStep {
+                settings: AdamW::default(),
+                number: 2,
+                learning_rate: 2e-4,
+                gradient_factor: 0.5,
+            };
             let mut state = Some((random([VOCAB, HIDDEN], &device), None));
             bencher.iter(|| {
                 // Moved in and out, so that nobody else holds the tensors and the step is in place.
                 let (parameter, moments) = state.take().expect("put back each time");
-                let gradient = gradient.clone();
-                let (parameter, moments) =
-                    form(parameter, gradient, 0.5, moments, 2, 2e-4, &settings);
+                let (parameter, moments) = form(parameter, gradient.clone(), moments, &step);
                 state = Some((parameter, Some(moments)));
             });
         });

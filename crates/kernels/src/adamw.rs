@@ -29,6 +29,19 @@ impl Default for AdamW {
     }
 }
 
+/// What one optimizer step does to every parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWStep {
+    /// Settings of AdamW.
+    pub settings: AdamW,
+    /// The step's number, counted from 1.
+    pub number: u64,
+    /// The step's learning rate.
+    pub learning_rate: f64,
+    /// What gradients are multiplied by first: 1, or what [`clip_factor`] returns.
+    pub gradient_factor: f64,
+}
+
 /// A parameter's running means of its gradient and of the gradient's square.
 #[derive(Debug, Clone)]
 pub struct Moments<const D: usize> {
@@ -48,47 +61,42 @@ pub struct Moments<const D: usize> {
 /// p <- p - lr / (1 - beta_1^t) * m / (sqrt(v) / sqrt(1 - beta_2^t) + epsilon)
 /// ```
 ///
-/// `step` is t, from 1, and `gradient_factor` is what [`clip_factor`] returns. None of the tensors
-/// may carry a graph. On flex this is one parallel pass, in place where nobody else holds the
-/// tensors; elsewhere [`adamw_reference`].
+/// t is the number of the step. Before the first step there are no moments. None of the tensors may
+/// carry a graph. On flex this is one parallel pass, in place where nobody else holds the tensors;
+/// elsewhere [`adamw_reference`].
 ///
 /// # Panics
 ///
-/// Where gradient or moments have another shape than the parameter, where `step` is 0, or where a
-/// tensor carries a graph. Each is a bug of the caller.
+/// Where gradient or moments have another shape than the parameter, where the step's number is 0,
+/// or where a tensor carries a graph. Each is a bug of the caller.
 pub fn adamw<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
-    gradient_factor: f64,
     moments: Option<Moments<D>>,
-    step: u64,
-    learning_rate: f64,
-    settings: &AdamW,
+    step: &AdamWStep,
 ) -> (Tensor<D>, Moments<D>) {
-    check_step(&parameter, &gradient, moments.as_ref(), step);
+    check(&parameter, &gradient, moments.as_ref(), step);
     if !flex::supports(&parameter) || !flex::supports(&gradient) {
-        return adamw_reference(
-            parameter,
-            gradient,
-            gradient_factor,
-            moments,
-            step,
-            learning_rate,
-            settings,
-        );
+        return adamw_reference(parameter, gradient, moments, step);
     }
     let Moments { first, second } = moments.unwrap_or_else(|| Moments {
         first: gradient.zeros_like(),
         second: gradient.zeros_like(),
     });
+    let AdamWStep {
+        settings,
+        number,
+        learning_rate,
+        gradient_factor,
+    } = *step;
     let coefficients = pass::Coefficients {
         gradient: gradient_factor as f32,
         beta_1: settings.beta_1 as f32,
         beta_2: settings.beta_2 as f32,
         epsilon: settings.epsilon as f32,
         decay: (1.0 - learning_rate * settings.weight_decay) as f32,
-        rate: (learning_rate / (1.0 - settings.beta_1.powf(step as f64))) as f32,
-        second: (1.0 - settings.beta_2.powf(step as f64)).sqrt().recip() as f32,
+        rate: (learning_rate / (1.0 - settings.beta_1.powf(number as f64))) as f32,
+        second: (1.0 - settings.beta_2.powf(number as f64)).sqrt().recip() as f32,
     };
     let gradient = into_flex(gradient).to_contiguous();
     let [mut parameter, mut first, mut second] =
@@ -107,13 +115,13 @@ pub fn adamw<const D: usize>(
     (from_flex(parameter), moments)
 }
 
-fn check_step<const D: usize>(
+fn check<const D: usize>(
     parameter: &Tensor<D>,
     gradient: &Tensor<D>,
     moments: Option<&Moments<D>>,
-    step: u64,
+    step: &AdamWStep,
 ) {
-    assert!(step > 0, "AdamW counts its steps from 1");
+    assert!(step.number > 0, "AdamW counts its steps from 1");
     let shape = parameter.dims();
     assert_eq!(
         gradient.dims(),
@@ -132,24 +140,22 @@ fn check_step<const D: usize>(
 ///
 /// # Panics
 ///
-/// Where shapes differ or `step` is 0.
+/// Where shapes differ or the step's number is 0.
 pub fn adamw_reference<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
-    gradient_factor: f64,
     moments: Option<Moments<D>>,
-    step: u64,
-    learning_rate: f64,
-    settings: &AdamW,
+    step: &AdamWStep,
 ) -> (Tensor<D>, Moments<D>) {
-    check_step(&parameter, &gradient, moments.as_ref(), step);
+    check(&parameter, &gradient, moments.as_ref(), step);
     let AdamW {
         beta_1,
         beta_2,
         epsilon,
         weight_decay,
-    } = *settings;
-    let gradient = gradient.mul_scalar(gradient_factor);
+    } = step.settings;
+    let (number, learning_rate) = (step.number as f64, step.learning_rate);
+    let gradient = gradient.mul_scalar(step.gradient_factor);
     let first_part = gradient.clone().mul_scalar(1.0 - beta_1);
     let second_part = gradient.clone().mul(gradient).mul_scalar(1.0 - beta_2);
     let moments = match moments {
@@ -162,8 +168,8 @@ pub fn adamw_reference<const D: usize>(
             second: second_part,
         },
     };
-    let bias_1 = 1.0 - beta_1.powf(step as f64);
-    let bias_2 = (1.0 - beta_2.powf(step as f64)).sqrt();
+    let bias_1 = 1.0 - beta_1.powf(number);
+    let bias_2 = (1.0 - beta_2.powf(number)).sqrt();
     let denominator = moments
         .second
         .clone()
@@ -228,40 +234,34 @@ mod tests {
     use super::*;
     use burn::tensor::{Device, Distribution, Tolerance};
 
-    type Step = fn(
-        Tensor<1>,
-        Tensor<1>,
-        f64,
-        Option<Moments<1>>,
-        u64,
-        f64,
-        &AdamW,
-    ) -> (Tensor<1>, Moments<1>);
+    type Form = fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep) -> (Tensor<1>, Moments<1>);
+
+    fn step(number: u64, learning_rate: f64) -> AdamWStep {
+        AdamWStep {
+            settings: AdamW::default(),
+            number,
+            learning_rate,
+            gradient_factor: 1.0,
+        }
+    }
 
     /// The expected values are those of torch 2: `torch.optim.AdamW([p], lr=0.1, weight_decay=0.5)`
     /// with p = [1, -2] and gradients [0.5, -3], then [-1, 0].
     #[test]
     fn two_steps_equal_pytorch() {
         let device = Device::flex();
-        let settings = AdamW {
-            weight_decay: 0.5,
-            ..AdamW::default()
+        let step = |number| {
+            let mut step = step(number, 0.1);
+            step.settings.weight_decay = 0.5;
+            step
         };
         let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &device);
-        let (p, m) = adamw(
-            tensor([1.0, -2.0]),
-            tensor([0.5, -3.0]),
-            1.0,
-            None,
-            1,
-            0.1,
-            &settings,
-        );
+        let (p, m) = adamw(tensor([1.0, -2.0]), tensor([0.5, -3.0]), None, &step(1));
         p.to_data().assert_approx_eq(
             &tensor([0.85, -1.8]).to_data(),
             Tolerance::<f32>::absolute(1e-6),
         );
-        let (p, _) = adamw(p, tensor([-1.0, 0.0]), 1.0, Some(m), 2, 0.1, &settings);
+        let (p, _) = adamw(p, tensor([-1.0, 0.0]), Some(m), &step(2));
         p.to_data().assert_approx_eq(
             &tensor([0.844_110_37, -1.642_994]).to_data(),
             Tolerance::<f32>::absolute(1e-6),
@@ -271,17 +271,18 @@ mod tests {
     #[test]
     fn the_kernel_equals_the_reference_over_several_steps() {
         let device = Device::flex();
-        let settings = AdamW::default();
         for count in [1usize, 37, 70_001] {
             let random = || Tensor::<1>::random([count], Distribution::Default, &device);
             let start = random();
             let (mut fused, mut plain) = ((start.clone(), None), (start, None));
-            for step in 1..4 {
+            for number in 1..4 {
                 let gradient = random();
-                let take = |(parameter, moments), adamw: Step| {
-                    let gradient = gradient.clone();
-                    let (parameter, moments) =
-                        adamw(parameter, gradient, 0.5, moments, step, 1e-2, &settings);
+                let step = AdamWStep {
+                    gradient_factor: 0.5,
+                    ..step(number, 1e-2)
+                };
+                let take = |(parameter, moments), adamw: Form| {
+                    let (parameter, moments) = adamw(parameter, gradient.clone(), moments, &step);
                     (parameter, Some(moments))
                 };
                 fused = take(fused, adamw);
@@ -324,6 +325,6 @@ mod tests {
         let device = Device::flex();
         let [parameter, gradient] =
             [[2, 3], [3, 2]].map(|shape| Tensor::<2>::zeros(shape, &device));
-        adamw(parameter, gradient, 1.0, None, 1, 0.1, &AdamW::default());
+        adamw(parameter, gradient, None, &step(1, 0.1));
     }
 }

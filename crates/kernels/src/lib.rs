@@ -22,7 +22,8 @@ mod swiglu;
 mod target_table;
 
 pub use adamw::{
-    AdamW, Moments, adamw, adamw_reference, clip_factor, squared_norm, squared_norm_reference,
+    AdamW, AdamWStep, Moments, adamw, adamw_reference, clip_factor, squared_norm,
+    squared_norm_reference,
 };
 pub use attention::{AttentionHeads, attention, attention_reference};
 pub use attention_mask::AttentionMask;

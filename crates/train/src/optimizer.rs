@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plw_kernels::{AdamW, Moments, adamw, squared_norm};
+use plw_kernels::{AdamW, AdamWStep, Moments, adamw, squared_norm};
 use plw_model::{Llama, NamedTensors};
 
 use crate::TrainingArguments;
@@ -44,17 +44,15 @@ impl Optimizer {
         learning_rate: f64,
     ) -> Llama {
         self.steps += 1;
+        let step = AdamWStep {
+            settings: self.settings,
+            number: self.steps,
+            learning_rate,
+            gradient_factor,
+        };
         model.update(gradients, |name, value, gradient| {
             let before = self.moments.remove(name);
-            let (value, moments) = adamw(
-                value,
-                gradient,
-                gradient_factor,
-                before,
-                self.steps,
-                learning_rate,
-                &self.settings,
-            );
+            let (value, moments) = adamw(value, gradient, before, &step);
             self.moments.insert(name.to_string(), moments);
             value
         })
