@@ -50,7 +50,7 @@ pub(crate) fn backward(
     let grad_key_value: Vec<Vec<f32>> = tasks
         .par_iter()
         .map(|&(span, number)| {
-            let pass = HeadPass {
+            let inputs = HeadInputs {
                 shape,
                 head: Head::new(shape, attended.qkv, span.row, number),
                 number,
@@ -59,7 +59,7 @@ pub(crate) fn backward(
                 grad_output,
                 span,
             };
-            pass.run(|token| {
+            inputs.backward(|token| {
                 let start = token * shape.width() + number * shape.head_dim;
                 // SAFETY: each task has its own span and head, and writes only the gradients of
                 // that head's queries there.
@@ -68,13 +68,14 @@ pub(crate) fn backward(
         })
         .collect();
     sum_groups(shape, &spans, &grad_key_value, grad);
-    // SAFETY: the spans hold every token. `HeadPass::run` wrote the gradients of all heads of the
-    // query, `sum_groups` those of all heads of key and value.
+    // SAFETY: the spans hold every token. `HeadInputs::backward` wrote the gradients of all heads
+    // of the query, `sum_groups` those of all heads of key and value.
     unsafe { grad_qkv.assume_init() }.into_vec()
 }
 
 /// Writes the gradients of keys and values: the sums over the heads of the query that share them.
-/// `parts` has one part for each span and head of the query, as [`HeadPass::run`] returns it.
+/// `parts` has one part for each span and head of the query, as [`HeadInputs::backward`] returns
+/// it.
 fn sum_groups(shape: &Shape, spans: &[Span], parts: &[Vec<f32>], grad: DisjointMut<'_>) {
     let Shape {
         seq,
@@ -108,8 +109,8 @@ fn sum_groups(shape: &Shape, spans: &[Span], parts: &[Vec<f32>], grad: DisjointM
         });
 }
 
-/// The backward pass of one head of the query in one span.
-struct HeadPass<'a> {
+/// What the backward pass of one head of the query in one span is computed from.
+struct HeadInputs<'a> {
     shape: &'a Shape,
     head: Head<'a>,
     number: usize,
@@ -126,10 +127,10 @@ struct Scratch {
     grad_scores: Box<[MaybeUninit<f32>]>,
 }
 
-impl HeadPass<'_> {
+impl HeadInputs<'_> {
     /// Writes each query's gradient where `grad_query` says for its token of the batch, and returns
     /// the gradients of keys, then of values: `[2, span, head_dim]`.
-    fn run<'o>(&self, grad_query: impl Fn(usize) -> &'o mut [MaybeUninit<f32>]) -> Vec<f32> {
+    fn backward<'o>(&self, grad_query: impl Fn(usize) -> &'o mut [MaybeUninit<f32>]) -> Vec<f32> {
         let Self { shape, span, .. } = *self;
         let head_dim = shape.head_dim;
         let mut grad_key_value = vec![0f32; 2 * span.len() * head_dim];
