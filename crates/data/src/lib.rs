@@ -24,8 +24,9 @@ pub use files::{
     DataFile, Hub, HubDataset, HubError, Source, SourceError, Split, list_files, split_of_file,
 };
 pub use prompt::{
-    ChatTemplate, ChatTemplateChoice, ChatTemplateError, Fields, OptionsStyle, PromptSettings,
-    PromptTemplate, TemplateError, UnknownChatTemplate, python_list,
+    BUILT_IN_CHAT_TEMPLATES, BuiltInChatTemplate, ChatTemplate, ChatTemplateChoice,
+    ChatTemplateError, Fields, OptionsStyle, PromptSettings, PromptTemplate, TemplateError,
+    UnknownChatTemplate, python_list,
 };
 pub use rows::{
     Example, ExampleReader, OnBadRow, Problem, ReadOptions, RowError, SkippedRows, TextReader,

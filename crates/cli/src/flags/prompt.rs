@@ -3,7 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use plw_data::ChatTemplateChoice;
 use serde::Serialize;
+
+/// The built-in templates are named once, where they are defined.
+fn chat_template_help() -> String {
+    let names = ChatTemplateChoice::names().join(", ");
+    format!("One of {names} (model is the one beside the weights), or a .jinja file")
+}
 
 /// Which examples, as which tokens.
 #[derive(Debug, Clone, Default, Args, Serialize)]
@@ -29,8 +36,7 @@ pub(crate) struct PromptFlags {
     #[arg(long, value_name = "TEXT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     option_separator: Option<String>,
-    /// model (the one beside the weights), llama-2, chatml, none, or a file.
-    #[arg(long, value_name = "TEMPLATE")]
+    #[arg(long, value_name = "TEMPLATE", help = chat_template_help())]
     #[serde(skip_serializing_if = "Option::is_none")]
     chat_template: Option<String>,
     /// The date that a chat template prints, as YYYY-MM-DD.

@@ -9,9 +9,6 @@ use super::chat_choice::ChatTemplateChoice;
 use super::chat_environment::chat_environment;
 use crate::tokenizer::{ModelFileError, SpecialTokens, read_optional, read_optional_json};
 
-const LLAMA_2: &str = include_str!("../../templates/llama-2.jinja");
-const CHATML: &str = include_str!("../../templates/chatml.jinja");
-
 /// The name of the only template in its environment.
 const NAME: &str = "chat_template";
 
@@ -34,9 +31,9 @@ pub enum ChatTemplateError {
     /// The model directory has none.
     #[error(
         "{} has no chat template, neither chat_template.jinja nor chat_template in \
-         tokenizer_config.json: set chat_template to llama-2, chatml, none or the path of a .jinja \
-         file",
-        directory.display()
+         tokenizer_config.json: set chat_template to {} or the path of a .jinja file",
+        directory.display(),
+        ChatTemplateChoice::names()[1..].join(", ")
     )]
     Missing {
         /// The model directory.
@@ -86,8 +83,7 @@ impl ChatTemplate {
     ) -> Result<Self, ChatTemplateError> {
         let source = match choice {
             ChatTemplateChoice::None => return Ok(Self(Form::Direct)),
-            ChatTemplateChoice::Llama2 => LLAMA_2.to_owned(),
-            ChatTemplateChoice::ChatMl => CHATML.to_owned(),
+            ChatTemplateChoice::BuiltIn(template) => template.source.to_owned(),
             ChatTemplateChoice::Inline(source) => source.clone(),
             ChatTemplateChoice::File(path) => {
                 std::fs::read_to_string(path).map_err(|cause| ModelFileError::Read {
@@ -97,12 +93,9 @@ impl ChatTemplate {
             }
             ChatTemplateChoice::Model => model_template(directory)?,
         };
-        let llama_2 = [("bos_token", "<s>"), ("eos_token", "</s>")];
-        // The template of Llama 2 uses these two, whether or not the directory names them.
-        let built_in = if *choice == ChatTemplateChoice::Llama2 {
-            &llama_2[..]
-        } else {
-            &[]
+        let built_in = match choice {
+            ChatTemplateChoice::BuiltIn(template) => template.special_tokens,
+            _ => &[],
         };
         Self::from_jinja(
             &source,

@@ -8,7 +8,9 @@ mod python_list;
 mod settings;
 mod template;
 
-pub use chat_choice::{ChatTemplateChoice, UnknownChatTemplate};
+pub use chat_choice::{
+    BUILT_IN_CHAT_TEMPLATES, BuiltInChatTemplate, ChatTemplateChoice, UnknownChatTemplate,
+};
 pub use chat_template::{ChatTemplate, ChatTemplateError};
 pub use python_list::python_list;
 pub use settings::{OptionsStyle, PromptSettings};
