@@ -8,8 +8,8 @@ use crate::WeightedTargets;
 
 /// Weighted cross-entropy of hidden states `[rows, hidden]` through a head `[vocab, hidden]`.
 ///
-/// `hidden` holds the rows that `targets.rows` names, in that order. Never holds more than `chunk` rows of logits. Returns
-/// the loss and the detached per-target losses `[targets]`.
+/// `hidden` holds the rows that `targets.rows` names, in that order. Never more than `chunk` rows
+/// of logits are held. Returns the loss and the detached per-target losses `[targets]`.
 pub fn linear_cross_entropy(
     hidden: Tensor<2>,
     lm_head: Tensor<2>,
