@@ -35,9 +35,9 @@ pub(crate) struct PlanFlags {
     pub(crate) settings: RunFlags,
 }
 
-/// A training run's settings.
+/// Which model, in which type, and where it is computed.
 #[derive(Debug, Clone, Default, Args, Serialize)]
-pub(crate) struct RunFlags {
+pub(crate) struct ModelFlags {
     /// Directory of the model, in the Hugging Face layout.
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +53,14 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "DEVICE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
+}
+
+/// A training run's settings.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(crate) struct RunFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    model: ModelFlags,
     /// Start from random weights of this config.json instead of a model.
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,21 +118,9 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip)]
     pub(crate) output_dir: PathBuf,
-    /// Directory of the model, in the Hugging Face layout.
-    #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<PathBuf>,
-    /// Type of the layers' linear weights in memory, where they are not trained: float32, bfloat16
-    /// or float16. Products are computed in float32. No precision is lost if the model's file has
-    /// the same type.
-    #[arg(long, value_name = "TYPE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dtype: Option<String>,
-    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal. All but cpu need a build with that
-    /// feature (--features cuda).
-    #[arg(long, value_name = "DEVICE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    model: ModelFlags,
     /// An adapter (a PEFT directory) for the model. As a setting, init_adapter.
     #[arg(long, value_name = "DIR")]
     #[serde(rename = "init_adapter", skip_serializing_if = "Option::is_none")]

@@ -23,7 +23,7 @@ impl Observer for StopAfter {
     }
 }
 
-/// Stops during the so manieth evaluation.
+/// Stops during the evaluation of this number, from 1.
 struct StopInEvaluation {
     evaluation: usize,
     started: Cell<usize>,
