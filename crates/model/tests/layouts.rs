@@ -50,8 +50,8 @@ fn by_example(
         let all = values(all);
         for (flat, &until) in batch.visible_until.iter().enumerate() {
             let first = &batch.sequences[batch.first_sequence[flat] as usize];
-            // A padding token is seen only by itself. So is a document's last token, but its depth is
-            // the document's length.
+            // Only a padding token itself attends to it. The same holds for a document's last
+            // token, but that one's depth tells the document's length.
             let column = flat % batch.shape[1];
             let padding = until as usize == column + 1
                 && batch.position_ids[flat] + 1 != first.tokens
