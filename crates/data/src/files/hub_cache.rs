@@ -1,10 +1,10 @@
 //! The cache of downloads, in the layout of Python's huggingface_hub: the files that it holds, and
 //! what it lacks. Downloads nothing.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hf_hub::{Cache, CacheRepo};
+use plw_files::write_atomic;
 
 use super::data_file::DataFile;
 use super::error::{HubError, SourceError};
@@ -53,17 +53,10 @@ pub(crate) fn keep_listing(
 ) -> Result<(), HubError> {
     let commits = Cache::new(cache.to_owned()).repo(dataset.at(dataset.revision()));
     let path = listing_path(&repository_folder(&commits), commit);
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(cache);
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(names)?)?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|source| HubError::Cache {
-        path: path.clone(),
-        source,
+    let listing = serde_json::Value::from(names).to_string();
+    write_atomic(path, listing).map_err(|error| HubError::Cache {
+        path: error.path,
+        source: error.source,
     })
 }
 

@@ -1,7 +1,6 @@
 //! Parquet files written with the columns that RACE has on the Hugging Face hub.
 
 use std::borrow::Borrow;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use plw_files::{FileError, write_atomic_with};
 
 use super::example::Example;
 
@@ -20,18 +20,8 @@ const ROWS_PER_GROUP: usize = 1000;
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// A file operation fails.
-    #[error(
-        "cannot {action} {path}: {source}; check that the folder is writable and the disk not full",
-        path = path.display()
-    )]
-    Io {
-        /// The operation.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    #[error("{0}; check that the folder is writable and the disk not full")]
+    File(#[from] FileError),
     /// The rows cannot be encoded.
     #[error("cannot encode rows of {path} as parquet: {source}", path = path.display())]
     Parquet {
@@ -114,7 +104,7 @@ fn write_rows<T>(
         path: path.to_owned(),
         source,
     };
-    replace_file(path, |file| {
+    write_atomic_with(path, |file| {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
@@ -137,49 +127,4 @@ fn write_rows<T>(
         writer.close().map_err(encoding)?;
         Ok(written)
     })
-}
-
-/// Lets `fill` write a temporary file in the folder of `path`, which then replaces `path`. On any
-/// error the temporary file is removed and `path` is unchanged.
-fn replace_file<T>(
-    path: &Path,
-    fill: impl FnOnce(&File) -> Result<T, WriteError>,
-) -> Result<T, WriteError> {
-    let failed = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| WriteError::Io {
-            action,
-            path,
-            source,
-        }
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed("create folder", folder))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".writing-").suffix(".parquet");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // A temporary file is private by default; the umask decides who may read data.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let temporary = builder
-        .tempfile_in(folder)
-        .map_err(failed("create a file in", folder))?;
-    let result = fill(temporary.as_file())?;
-    temporary
-        .as_file()
-        .sync_all()
-        .map_err(failed("flush", path))?;
-    temporary
-        .persist(path)
-        .map_err(|error| failed("rename a finished file to", path)(error.error))?;
-    #[cfg(unix)]
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed("flush folder", folder))?;
-    Ok(result)
 }
