@@ -1,11 +1,15 @@
-//! `plw inspect`: examples as the model gets them.
+//! `plw inspect`: examples as the model gets them, for people or, with `--json`, for programs.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
 use plw_batch::Role;
-use plw_data::{DatasetStatistics, LevelStatistics, Split, TokenSpan, encode_examples};
+use plw_data::{
+    DatasetStatistics, Example, LevelStatistics, PromptEncoder, Split, TokenSpan, encode_examples,
+};
+use plw_loss::TokenWeights;
+use serde_json::{Map, Value, json};
 
 use crate::examples::{encoder, reader};
 use crate::flags::InspectFlags;
@@ -18,69 +22,46 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
     let data =
         data.ok_or_else(|| miette!(help = "give --data PATH", "there is nothing to inspect"))?;
     let encoder = encoder(&settings)?;
-    let colour = match flags.color.as_str() {
+    let color = match flags.color.as_str() {
         "always" => true,
         "never" => false,
         _ => io::stdout().is_terminal(),
     };
     let mut out = io::stdout().lock();
+    let mut examples = Vec::new();
     let rows = reader(&settings, data, Split::Train, settings.source.limit)?;
     for example in rows.take(flags.examples) {
-        let example = example.into_diagnostic()?;
-        let encoded = encoder.encode(&example).into_diagnostic()?;
-        let spans = encoder.spans(&encoded);
-        let weight = |role| weights.of(role);
-        let prompt = spans
-            .iter()
-            .filter(|span| span.role == Role::Prompt)
-            .count();
-        let mut text = format!(
-            "{} row {} ({}, {}): {prompt} prompt tokens of weight {}, {} completion tokens of weight {}, answer {}\n",
-            example.file,
-            example.row,
-            example.example_id,
-            example.level,
-            weight(Role::Prompt),
-            spans.len() - prompt,
-            weight(Role::Completion),
-            example.answer_letter()
-        );
-        for span in &spans {
-            text.push_str(&paint(span, colour));
-        }
-        text.push('\n');
-        for span in spans.iter().filter(|span| span.role == Role::Completion) {
-            let answer = if span.is_answer {
-                "  <- the answer"
-            } else {
-                ""
-            };
-            text.push_str(&format!(
-                "  {:>6}  {:?}  {}{answer}\n",
-                span.token_id,
-                span.token,
-                weight(span.role)
-            ));
-        }
-        if !write(&mut out, &format!("{text}\n"))? {
+        let inspected = Inspected::of(example.into_diagnostic()?, &encoder, weights)?;
+        if flags.json {
+            examples.push(inspected.json());
+        } else if !write(&mut out, &inspected.text(color))? {
             return Ok(ExitCode::SUCCESS);
         }
     }
     let mut rows = reader(&settings, data, Split::Train, settings.source.limit)?;
-    let examples =
+    let encoded =
         encode_examples(rows.by_ref(), &encoder, settings.batching.max_length).into_diagnostic()?;
-    let statistics = DatasetStatistics::of(&examples);
-    let mut text = String::new();
+    let statistics = DatasetStatistics::of(&encoded);
     let skipped = rows.skipped();
-    if skipped.rows > 0 {
-        text.push_str(&format!("{skipped}\n"));
-    }
-    for (level, of) in statistics
-        .levels
-        .iter()
-        .chain([(&"all".to_string(), &statistics.total)])
-    {
-        text.push_str(&describe(level, of));
+    let mut text = String::new();
+    if flags.json {
+        let levels = statistics.levels.iter();
+        let levels: Map<_, _> = levels
+            .map(|(level, of)| (level.clone(), level_json(of)))
+            .collect();
+        let all = level_json(&statistics.total);
+        let skipped = skipped.rows;
+        let inspected =
+            json!({"examples": examples, "levels": levels, "all": all, "skipped_rows": skipped});
+        text = format!("{inspected}\n");
+    } else {
+        if skipped.rows > 0 {
+            text = format!("{skipped}\n");
+        }
+        for (level, of) in &statistics.levels {
+            text += &level_text(level, of);
+        }
+        text += &level_text("all", &statistics.total);
     }
     write(&mut out, &text)?;
     Ok(ExitCode::SUCCESS)
@@ -94,10 +75,98 @@ fn write(out: &mut impl Write, text: &str) -> Result<bool> {
     }
 }
 
-/// Prompt plain, completion green, the answer bold on green; without colours in brackets.
-fn paint(span: &TokenSpan, colour: bool) -> String {
+/// An example, its tokens, and what they weigh.
+struct Inspected {
+    example: Example,
+    spans: Vec<TokenSpan>,
+    prompt_tokens: usize,
+    weights: TokenWeights,
+}
+
+impl Inspected {
+    fn of(example: Example, encoder: &PromptEncoder, weights: TokenWeights) -> Result<Self> {
+        let encoded = encoder.encode(&example).into_diagnostic()?;
+        let spans = encoder.spans(&encoded);
+        let is_prompt = |span: &&TokenSpan| span.role == Role::Prompt;
+        let prompt_tokens = spans.iter().filter(is_prompt).count();
+        Ok(Self {
+            example,
+            spans,
+            prompt_tokens,
+            weights,
+        })
+    }
+
+    fn completion_tokens(&self) -> usize {
+        self.spans.len() - self.prompt_tokens
+    }
+
+    fn json(&self) -> Value {
+        let token = |span: &TokenSpan| {
+            let role = match span.role {
+                Role::Prompt => "prompt",
+                Role::Completion => "completion",
+            };
+            json!({
+                "text": span.text,
+                "token": span.token,
+                "token_id": span.token_id,
+                "role": role,
+                "weight": self.weights.of(span.role),
+                "is_answer": span.is_answer,
+            })
+        };
+        let tokens: Vec<Value> = self.spans.iter().map(token).collect();
+        json!({
+            "file": *self.example.file,
+            "row": self.example.row,
+            "example_id": *self.example.example_id,
+            "level": *self.example.level,
+            "answer": self.example.answer_letter(),
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens(),
+            "tokens": tokens,
+        })
+    }
+
+    fn text(&self, color: bool) -> String {
+        let example = &self.example;
+        let mut text = format!(
+            "{} row {} ({}, {}): {} prompt tokens of weight {}, \
+             {} completion tokens of weight {}, answer {}\n",
+            example.file,
+            example.row,
+            example.example_id,
+            example.level,
+            self.prompt_tokens,
+            self.weights.of(Role::Prompt),
+            self.completion_tokens(),
+            self.weights.of(Role::Completion),
+            example.answer_letter()
+        );
+        for span in &self.spans {
+            text += &paint(span, color);
+        }
+        text.push('\n');
+        let is_completion = |span: &&TokenSpan| span.role == Role::Completion;
+        for span in self.spans.iter().filter(is_completion) {
+            let (token_id, token) = (span.token_id, &span.token);
+            let weight = self.weights.of(span.role);
+            let answer = match span.is_answer {
+                true => "  <- the answer",
+                false => "",
+            };
+            text += &format!("  {token_id:>6}  {token:?}  {weight}{answer}\n");
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// Prompt plain, completion green, the answer bold on green; without colors in brackets.
+fn paint(span: &TokenSpan, color: bool) -> String {
     let text = &span.text;
-    match (span.role, span.is_answer, colour) {
+    match (span.role, span.is_answer, color) {
         (Role::Prompt, _, true) => format!("\u{1b}[2m{text}\u{1b}[0m"),
         (Role::Prompt, _, false) => text.clone(),
         (Role::Completion, true, true) => format!("\u{1b}[1;30;42m{text}\u{1b}[0m"),
@@ -107,7 +176,7 @@ fn paint(span: &TokenSpan, colour: bool) -> String {
     }
 }
 
-fn describe(level: &str, of: &LevelStatistics) -> String {
+fn level_text(level: &str, of: &LevelStatistics) -> String {
     let ratio = of.generation_ratio.map_or(String::new(), |ratio| {
         format!(
             "; generation ratio {:.5} (geometric mean {:.5})",
@@ -115,7 +184,23 @@ fn describe(level: &str, of: &LevelStatistics) -> String {
         )
     });
     format!(
-        "{level}: {} examples of {} passages, {} dropped as too long, {} prompt and {} completion tokens, longest {}{ratio}\n",
+        "{level}: {} examples of {} passages, {} dropped as too long, \
+         {} prompt and {} completion tokens, longest {}{ratio}\n",
         of.examples, of.passages, of.dropped, of.prompt_tokens, of.completion_tokens, of.longest
     )
+}
+
+fn level_json(of: &LevelStatistics) -> Value {
+    let ratio = of
+        .generation_ratio
+        .map(|ratio| json!({"mean": ratio.mean, "geometric_mean": ratio.geometric_mean}));
+    json!({
+        "examples": of.examples,
+        "passages": of.passages,
+        "dropped": of.dropped,
+        "prompt_tokens": of.prompt_tokens,
+        "completion_tokens": of.completion_tokens,
+        "longest": of.longest,
+        "generation_ratio": ratio,
+    })
 }

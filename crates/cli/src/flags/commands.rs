@@ -178,8 +178,19 @@ pub(crate) struct InspectFlags {
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[serde(skip)]
     pub(crate) examples: usize,
-    /// When to colour: always, never, or auto (where standard output is a terminal).
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
+    /// One JSON object instead of text: the examples, their tokens with role and weight, and the
+    /// statistics of each level.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) json: bool,
+    /// When to color: always, never, or auto (where standard output is a terminal).
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        value_parser = ["auto", "always", "never"],
+        conflicts_with = "json"
+    )]
     #[serde(skip)]
     pub(crate) color: String,
     #[command(flatten)]
