@@ -1,6 +1,6 @@
 //! The plw binary: built once, then run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use miette::Result;
@@ -13,10 +13,6 @@ pub(crate) const CPU: &str = "cpu";
 
 /// Builds the release binary, with cargo's own progress, and says where it is. It is built
 /// with what `device` needs beside the CPU.
-///
-/// # Errors
-///
-/// Where it does not build.
 pub(crate) fn build(workspace: &Workspace, device: &str) -> Result<PathBuf> {
     eprintln!("building plw (the first time takes minutes)");
     let mut command = cargo(workspace);
@@ -26,7 +22,7 @@ pub(crate) fn build(workspace: &Workspace, device: &str) -> Result<PathBuf> {
     if feature != CPU {
         command.args(["--features", &format!("plw/{feature}")]);
     }
-    process::run(&mut command, "mend what the compiler says above")?;
+    process::run(&mut command, "fix what the compiler reports above")?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace.path("target"), |target| workspace.path(target));
     let name = format!("plw{}", std::env::consts::EXE_SUFFIX);
@@ -37,8 +33,8 @@ pub(crate) fn build(workspace: &Workspace, device: &str) -> Result<PathBuf> {
 pub(crate) fn cargo(workspace: &Workspace) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = workspace.command(PathBuf::from(cargo));
-    // What `cargo run` tells xtask of its own package: a build script that watches these variables (ring's does) would
-    // run anew, and all that stands on it be built again.
+    // What `cargo run` tells xtask of its own package: a build script that watches these variables
+    // (ring's does) would run anew, and all that stands on it be built again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -49,11 +45,7 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
 }
 
 /// What `plw --version` says.
-///
-/// # Errors
-///
-/// Where it cannot be run.
-pub(crate) fn version(plw: &PathBuf) -> Result<String> {
+pub(crate) fn version(plw: &Path) -> Result<String> {
     let text = process::output(Command::new(plw).arg("--version"))?;
     Ok(text.trim().to_string())
 }

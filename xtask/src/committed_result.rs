@@ -1,7 +1,7 @@
-//! Results that were really obtained and are kept in `results/`, and how another machine's compare with them.
+//! Results that were really obtained and are kept in `results/`, and how another machine's compare
+//! with them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use miette::{IntoDiagnostic, Result, WrapErr};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::read::read_json;
+use crate::text_table::markdown;
 
 /// `results/PRESET.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,19 +29,11 @@ pub(crate) struct CommittedResult {
 
 impl CommittedResult {
     /// Writes it, atomically.
-    ///
-    /// # Errors
-    ///
-    /// Where it cannot be written.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         write_json_atomic(path, self).into_diagnostic()
     }
 
     /// Reads it, if it is there.
-    ///
-    /// # Errors
-    ///
-    /// Where it is something else.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
         if !path.is_file() {
             return Ok(None);
@@ -76,7 +69,7 @@ struct Accuracy {
 }
 
 impl Accuracy {
-    /// The interval over seeds; with one run, which has none, that over articles.
+    /// The interval over seeds; with one run, which has none, that over passages.
     fn interval(&self) -> Option<[f64; 2]> {
         self.seed_interval.or(self.article_interval)
     }
@@ -104,10 +97,6 @@ impl Compared {
 }
 
 /// The weights that both have.
-///
-/// # Errors
-///
-/// Where one is no report.
 pub(crate) fn compare(here: &Value, committed: &Value) -> Result<Vec<Compared>> {
     let figures = |report: &Value| Figures::deserialize(report).into_diagnostic();
     let here = figures(here).wrap_err("the report has another form than expected")?;
@@ -139,35 +128,30 @@ pub(crate) fn compare(here: &Value, committed: &Value) -> Result<Vec<Compared>> 
     Ok(compared)
 }
 
-/// The comparison as a table of text.
+/// The comparison as a table.
 pub(crate) fn table(compared: &[Compared]) -> String {
-    let width = compared
-        .iter()
-        .map(|row| row.label.len())
-        .max()
-        .unwrap_or(0)
-        .max("weight".len());
-    let mut text = format!(
-        "{:width$}  here           committed      95 % interval    within\n",
-        "weight"
-    );
-    for row in compared {
-        let mean = |(mean, runs): (f64, usize)| format!("{:.1} % (n = {runs})", 100.0 * mean);
+    let mean = |(mean, runs): (f64, usize)| format!("{:.1} % (n = {runs})", 100.0 * mean);
+    let cells = |row: &Compared| {
         let interval = row.interval.map_or("none".to_string(), |[low, high]| {
             format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high)
         });
-        let within = row
-            .is_within()
-            .map_or("-", |within| if within { "yes" } else { "no" });
-        let (here, committed) = (mean(row.here), mean(row.committed));
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{:width$}  {here:13}  {committed:13}  {interval:15}  {within}",
-            row.label
-        );
-    }
-    text
+        let within = match row.is_within() {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "-",
+        };
+        let label = row.label.clone();
+        vec![
+            label,
+            mean(row.here),
+            mean(row.committed),
+            interval,
+            within.to_string(),
+        ]
+    };
+    let header = ["weight", "here", "committed", "95 % interval", "within"];
+    let rows: Vec<_> = compared.iter().map(cells).collect();
+    markdown(&header, header.len(), &rows)
 }
 
 #[cfg(test)]
@@ -184,7 +168,8 @@ mod tests {
             .map(|(label, runs, seed_interval)| {
                 let mean = runs.iter().sum::<f64>() / runs.len() as f64;
                 let accuracy = json!({
-                    "mean": mean, "per_run": runs, "seed_interval": seed_interval, "article_interval": [0.4, 0.6],
+                    "mean": mean, "per_run": runs, "seed_interval": seed_interval,
+                    "article_interval": [0.4, 0.6],
                 });
                 json!({"label": label, "accuracy": accuracy, "weight": 0.0})
             })
@@ -213,7 +198,7 @@ mod tests {
         assert_eq!((compared[0].here, compared[0].committed.1), ((0.6, 2), 2));
         let text = table(&compared);
         assert!(
-            text.contains("70.0 % (n = 1)  50.0 % (n = 1)  40.0 to 60.0 %   no"),
+            text.contains("| 70.0 % (n = 1) | 50.0 % (n = 1) | 40.0 to 60.0 % | no "),
             "{text}"
         );
     }

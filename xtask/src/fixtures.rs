@@ -1,4 +1,4 @@
-//! `cargo xtask fixtures`: the golden files of tests, made by the Python scripts beside them.
+//! `cargo xtask fixtures`: the golden values of tests, made by Python scripts.
 
 use std::path::{Path, PathBuf};
 
@@ -35,37 +35,23 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// The scripts `xtask/fixtures/*.py` and `crates/*/tests/fixtures/*.py`, relative to the workspace.
+/// The scripts `xtask/fixtures/*.py`, relative to the workspace.
 fn scripts(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let mut folders = vec![workspace.path("xtask/fixtures")];
-    for entry in list(&workspace.path("crates"))? {
-        folders.push(entry.join("tests/fixtures"));
-    }
+    let folder = Path::new("xtask/fixtures");
+    let entries = std::fs::read_dir(workspace.path(folder)).into_diagnostic();
+    let entries = entries.wrap_err_with(|| format!("cannot list {}", folder.display()))?;
     let mut scripts = Vec::new();
-    for folder in folders.iter().filter(|folder| folder.is_dir()) {
-        for path in list(folder)? {
-            if path.extension().is_some_and(|extension| extension == "py") {
-                scripts.push(
-                    path.strip_prefix(&workspace.root)
-                        .unwrap_or(&path)
-                        .to_path_buf(),
-                );
-            }
+    for entry in entries {
+        let script = folder.join(entry.into_diagnostic()?.file_name());
+        if script
+            .extension()
+            .is_some_and(|extension| extension == "py")
+        {
+            scripts.push(script);
         }
     }
     scripts.sort();
     Ok(scripts)
-}
-
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    std::fs::read_dir(folder)
-        .and_then(|entries| {
-            entries
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect()
-        })
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot list {}", folder.display()))
 }
 
 #[cfg(test)]
@@ -73,21 +59,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_are_found_beside_the_tests_that_use_them() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let workspace = Workspace {
-            root: directory.path().to_path_buf(),
-        };
-        for file in [
-            "crates/model/tests/fixtures/make.py",
-            "crates/model/tests/fixtures/config.json",
-            "crates/eval/a.py",
-        ] {
-            plw_files::write_atomic(workspace.path(file), "").expect("written");
-        }
+    fn the_committed_scripts_are_found() {
+        let scripts = scripts(&Workspace::find()).expect("listed");
+        let expected = ["golden_llama.py", "prompts.py"];
         assert_eq!(
-            scripts(&workspace).expect("listed"),
-            [Path::new("crates/model/tests/fixtures/make.py")]
+            scripts,
+            expected.map(|name| Path::new("xtask/fixtures").join(name))
         );
     }
 }

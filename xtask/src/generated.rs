@@ -1,4 +1,5 @@
-//! Files that a plw command makes from a committed description: made when missing, made anew when that or plw has changed.
+//! Files that a plw command makes from a committed description: made when missing, made anew when
+//! that or plw has changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ pub(crate) struct Generated {
     pub(crate) arguments: Vec<String>,
 }
 
-/// The description of a synthetic data set, and where its rows lie: `experiments/data/NAME.toml`, `runs/data/NAME`.
+/// The description of a synthetic data set, and where its rows lie: `experiments/data/NAME.toml`,
+/// `runs/data/NAME`.
 pub(crate) fn synthetic_data(name: &str) -> Generated {
     let settings = format!("experiments/data/{name}.toml");
     let arguments = ["data", "synth", "--config", &settings, "--out", "{out}"];
@@ -33,10 +35,6 @@ pub(crate) fn synthetic_data(name: &str) -> Generated {
 }
 
 /// Sees to it that it is there and up to date.
-///
-/// # Errors
-///
-/// Where the command fails or nothing can be written.
 pub(crate) fn ensure(workspace: &Workspace, plw: &Path, generated: &Generated) -> Result<()> {
     let target = workspace.path(&generated.makes);
     let make = |out: &Path| {
@@ -48,7 +46,7 @@ pub(crate) fn ensure(workspace: &Workspace, plw: &Path, generated: &Generated) -
         eprintln!("making {}", generated.makes.display());
         process::run(
             workspace.command(plw).args(arguments),
-            "mend the cause above and run it again",
+            "fix what it reports above and run this task again",
         )
     };
     if target.extension().is_some() {

@@ -1,17 +1,22 @@
-//! `cargo xtask`: drives the plw binary. Knows processes, presets and records; knows no tensor, no model, no row of data.
+//! `cargo xtask`: drives the plw binary. Knows processes, presets and records; knows no tensor, no
+//! model, no row of data.
 
 mod bench;
 mod binary;
 mod committed_result;
 mod fixtures;
 mod generated;
+mod only;
 mod parity;
+mod peer;
 mod preset;
 mod pretrain;
 mod pretrain_log;
 mod process;
+mod progress;
 mod read;
 mod reproduce;
+mod text_table;
 mod workspace;
 
 use std::process::ExitCode;
@@ -30,15 +35,17 @@ use workspace::Workspace;
     max_term_width = 120
 )]
 enum Task {
-    /// Does an experiment: data, build, every run, report; and compares with the results that are committed.
+    /// Runs an experiment: build, data, every run, report; then compares with the committed
+    /// results.
     Reproduce(reproduce::Flags),
-    /// Makes the embedded default in assets/: tokenizer, configuration and a small pretrained model.
+    /// Makes the model of assets/: tokenizer, configuration and pretrained weights.
     Pretrain(pretrain::Flags),
-    /// Compares plw with PyTorch, transformers and peft on real data (needs ../shared, or PLW_SHARED).
+    /// Compares plw's losses, gradients and answers with PyTorch's, given a model and RACE.
     Parity(parity::Flags),
-    /// Measures speed and memory next to PyTorch's (with ../shared, or PLW_SHARED), and kernels next to their plain forms.
+    /// Measures speed and memory next to PyTorch's, given a model and RACE, and each kernel next to
+    /// its plain form.
     Bench(bench::Flags),
-    /// Makes the golden test fixtures again with the committed Python scripts.
+    /// Makes the golden values of tests anew with the committed Python scripts.
     Fixtures(fixtures::Flags),
 }
 

@@ -1,5 +1,5 @@
-//! Presets: the experiments that `experiments/NAME.toml` describes. Every key is a setting of plw, but for the table
-//! `[sweep]`, which lists the values that the runs of the experiment go through.
+//! Presets: the experiments that `experiments/NAME.toml` describes. Every key is a setting of plw,
+//! but for the table `[sweep]`, which lists the values that the runs of the experiment go through.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,6 @@ pub(crate) struct Preset {
 
 impl Preset {
     /// The preset of this name.
-    ///
-    /// # Errors
-    ///
-    /// Where there is none, with the names of those there are; where its file cannot be read.
     pub(crate) fn find(experiments: &Path, name: &str) -> Result<Self> {
         let mut presets = all(experiments)?;
         match presets.iter().position(|preset| preset.name == name) {
@@ -106,7 +102,8 @@ mod tests {
         };
         write(
             "small.toml",
-            "train_data = 'runs/data/tiny'\neval_data = 'runs/data/other/high'\n[sweep]\nseeds = 1\n",
+            "train_data = 'runs/data/tiny'\neval_data = 'runs/data/other/high'\n\
+             [sweep]\nseeds = 1\n",
         );
         write("large.toml", "train_data = '/data/race'\n[sweep]\n");
         write("pretrain.toml", "[[stage]]\nname = 'first'\n");

@@ -1,4 +1,5 @@
-//! `cargo xtask pretrain`: the embedded default's model, made in the stages that `experiments/pretrain.toml` lists.
+//! `cargo xtask pretrain`: the embedded default's model, made in the stages that
+//! `experiments/pretrain.toml` lists.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ struct Recipe {
     prepare: Vec<Generated>,
     /// Settings of every stage.
     settings: Table,
-    /// The stages, each going on from the one before.
+    /// The stages, each starting from the model of the one before.
     stage: Vec<Stage>,
 }
 
@@ -105,7 +106,8 @@ fn stage_settings(common: &Table, stage: &Stage, before: Option<&Path>) -> Table
     settings
 }
 
-/// Runs a stage, or goes on with it. A complete one is left alone; plw refuses one that other settings or texts made.
+/// Runs a stage, or resumes it. A complete one is left alone; plw refuses one that other
+/// settings or texts made.
 fn train(
     workspace: &Workspace,
     plw: &Path,
@@ -122,15 +124,15 @@ fn train(
         .arg(&directory.path)
         .arg("--resume");
     let remedy = format!(
-        "its records are in {}; run it again to go on, or, where its settings or its text have changed, remove it and the later \
-         stages first",
+        "its records are in {}; run the task again to resume it, or, where its settings or its \
+         text have changed, first remove it and the later stages",
         directory.path.display()
     );
     process::run(&mut command, &remedy)
 }
 
-/// Copies a checkpoint's own files (weights, configuration, tokenizer; not the trainer's state) to where plw's default
-/// reads them.
+/// Copies a checkpoint's own files (weights, configuration, tokenizer; not the trainer's state) to
+/// where plw's default reads them.
 fn install(checkpoint: &Path, out: &Path) -> Result<()> {
     for entry in std::fs::read_dir(checkpoint).into_diagnostic()? {
         let path = entry.into_diagnostic()?.path();
@@ -153,7 +155,8 @@ mod tests {
         let recipe: Recipe = toml::from_str(
             "[settings]\nlearning_rate = 2e-3\ninit_config = 'config.json'\n\
              [[stage]]\nname = 'words'\nsettings = { text = 'words.parquet' }\n\
-             [[stage]]\nname = 'letters'\nsettings = { text = 'letters.parquet', learning_rate = 1e-3 }\n",
+             [[stage]]\nname = 'letters'\nsettings.text = 'letters.parquet'\n\
+             settings.learning_rate = 1e-3\n",
         )
         .expect("valid");
         let first = stage_settings(&recipe.settings, &recipe.stage[0], None);

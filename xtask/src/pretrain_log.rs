@@ -42,10 +42,6 @@ pub(crate) struct StageLog {
 
 impl StageLog {
     /// Of a complete run.
-    ///
-    /// # Errors
-    ///
-    /// Where its records cannot be read.
     pub(crate) fn of(run: &RunDirectory, settings: Table, commit: &str) -> Result<Self> {
         let summary = run.read_summary().into_diagnostic()?;
         let metrics = run.read_metrics().into_diagnostic()?;
@@ -71,10 +67,6 @@ impl StageLog {
 
 impl PretrainLog {
     /// Reads it; a missing file has no stages.
-    ///
-    /// # Errors
-    ///
-    /// Where the file is something else.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         match path.is_file() {
             true => read_json(path),
@@ -83,10 +75,6 @@ impl PretrainLog {
     }
 
     /// Writes it, atomically.
-    ///
-    /// # Errors
-    ///
-    /// Where it cannot be written.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         write_json_atomic(path, self).into_diagnostic()
     }

@@ -1,4 +1,5 @@
-//! Child processes: run, waited for, and reported with their command line. Ctrl-C and termination reach them.
+//! Child processes: run, waited for, and reported with their command line. Ctrl-C and termination
+//! reach them.
 
 use std::fmt;
 use std::fs::File;
@@ -55,7 +56,8 @@ pub(crate) fn watch_signals() -> Result<()> {
     Ok(())
 }
 
-/// Runs a process whose output the user sees. `remedy` is what to do, or where to look, when it fails.
+/// Runs a process whose output the user sees. `remedy` is what to do, or where to look, when it
+/// fails.
 ///
 /// # Errors
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The tasks of a parity run.
+/// The runs that a task goes through.
 pub(crate) struct Progress {
     bar: ProgressBar,
 }

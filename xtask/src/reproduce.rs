@@ -25,14 +25,15 @@ pub(crate) struct Flags {
     /// Number of seeds instead of the preset's.
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
-    /// Folder of the runs and the report; runs/PRESET if not given. What is complete there is not done again.
+    /// Folder of the runs and the report; runs/PRESET if not given. What is complete there is not
+    /// done again.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Directory of the model, for presets that name none (or PLW_MODEL).
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Folder of the data with its train, validation and test files, for presets that name none (or PLW_TRAIN_DATA and
-    /// PLW_EVAL_DATA).
+    /// Folder of the data with its train, validation and test files, for presets that name none (or
+    /// PLW_TRAIN_DATA and PLW_EVAL_DATA).
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
     /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; plw is built for it.
@@ -100,13 +101,15 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// What plw will compute on, and so has to be built for: the flag, else the environment, else the preset.
+/// What plw will compute on, and so has to be built for: the flag, else the environment, else the
+/// preset.
 fn device(flags: &Flags, preset: &Preset) -> String {
     let given = flags.device.clone().or(std::env::var("PLW_DEVICE").ok());
     given.unwrap_or_else(|| preset.text("device").unwrap_or(binary::CPU).to_string())
 }
 
-/// The model and the data that flags name, as environment variables for plw: these win over the preset.
+/// The model and the data that flags name, as environment variables for plw: these win over the
+/// preset.
 fn sources(flags: &Flags) -> Result<Vec<(&'static str, String)>> {
     let mut sources = Vec::new();
     if let Some(device) = &flags.device {
@@ -182,7 +185,7 @@ fn show_comparison(here: &Value, committed: &CommittedResult) -> Result<()> {
 fn record(
     workspace: &Workspace,
     preset: &Preset,
-    plw: &PathBuf,
+    plw: &Path,
     out: &Path,
     report: Value,
 ) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result};
 
 use crate::process;
 
@@ -36,7 +36,8 @@ impl Workspace {
         command
     }
 
-    /// The commit that is checked out, with `-dirty` where tracked files differ from it; `unknown` without git.
+    /// The commit that is checked out, with `-dirty` where tracked files differ from it; `unknown`
+    /// without git.
     pub(crate) fn commit(&self) -> String {
         let git = |arguments: &[&str]| process::output(self.command("git").args(arguments)).ok();
         let Some(commit) = git(&["rev-parse", "HEAD"]) else {
@@ -50,30 +51,9 @@ impl Workspace {
         };
         format!("{}{dirty}", commit.trim())
     }
-
-    /// The folder of real data and reference programs beside the checkout.
-    ///
-    /// # Errors
-    ///
-    /// Where there is none.
-    pub(crate) fn shared(&self) -> Result<PathBuf> {
-        let shared =
-            std::env::var_os("PLW_SHARED").map_or_else(|| self.path("../shared"), PathBuf::from);
-        shared.canonicalize().map_err(|error| {
-            miette!(
-                help = "set PLW_SHARED to the folder with peer/, data/ and tools/",
-                "{}: {error}",
-                shared.display()
-            )
-        })
-    }
 }
 
 /// A path as the user gave it, made independent of the current directory; it need not exist.
-///
-/// # Errors
-///
-/// Where the current directory is gone.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).into_diagnostic()
 }

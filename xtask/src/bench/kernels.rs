@@ -1,18 +1,15 @@
-//! What cargo builds and runs beside the plw binary: the gemm peak's example and the kernels' benchmark.
+//! Each kernel against its plain form: the benchmark `kernels` of plw-kernels.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use miette::{IntoDiagnostic, Result, WrapErr};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::FOLDER;
-use super::environment::without_settings;
-use super::record::{GemmSpeed, KernelFigure};
 use crate::binary::cargo;
-use crate::parity::plw::remove;
+use crate::peer::environment::without_settings;
+use crate::peer::scratch::{Scratch, remove};
 use crate::process;
 use crate::read::read_json;
 use crate::workspace::Workspace;
@@ -20,61 +17,41 @@ use crate::workspace::Workspace;
 /// A kernel's two forms, as its benchmark names them.
 const FORMS: [&str; 2] = ["fused", "plain"];
 
-/// Builds the example that measures the gemm peak, and says where it is: beside the plw binary.
-///
-/// # Errors
-///
-/// Where it does not build.
-pub(super) fn build_gemm_peak(workspace: &Workspace, plw: &Path) -> Result<PathBuf> {
-    let mut build = cargo(workspace);
-    build.args(["build", "--release", "--locked", "--example", "gemm_peak"]);
-    process::run(&mut build, "mend what the compiler says above")?;
-    let name = format!("gemm_peak{}", std::env::consts::EXE_SUFFIX);
-    Ok(plw.with_file_name("examples").join(name))
+/// A kernel in one pass direction, against its plain form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct KernelFigure {
+    pub(super) kernel: String,
+    pub(super) pass: String,
+    /// Criterion's median.
+    pub(super) fused_seconds: f64,
+    /// Criterion's median of the plain Burn operations.
+    pub(super) plain_seconds: f64,
+    /// How many times as long the plain form takes.
+    pub(super) ratio: f64,
 }
 
-/// Runs it.
-///
-/// # Errors
-///
-/// Where it fails or prints something else.
-pub(super) fn gemm_peak(example: &Path) -> Result<GemmSpeed> {
-    let printed = process::output(without_settings(&mut Command::new(example)))?;
-    serde_json::from_str(&printed)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{} printed {printed:?}", example.display()))
-}
-
-/// Builds the kernels' benchmark: before anything is measured, so that the measuring is undisturbed.
-///
-/// # Errors
-///
-/// Where it does not build.
-pub(super) fn build_kernels(workspace: &Workspace) -> Result<()> {
+/// Builds the kernels' benchmark: before anything is measured, so that the measuring is
+/// undisturbed.
+pub(super) fn build(workspace: &Workspace) -> Result<()> {
     let mut build = cargo(workspace);
     build.args(BENCH).arg("--no-run");
-    process::run(&mut build, "mend what the compiler says above")
+    process::run(&mut build, "fix what the compiler reports above")
 }
 
-/// Its profile inherits release's and changes nothing, so that it shares release's artefacts.
+/// Its profile inherits release's and changes nothing, so that it shares release's artifacts.
 const BENCH: [&str; 4] = ["bench", "--locked", "--bench", "kernels"];
 
-/// Runs it and reads what criterion estimates. `arguments` are criterion's.
-///
-/// # Errors
-///
-/// Where it fails or leaves something else.
-pub(super) fn kernels(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<KernelFigure>> {
-    let folder = workspace.path(FOLDER);
+/// Runs it and reads what criterion estimates.
+pub(super) fn measure(workspace: &Workspace, scratch: &Scratch) -> Result<Vec<KernelFigure>> {
     // A folder of its own: nothing of an earlier run is read, and nobody's baselines are touched.
-    let criterion = folder.join("criterion");
+    let criterion = scratch.path("criterion");
     remove(&criterion)?;
     let mut bench = cargo(workspace);
     // Nobody looks at the plots of the first run of all.
-    bench.args(BENCH).args(["--", "--noplot"]).args(arguments);
+    bench.args(BENCH).args(["--", "--noplot"]);
     bench.env("CRITERION_HOME", &criterion);
     without_settings(&mut bench);
-    process::run_logged(&mut bench, &folder.join("logs/kernels"))?;
+    process::run_logged(&mut bench, &scratch.log("kernels"))?;
     read_estimates(&criterion)
 }
 

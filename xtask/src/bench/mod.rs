@@ -1,87 +1,69 @@
-//! `cargo xtask bench`: speed and memory of plw next to `shared/peer/peer.py`'s (PyTorch, transformers, peft) at the same work,
-//! each kernel next to its plain form, and all of it next to issue 3's bar.
+//! `cargo xtask bench`: speed and memory of plw next to PyTorch's (`experiments/peer`) at the same
+//! work, each kernel next to its plain form, and all of it next to the bars of
+//! `experiments/bench/bars.toml`.
 
-mod cargo;
+mod agreement;
+mod bars;
 mod cases;
-mod environment;
 mod figures;
+mod gemm_peak;
+mod kernels;
 mod operations;
-mod peer;
-mod plw;
 mod record;
+mod result;
 mod rounds;
-mod setting;
 mod small_model;
 mod statistics;
 mod table;
 
-use std::path::PathBuf;
-
 use clap::Args;
 use miette::{IntoDiagnostic, Result, miette};
-use plw_files::{write_atomic, write_json_atomic};
+use plw_files::{digest_file, write_atomic, write_json_atomic};
 use plw_record::Machine;
 
 use crate::binary;
-use crate::parity::progress::Progress;
-use crate::parity::python;
+use crate::only::Only;
+use crate::peer::inputs::{InputFlags, Race};
+use crate::peer::plw;
+use crate::peer::programs::Programs;
+use crate::peer::pytorch::PyTorch;
+use crate::peer::scratch::Scratch;
+use crate::peer::versions::versions;
+use crate::peer::work::{Program, Run, Work};
+use crate::progress::Progress;
 use crate::read::read_json;
 use crate::workspace::Workspace;
-use cases::{Case, Chosen, Extent, FULL_PROMPT_LOSS_WEIGHT, Job, Program};
-use figures::Work;
-use record::{Bench, GemmPeak, Measurement, UsefulOperations};
-use rounds::Rounds;
-use setting::{Files, Peer, Python, Setting};
+use bars::{Quantity, Row};
+use cases::{Case, Data};
+use operations::{Sizes, UsefulOperations};
+use record::{Record, Setting};
+use result::Bench;
+use rounds::{Files, Rounds};
 
-/// What lies between runs: the small model, logs, run directories, criterion's estimates.
+/// The small model, logs, run directories, criterion's estimates, what is measured so far.
 const FOLDER: &str = "target/bench";
 
 /// Fewer say little about a machine whose speed varies.
 const KEPT_ROUNDS: usize = 3;
 
-/// Criterion's arguments where figures mean nothing.
-const SHORTEST: [&str; 6] = [
-    "--warm-up-time",
-    "0.01",
-    "--measurement-time",
-    "0.01",
-    "--sample-size",
-    "10",
-];
-
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// How often everything is measured, plw and the peer in turn.
+    #[command(flatten)]
+    inputs: InputFlags,
+    /// How often everything is measured, all programs in turn.
     #[arg(long, value_name = "N", default_value_t = KEPT_ROUNDS)]
     rounds: usize,
-    /// Only these, separated by commas: full-batch-4, full-batch-16-shared, lora-0.1, lora-0, evaluate, small-model,
-    /// step-efficiency, kernels. The result is then not kept in results/.
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    only: Option<Vec<Chosen>>,
-    /// A Python with torch, transformers, peft, pyarrow and jinja2, instead of parity's or the system's.
-    #[arg(long, value_name = "PATH")]
-    python: Option<PathBuf>,
-    /// A model directory instead of the SmolLM2-135M that shared/tools/smollm2.sh builds.
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// As few steps and samples as show that everything runs; the figures mean nothing and are not kept in results/.
+    #[command(flatten)]
+    only: Only,
+    /// Keep what earlier calls with the same plw measured, and measure the rest: a benchmark may be
+    /// stopped and resumed, or done in parts with --only and put together by a last call without
+    /// it.
     #[arg(long)]
-    smoke: bool,
+    resume: bool,
 }
 
-impl Flags {
-    fn extent(&self) -> Extent {
-        match self.smoke {
-            true => Extent::SMOKE,
-            false => Extent::WHOLE,
-        }
-    }
-
-    fn with_kernels(&self) -> bool {
-        let only = self.only.as_ref();
-        only.is_none_or(|only| only.contains(&Chosen::Kernels))
-    }
-}
+/// What `--only` calls the kernels' benchmark.
+const KERNELS: &str = "kernels";
 
 pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     if flags.rounds == 0 {
@@ -91,203 +73,173 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         ));
     }
     // Before the builds, which take minutes: all that can be refused.
-    let mut cases = Case::runs(flags.only.as_deref());
-    let Inputs {
-        peer,
-        race,
-        left_out,
-    } = inputs(workspace, workspace.shared(), flags, &mut cases)?;
+    let rows = bars::read_rows(workspace)?;
+    let cases = cases::read_cases(workspace)?;
+    let inputs = inputs(workspace, flags, &cases, &rows)?;
     let plw = binary::build(workspace, binary::CPU)?;
-    let example = cargo::build_gemm_peak(workspace, &plw)?;
-    if flags.with_kernels() {
-        cargo::build_kernels(workspace)?;
+    let gemm_peak = gemm_peak::build(workspace, &plw)?;
+    let with_kernels = flags.only.has(KERNELS);
+    if with_kernels {
+        kernels::build(workspace)?;
     }
     // Of what was built just now, whatever becomes of the checkout meanwhile.
     let commit = workspace.commit();
-    let small = match cases.contains(&Case::SmallModel) {
-        true => Some(small_model::make(workspace, &plw)?),
-        false => None,
+    let scratch = Scratch::new(workspace.path(FOLDER));
+    let needs_small = inputs
+        .chosen
+        .iter()
+        .any(|case| case.data == Data::SmallModel);
+    let small = needs_small.then(|| small_model::make(workspace, &scratch, &plw));
+    let files = Files {
+        race: inputs.race,
+        small: small.transpose()?,
+    };
+    let programs = Programs {
+        plw,
+        pytorch: inputs.pytorch,
+        scratch,
     };
     let setting = Setting {
-        workspace,
-        plw,
-        peer,
-        race,
-        small,
+        plw_digest: digest_file(&programs.plw).into_diagnostic()?,
+        cases_digest: digest_file(workspace.path(cases::CASES)).into_diagnostic()?,
+        versions: versions(workspace, &programs.plw, programs.pytorch.as_ref())?,
+        machine: Machine::this(),
+        model: files.race.as_ref().map(Race::model_name),
     };
-    let extent = flags.extent();
+    let saved = programs.scratch.path("measured.json");
+    let mut record = match flags.resume {
+        true => Record::resume(&saved, commit, setting)?,
+        false => Record::new(commit, setting),
+    };
     let rounds = Rounds {
-        setting: &setting,
-        extent: &extent,
+        programs: &programs,
+        gemm_peak: &gemm_peak,
+        files: &files,
         cases: &cases,
+        chosen: &inputs.chosen,
+        rows: &rows,
         rounds: flags.rounds,
+        saved,
     };
-    let progress = Progress::new(rounds.processes() + 2 + usize::from(flags.with_kernels()));
-    progress.task("gemm peak");
-    let before = cargo::gemm_peak(&example)?;
-    let measured = rounds.measure(&progress)?;
-    progress.task("gemm peak");
-    let after = cargo::gemm_peak(&example)?;
-    let kernels = match flags.with_kernels() {
-        true => {
-            progress.task("kernels");
-            let arguments = if flags.smoke { &SHORTEST[..] } else { &[] };
-            cargo::kernels(workspace, arguments)?
+    let progress = Progress::new(rounds.processes() + usize::from(with_kernels));
+    rounds.measure(&mut record, &progress)?;
+    if with_kernels {
+        progress.task("kernels");
+        if record.kernels.is_empty() {
+            record.kernels = kernels::measure(workspace, &programs.scratch)?;
+            record.save(&rounds.saved)?;
         }
-        false => Vec::new(),
-    };
+    }
     progress.finish();
-
-    let gemm_peak = GemmPeak { before, after };
-    let useful_operations = useful_operations(&setting, &extent, &measured.measurements)?;
-    let work = useful_operations.as_ref().map(|useful| Work {
-        operations: useful.operations,
-        peak_gflops: gemm_peak.gflops(),
-    });
-    let machine = Machine::this();
+    let useful_operations = useful_operations(&rounds, &record)?;
+    let operations = useful_operations.as_ref().map(|useful| useful.operations);
     let bench = Bench {
-        commit,
-        versions: versions(&setting)?,
-        model: setting.race.as_ref().map(|files| {
-            let name = files.model.file_name().unwrap_or_default();
-            name.to_string_lossy().into_owned()
-        }),
+        figures: figures::figures(&rows, &cases, &record, flags.rounds, operations),
         rounds: flags.rounds,
-        smoke: flags.smoke,
-        left_out,
-        gemm_peak,
         useful_operations,
-        figures: figures::figures(
-            &measured.measurements,
-            flags.rounds,
-            &extent,
-            work,
-            &machine,
-        ),
-        machine,
-        kernels,
-        agreements: measured.agreements,
-        measurements: measured.measurements,
+        record,
     };
     finish(workspace, flags, &bench)
 }
 
-/// What runs are given that is not built here.
+/// What is there to be measured with, and so what is measured.
+#[derive(Debug)]
 struct Inputs {
-    /// None where it cannot run.
-    peer: Option<Peer>,
+    chosen: Vec<Case>,
+    /// May be missing where only kernels are measured.
+    pytorch: Option<PyTorch>,
     /// None where no case needs it.
-    race: Option<Files>,
-    /// What cannot be measured, and why.
-    left_out: Vec<String>,
+    race: Option<Race>,
 }
 
-/// What is there to be measured with; takes cases out that cannot be, and says which and why. `shared` is where the peer and RACE
-/// are looked for.
-fn inputs(
-    workspace: &Workspace,
-    shared: Result<PathBuf>,
-    flags: &Flags,
-    cases: &mut Vec<Case>,
-) -> Result<Inputs> {
-    let model = flags.model.as_deref().map(setting::given_model);
-    let model = model.transpose()?;
-    let python = flags.python.as_deref().map(Python::given).transpose()?;
-    let mut left_out = Vec::new();
-    let shared = match shared {
-        _ if cases.is_empty() => None,
-        Ok(shared) => Some(shared),
-        Err(report) => {
-            left_out.push(format!(
-                "the peer and everything on RACE ({report}; PLW_SHARED names another place)"
-            ));
-            cases.retain(|case| !case.needs_race());
-            None
-        }
+/// The cases that `--only` names, or whose rows it names.
+fn chosen(only: &Only, cases: &[Case], rows: &[Row]) -> Result<Vec<Case>> {
+    let case_names = cases.iter().map(|case| case.name.as_str());
+    let row_names = rows.iter().map(|row| row.name.as_str());
+    let mut names: Vec<&str> = case_names.chain(row_names).chain([KERNELS]).collect();
+    names.sort();
+    names.dedup();
+    only.check(&names)?;
+    let is_asked_for = |case: &&Case| {
+        let mut of_case = rows.iter().filter(|row| row.case == case.name);
+        only.has(&case.name) || of_case.any(|row| only.has(&row.name))
     };
-    if cases.is_empty() && !flags.with_kernels() {
+    Ok(cases.iter().filter(is_asked_for).cloned().collect())
+}
+
+/// Finds PyTorch, the model and RACE, as far as what is measured needs them.
+fn inputs(workspace: &Workspace, flags: &Flags, cases: &[Case], rows: &[Row]) -> Result<Inputs> {
+    let chosen = chosen(&flags.only, cases, rows)?;
+    let race = flags.inputs.race()?;
+    if let (None, Some(case)) = (&race, chosen.iter().find(|case| case.needs_race())) {
         return Err(miette!(
-            help = "set PLW_SHARED to the folder with peer/, data/ and tools/; small-model and kernels can be measured without",
-            "nothing that --only asks for can be measured; left out: {}",
-            left_out.join("; ")
+            help = "experiments/peer/README.md says where to get both; \
+                    --only small-model,kernels needs neither",
+            "{} needs --model DIR and --data DIR",
+            case.name
         ));
     }
-    let mut peer = None;
-    let mut race = None;
-    if let Some(shared) = &shared {
-        peer = setting::peer(workspace, shared, python);
-        if peer.is_none() {
-            left_out.push(
-                "the peer (no ../shared/peer, or no Python with torch, transformers, peft, pyarrow and jinja2; --python names one)"
-                    .to_string(),
-            );
-        }
-        if cases.iter().any(|case| case.needs_race()) {
-            race = Some(setting::race(workspace, shared, model.as_deref())?);
-        }
-    }
-    for text in &left_out {
-        eprintln!("left out: {text}");
-    }
+    let pytorch = match flags.inputs.pytorch(workspace) {
+        Ok(pytorch) => Some(pytorch),
+        Err(_) if chosen.is_empty() => None,
+        Err(report) => return Err(report),
+    };
     Ok(Inputs {
-        peer,
+        chosen,
+        pytorch,
         race,
-        left_out,
     })
 }
 
-/// What the timed rows of `full-batch-4` need, where it was measured.
-fn useful_operations(
-    setting: &Setting,
-    extent: &Extent,
-    measurements: &[Measurement],
-) -> Result<Option<UsefulOperations>> {
-    let outcome = record::find(measurements, 1, Case::FullBatch4, Program::Plw);
-    let trained = outcome.and_then(|outcome| outcome.training());
-    let job = Case::FullBatch4.job(extent, Program::Plw);
-    let (Some(trained), Some(files), Job::Training(training)) = (trained, &setting.race, job)
+/// What the timed rows of the case with an efficiency need, where plw trained on them.
+fn useful_operations(rounds: &Rounds, record: &Record) -> Result<Option<UsefulOperations>> {
+    let row = rounds
+        .rows
+        .iter()
+        .find(|row| row.quantity == Quantity::Efficiency);
+    let case = row.and_then(|row| rounds.cases.iter().find(|case| case.name == row.case));
+    let Some(case) = case else {
+        return Ok(None);
+    };
+    let measurement = record.find(1, &case.name, Program::Plw);
+    let (Some(measurement), Work::Training(training, _)) = (measurement, case.work(Program::Plw))
     else {
         return Ok(None);
     };
-    let longest: u64 = plw::MAX_LENGTH.parse().into_diagnostic()?;
-    let lengths = plw::sequence_lengths(setting, files, &training)?;
-    let rows = training.timed_rows.start as usize..training.timed_rows.end as usize;
-    let lengths: Vec<_> = lengths
-        .into_iter()
-        .filter(|length| length.tokens() <= longest)
-        .skip(rows.start)
-        .take(rows.len())
-        .collect();
+    let (model, data) = rounds.files.of(case)?;
+    let run = Run {
+        scratch: &rounds.programs.scratch,
+        name: "inspect",
+        model,
+        data: &data,
+        initial_adapter: None,
+    };
+    let lengths = plw::sequence_lengths(&rounds.programs.plw, &run, training.rows())?;
+    let timed_rows = case.timed_rows();
+    let indices = timed_rows.start as usize..timed_rows.end as usize;
+    let lengths = lengths.get(indices).unwrap_or_default();
     let tokens = lengths.iter().map(|length| length.tokens()).sum();
-    let timed = trained.timed(&training.timed_rows);
+    let timed = measurement.outcome.timed(&timed_rows);
     if timed.tokens != tokens {
         return Err(miette!(
-            help = format!("see {}", setting.scratch("logs/plw-inspect.out").display()),
-            "the timed rows have {tokens} tokens as `plw inspect` prints them, {} as plw trained on them",
+            help = format!("see {}.out", run.scratch.log(run.name).display()),
+            "the timed rows have {tokens} tokens as `plw inspect` counts them, \
+             {} as plw trained on them",
             timed.tokens
         ));
     }
-    let sizes: operations::Sizes = read_json(&files.model.join("config.json"))?;
+    let sizes: Sizes = read_json(&model.join("config.json"))?;
     Ok(Some(UsefulOperations {
         sequences: lengths.len(),
         tokens,
-        operations: sizes.useful_operations(&lengths, FULL_PROMPT_LOSS_WEIGHT),
+        operations: sizes.useful_operations(lengths, training.prompt_loss_weight),
     }))
 }
 
-fn versions(setting: &Setting) -> Result<std::collections::BTreeMap<String, String>> {
-    let mut versions = python::own_versions(setting.workspace, &setting.plw)?;
-    let peer = setting.peer.iter();
-    versions.extend(peer.flat_map(|peer| peer.python.versions.clone()));
-    Ok(versions)
-}
-
-/// Prints the table and writes it and the record: into results/ where they are whole, paired and of enough rounds.
+/// Prints the table and writes it and the record: into results/ where they are whole, of all
+/// programs and of enough rounds.
 fn finish(workspace: &Workspace, flags: &Flags, bench: &Bench) -> Result<()> {
-    let is_kept = flags.only.is_none()
-        && !flags.smoke
-        && flags.rounds >= KEPT_ROUNDS
-        && bench.left_out.is_empty();
+    let is_kept = flags.only.is_everything() && flags.rounds >= KEPT_ROUNDS;
     let folder = workspace.path(if is_kept { "results" } else { FOLDER });
     let text = table::render(bench);
     let [json, table] = ["bench.json", "bench.md"].map(|name| folder.join(name));
@@ -300,54 +252,56 @@ fn finish(workspace: &Workspace, flags: &Flags, bench: &Bench) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
-    fn without_shared(only: Option<&str>, model: Option<&str>) -> Result<(Vec<Case>, Inputs)> {
-        let only = only.map(|only| {
-            let chosen = only.split(',').map(|name| name.parse().expect("known"));
-            chosen.collect::<Vec<Chosen>>()
-        });
+    fn without_race(only: Only, model: Option<&str>) -> Result<Inputs> {
         let flags = Flags {
+            inputs: InputFlags {
+                model: model.map(PathBuf::from),
+                ..InputFlags::default()
+            },
             rounds: 1,
             only,
-            python: None,
-            model: model.map(PathBuf::from),
-            smoke: true,
+            resume: false,
         };
-        let mut cases = Case::runs(flags.only.as_deref());
-        let shared = Err(miette!("/nowhere: it is not there"));
-        let found = inputs(&Workspace::find(), shared, &flags, &mut cases)?;
-        Ok((cases, found))
+        let (cases, rows) = (cases::committed_cases(), bars::committed_rows());
+        inputs(&Workspace::find(), &flags, &cases, &rows)
     }
 
     #[test]
-    fn what_was_asked_for_and_cannot_be_measured_at_all_is_an_error() {
-        for only in ["full-batch-4", "step-efficiency", "lora-0,evaluate"] {
-            let report = without_shared(Some(only), None)
-                .err()
-                .expect("nothing is left");
-            let text = report.to_string();
-            assert!(
-                text.contains("--only") && text.contains("/nowhere: it is"),
-                "{text}"
-            );
+    fn every_row_is_of_a_case() {
+        let cases = cases::committed_cases();
+        for row in bars::committed_rows() {
+            assert!(cases.iter().any(|case| case.name == row.case), "{row:?}");
         }
+        let (everything, rows) = (Only::default(), bars::committed_rows());
+        assert_eq!(chosen(&everything, &cases, &rows).expect("all"), cases);
+        let memory = chosen(&Only::these(&["peak-memory"]), &cases, &rows).expect("a row");
+        assert_eq!(memory, cases[..1]);
+    }
+
+    #[test]
+    fn what_is_missing_is_said_before_anything_is_built() {
         let cases = [
-            (None, vec![Case::SmallModel], 1),
-            (Some("full-batch-4,small-model"), vec![Case::SmallModel], 1),
-            (Some("full-batch-4,kernels"), Vec::new(), 1),
-            (Some("kernels"), Vec::new(), 0),
+            (Only::default(), None, "full-batch-4 needs --model"),
+            (
+                Only::these(&["small-model", "lora-0"]),
+                None,
+                "lora-0 needs --model",
+            ),
+            (
+                Only::these(&["kernels"]),
+                Some("/nowhere"),
+                "/nowhere has no config.json",
+            ),
         ];
-        for (only, expected, notes) in cases {
-            let (left, found) = without_shared(only, None).expect("something is left");
-            assert_eq!((left, found.left_out.len()), (expected, notes), "{only:?}");
+        for (only, model, says) in cases {
+            let report = without_race(only, model).expect_err("something is missing");
+            assert!(report.to_string().starts_with(says), "{report}");
         }
-    }
-
-    #[test]
-    fn a_given_model_is_looked_at_whatever_is_measured() {
-        let report = without_shared(Some("kernels"), Some("/nowhere/model"));
-        let text = report.err().expect("no such directory").to_string();
-        assert!(text.contains("/nowhere/model"), "{text}");
+        let kernels = without_race(Only::these(&["kernels"]), None).expect("they need nothing");
+        assert!(kernels.chosen.is_empty() && kernels.race.is_none());
     }
 }

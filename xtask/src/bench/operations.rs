@@ -1,6 +1,9 @@
-//! The floating-point operations that training on some sequences needs. Knows sizes and lengths; runs nothing.
+//! The floating-point operations that training on some sequences needs. Knows sizes and lengths;
+//! runs nothing.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::peer::plw::Length;
 
 /// A Llama's sizes, from its `config.json`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -14,34 +17,30 @@ pub(super) struct Sizes {
     vocab_size: u64,
 }
 
-/// A sequence's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Length {
-    pub(super) prompt: u64,
-    pub(super) completion: u64,
+/// Operations that some sequences need, counted from the model's sizes and the sequences' lengths.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct UsefulOperations {
+    pub(super) sequences: usize,
+    pub(super) tokens: u64,
+    pub(super) operations: f64,
 }
 
-impl Length {
-    pub(super) fn tokens(self) -> u64 {
-        self.prompt + self.completion
-    }
-
-    /// Positions whose prediction weighs something: a sequence's first token is predicted by none.
-    fn weighted(self, prompt_loss_weight: f64) -> u64 {
-        let predicted_prompt = self.prompt.saturating_sub(1);
-        let predicted = self.tokens().saturating_sub(1);
-        match prompt_loss_weight > 0.0 {
-            true => predicted,
-            false => predicted - predicted_prompt,
-        }
+/// Positions whose prediction weighs something: a sequence's first token is predicted by none.
+fn weighted(length: Length, prompt_loss_weight: f64) -> u64 {
+    let predicted_prompt = length.prompt.saturating_sub(1);
+    let predicted = length.tokens().saturating_sub(1);
+    match prompt_loss_weight > 0.0 {
+        true => predicted,
+        false => predicted - predicted_prompt,
     }
 }
 
 impl Sizes {
-    /// Operations of a full fine-tuning step on these sequences that no implementation can leave out: matrix products of the
-    /// linear layers for every token, of attention for every token and those before it in its sequence, and of the classifier
-    /// for positions that weigh something; a multiplication and an addition each, forward and twice that backward. Padding, what
-    /// is computed again and elementwise passes count nothing.
+    /// Operations of a full fine-tuning step on these sequences that no implementation can leave
+    /// out: matrix products of the linear layers for every token, of attention for every token and
+    /// those before it in its sequence, and of the LM head for positions that weigh something; a
+    /// multiplication and an addition each, forward and twice that backward. Padding, what is
+    /// computed again and elementwise passes count nothing.
     pub(super) fn useful_operations(&self, lengths: &[Length], prompt_loss_weight: f64) -> f64 {
         let heads = self.num_attention_heads;
         let key_value_heads = self.num_key_value_heads.unwrap_or(heads);
@@ -54,28 +53,13 @@ impl Sizes {
             let tokens = length.tokens();
             // The scores, and the values that they weigh.
             let attention = 2 * attention_width * tokens * (tokens + 1) / 2;
-            let classifier =
-                self.hidden_size * self.vocab_size * length.weighted(prompt_loss_weight);
-            self.num_hidden_layers * (tokens * linear_weights + attention) + classifier
+            let lm_head =
+                self.hidden_size * self.vocab_size * weighted(*length, prompt_loss_weight);
+            self.num_hidden_layers * (tokens * linear_weights + attention) + lm_head
         };
         let forward = 2 * lengths.iter().map(products).sum::<u64>();
         3.0 * forward as f64
     }
-}
-
-/// The lengths of the sequences that `plw inspect` prints, in their order: of each a line
-/// `FILE row N (ID, LEVEL): P prompt tokens of weight W, C completion tokens of weight 1, answer X`, then its text.
-pub(super) fn lengths(printed: &str) -> Vec<Length> {
-    let of_line = |line: &str| {
-        let (before, after) = line.split_once(" prompt tokens of weight ")?;
-        let (_, after) = after.split_once(", ")?;
-        let (completion, _) = after.split_once(" completion tokens of weight ")?;
-        Some(Length {
-            prompt: before.rsplit(' ').next()?.parse().ok()?,
-            completion: completion.parse().ok()?,
-        })
-    };
-    printed.lines().filter_map(of_line).collect()
 }
 
 #[cfg(test)]
@@ -94,8 +78,8 @@ mod tests {
         }
     }
 
-    /// Two layers: 32 weights of query, key and value, 16 of the output, 72 of the MLP; three tokens see 6 pairs of width 4,
-    /// twice.
+    /// Two layers: 32 weights of query, key and value, 16 of the output, 72 of the MLP; three
+    /// tokens see 6 pairs of width 4, twice.
     #[test]
     fn operations_of_a_small_model_counted_by_hand() {
         let length = Length {
@@ -105,7 +89,7 @@ mod tests {
         let grouped = sizes(Some(1), None);
         let layers = 2 * (3 * (32 + 16 + 72) + 2 * 6 * 4);
         let cases = [
-            // Both predictions through the classifier of 40 weights, or the completion's alone.
+            // Both predictions through the LM head of 40 weights, or the completion's alone.
             (0.1, layers + 2 * 40),
             (0.0, layers + 40),
         ];
@@ -117,7 +101,8 @@ mod tests {
                 2.0 * expected
             );
         }
-        // As many heads of keys as of queries, each of 3: 24 weights each of query, key, value and output.
+        // As many heads of keys as of queries, each of 3: 24 weights each of query, key, value and
+        // output.
         let layers = 2 * (3 * (4 * 24 + 72) + 2 * 6 * 6);
         let expected = f64::from(3 * 2 * (layers + 40));
         assert_eq!(
@@ -136,18 +121,7 @@ mod tests {
             (length(5, 3), 0.5, 7),
         ];
         for (length, weight, expected) in cases {
-            assert_eq!(length.weighted(weight), expected, "{length:?} {weight}");
+            assert_eq!(weighted(length, weight), expected, "{length:?} {weight}");
         }
-    }
-
-    #[test]
-    fn inspected_lengths_are_read() {
-        let printed = "middle/train.parquet row 0 (middle1.txt, middle): 332 prompt tokens of weight 0.1, 3 completion tokens of weight 1, answer B\n\
-            <|im_start|>user\nSome prompt tokens of weight, nothing more.[[B]][<|im_end|>]\n     39  \"B\"  1  <- the answer\n\n\
-            middle/train.parquet row 1 (middle1.txt, middle): 340 prompt tokens of weight 0.1, 4 completion tokens of weight 1, answer A\n\
-            all: 2 examples of 1 passages, 0 dropped as too long, 672 prompt and 7 completion tokens, longest 344\n";
-        let expected =
-            [(332, 3), (340, 4)].map(|(prompt, completion)| Length { prompt, completion });
-        assert_eq!(lengths(printed), expected);
     }
 }

@@ -1,245 +1,151 @@
-//! What a benchmark found: `results/bench.json`.
+//! What is measured: part of `results/bench.json`. Written after every run, for `--resume` to start
+//! from.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::path::Path;
 
+use miette::{IntoDiagnostic, Result, miette};
+use plw_files::write_json_atomic;
 use plw_record::Machine;
 use serde::{Deserialize, Serialize};
 
-use super::cases::{Case, Program};
-use super::figures::Figure;
+use super::gemm_peak::GemmPeak;
+use super::kernels::KernelFigure;
+use crate::peer::outcome::Outcome;
+use crate::peer::work::Program;
+use crate::read::read_json;
 
-/// `results/bench.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Bench {
+/// Every run of every round, and all that they were made with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
     pub(super) commit: String,
+    #[serde(flatten)]
+    pub(super) setting: Setting,
+    pub(super) kernels: Vec<KernelFigure>,
+    pub(super) agreements: Vec<Agreement>,
+    pub(super) measurements: Vec<Measurement>,
+}
+
+/// What measurements must have in common to be in one table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Setting {
+    /// SHA-256 of the plw binary.
+    pub(super) plw_digest: String,
+    /// SHA-256 of `cases.toml`.
+    pub(super) cases_digest: String,
     pub(super) versions: BTreeMap<String, String>,
     pub(super) machine: Machine,
     /// The name of the directory of the model that learns RACE.
     pub(super) model: Option<String>,
-    pub(super) rounds: usize,
-    /// As little was done as shows that everything runs: the figures mean nothing.
-    pub(super) smoke: bool,
-    /// What was asked for and could not be measured, and why.
-    pub(super) left_out: Vec<String>,
-    pub(super) gemm_peak: GemmPeak,
-    /// Of the timed rows of `full-batch-4`.
-    pub(super) useful_operations: Option<UsefulOperations>,
-    pub(super) figures: Vec<Figure>,
-    pub(super) kernels: Vec<KernelFigure>,
-    pub(super) agreements: Vec<Agreement>,
-    /// Every run of every round.
-    pub(super) measurements: Vec<Measurement>,
-}
-
-/// Speed of one large matrix product in f32 on all threads, before and after the rounds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct GemmPeak {
-    pub(super) before: GemmSpeed,
-    pub(super) after: GemmSpeed,
-}
-
-impl GemmPeak {
-    /// The machine can do what it did once.
-    pub(super) fn gflops(&self) -> f64 {
-        self.before.gflops.max(self.after.gflops)
-    }
-}
-
-/// What the example `gemm_peak` prints.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct GemmSpeed {
-    pub(super) rows: usize,
-    pub(super) inner: usize,
-    pub(super) columns: usize,
-    pub(super) threads: usize,
-    pub(super) repetitions: usize,
-    /// The best repetition's.
-    pub(super) seconds: f64,
-    /// The best repetition's, in 10^9 operations a second.
-    pub(super) gflops: f64,
-}
-
-/// Operations that the timed rows of full fine-tuning need, counted from the model's sizes and the sequences' lengths.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct UsefulOperations {
-    pub(super) sequences: usize,
-    pub(super) tokens: u64,
-    pub(super) operations: f64,
-}
-
-/// A kernel in one pass direction, against its plain form.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct KernelFigure {
-    pub(super) kernel: String,
-    pub(super) pass: String,
-    /// Criterion's median.
-    pub(super) fused_seconds: f64,
-    /// Criterion's median of the plain Burn operations.
-    pub(super) plain_seconds: f64,
-    /// How many times as long the plain form takes.
-    pub(super) ratio: f64,
-}
-
-/// How far two programs' losses are from each other.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Agreement {
-    pub(super) round: usize,
-    pub(super) case: Case,
-    /// Relative difference of the first step's loss.
-    pub(super) first_step: f64,
-    /// The largest over all steps, where both take the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) worst_step: Option<f64>,
 }
 
 /// A run of a program.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Measurement {
     pub(super) round: usize,
-    pub(super) case: Case,
+    pub(super) case: String,
     pub(super) program: Program,
+    /// The machine's speed just before and just after, where the figures need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) gemm_peak: Option<GemmPeak>,
     #[serde(flatten)]
     pub(super) outcome: Outcome,
 }
 
-/// What a run was.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub(super) enum Outcome {
-    Training(TrainingOutcome),
-    Evaluation(EvaluationOutcome),
-}
-
-/// A training run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct TrainingOutcome {
-    /// The process's resident maximum.
-    pub(super) peak_memory_bytes: Option<u64>,
-    pub(super) steps: Vec<Step>,
-}
-
-/// An optimizer step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Step {
-    pub(super) step: u64,
-    pub(super) loss: f64,
-    /// Tokens of the sequences, each counting its own.
-    pub(super) tokens: u64,
-    pub(super) questions: u64,
-    pub(super) seconds: f64,
-}
-
-/// An evaluation; of the peer's, the last line that it prints.
+/// How far PyTorch's losses are from plw's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct EvaluationOutcome {
-    pub(super) questions: u64,
-    pub(super) accuracy: f64,
-    pub(super) questions_per_second: f64,
-    pub(super) tokens_per_second: f64,
+pub(super) struct Agreement {
+    pub(super) round: usize,
+    pub(super) case: String,
+    /// Whom plw is compared with.
+    pub(super) program: Program,
+    /// Relative difference of the first step's loss.
+    pub(super) first_step: f64,
+    /// The largest over all steps.
+    pub(super) worst_step: f64,
 }
 
-/// What the timed steps of a run come to.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Timed {
-    pub(super) tokens: u64,
-    pub(super) questions: u64,
-    pub(super) seconds: f64,
-}
-
-impl TrainingOutcome {
-    /// The steps that hold rows of this range and no others.
-    pub(super) fn timed(&self, rows: &Range<u64>) -> Timed {
-        let mut timed = Timed::default();
-        let mut first_row = 0;
-        for step in &self.steps {
-            let end = first_row + step.questions;
-            if rows.start <= first_row && end <= rows.end {
-                timed.tokens += step.tokens;
-                timed.questions += step.questions;
-                timed.seconds += step.seconds;
-            }
-            first_row = end;
-        }
-        timed
-    }
-}
-
-impl Outcome {
-    pub(super) fn training(&self) -> Option<&TrainingOutcome> {
-        match self {
-            Self::Training(training) => Some(training),
-            Self::Evaluation(_) => None,
+impl Record {
+    /// Nothing measured yet.
+    pub(super) fn new(commit: String, setting: Setting) -> Self {
+        Self {
+            commit,
+            setting,
+            kernels: Vec::new(),
+            agreements: Vec::new(),
+            measurements: Vec::new(),
         }
     }
 
-    pub(super) fn evaluation(&self) -> Option<&EvaluationOutcome> {
-        match self {
-            Self::Evaluation(evaluation) => Some(evaluation),
-            Self::Training(_) => None,
+    /// What an earlier call of the same setting measured; nothing where there was none.
+    pub(super) fn resume(path: &Path, commit: String, setting: Setting) -> Result<Self> {
+        if !path.is_file() {
+            return Ok(Self::new(commit, setting));
+        }
+        let record: Self = read_json(path)?;
+        match record.setting == setting {
+            true => Ok(Self { commit, ..record }),
+            false => Err(miette!(
+                help = "leave out --resume to measure everything anew",
+                "{} was measured with another plw, model or machine, other versions or other cases",
+                path.display()
+            )),
         }
     }
-}
 
-/// A program's run in a round.
-pub(super) fn find(
-    measurements: &[Measurement],
-    round: usize,
-    case: Case,
-    program: Program,
-) -> Option<&Outcome> {
-    let is_it =
-        |found: &&Measurement| (found.round, found.case, found.program) == (round, case, program);
-    Some(&measurements.iter().find(is_it)?.outcome)
+    /// Writes it, atomically.
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        write_json_atomic(path, self).into_diagnostic()
+    }
+
+    /// A program's run in a round, if it is done.
+    pub(super) fn find(&self, round: usize, case: &str, program: Program) -> Option<&Measurement> {
+        let key = (round, case, program);
+        let mut measurements = self.measurements.iter();
+        measurements.find(|found| (found.round, &*found.case, found.program) == key)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::outcome::cases::{evaluated, trained};
 
     #[test]
-    fn steps_are_timed_by_the_rows_that_they_hold() {
-        let step = |step, questions, seconds| Step {
-            step,
-            loss: 1.0,
-            tokens: 100 * questions,
-            questions,
-            seconds,
+    fn what_was_measured_is_found_again_by_the_same_binary_only() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("bench.json");
+        let setting = Setting {
+            plw_digest: "0123".to_string(),
+            cases_digest: "89ab".to_string(),
+            versions: BTreeMap::new(),
+            machine: Machine::default(),
+            model: None,
         };
-        let training = TrainingOutcome {
-            peak_memory_bytes: None,
-            steps: vec![
-                step(1, 4, 9.0),
-                step(2, 4, 1.0),
-                step(3, 4, 2.0),
-                step(4, 4, 5.0),
-            ],
+        let resume = |setting: &Setting| Record::resume(&path, "7ab2".to_string(), setting.clone());
+        let mut record = resume(&setting).expect("nothing yet");
+        assert_eq!(record, Record::new("7ab2".to_string(), setting.clone()));
+        let measurement = |case: &str, outcome| Measurement {
+            round: 1,
+            case: case.to_string(),
+            program: Program::PeerBf16,
+            gemm_peak: None,
+            outcome,
         };
-        let expected = Timed {
-            tokens: 800,
-            questions: 8,
-            seconds: 3.0,
+        let outcomes = [trained(8, 4096, 2.5, &[8.3, 8.1]), evaluated(100, 0.4, 2.5)];
+        let measurements = ["small-model", "evaluate"].iter().zip(outcomes);
+        let measurements = measurements.map(|(case, outcome)| measurement(case, outcome));
+        record.measurements.extend(measurements);
+        record.save(&path).expect("written");
+        let again = resume(&setting).expect("the same");
+        assert_eq!(again, record);
+        assert!(again.find(1, "evaluate", Program::PeerBf16).is_some());
+        assert!(again.find(1, "evaluate", Program::Plw).is_none());
+        let other = Setting {
+            plw_digest: "4567".to_string(),
+            ..setting
         };
-        assert_eq!(training.timed(&(4..12)), expected);
-        assert_eq!(training.timed(&(3..13)), expected);
-        assert_eq!(training.timed(&(0..0)), Timed::default());
-    }
-
-    #[test]
-    fn a_measurement_is_one_flat_object() {
-        let measurement = Measurement {
-            round: 2,
-            case: Case::LoraTenth,
-            program: Program::Peer,
-            outcome: Outcome::Training(TrainingOutcome {
-                peak_memory_bytes: Some(7),
-                steps: Vec::new(),
-            }),
-        };
-        let json = serde_json::to_string(&measurement).expect("plain data");
-        assert_eq!(
-            json,
-            r#"{"round":2,"case":"lora-0.1","program":"peer","peak_memory_bytes":7,"steps":[]}"#
-        );
+        let report = resume(&other).expect_err("another binary");
+        assert!(report.to_string().contains("another plw"), "{report}");
     }
 }

@@ -1,31 +1,33 @@
-//! The small model: random weights, a tokenizer, a chat template and questions, all made by plw itself.
+//! The small model: random weights, a tokenizer, a chat template and questions, all made by plw
+//! itself.
 
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_record::{RunDirectory, latest_checkpoint};
 
-use super::FOLDER;
-use super::environment::without_settings;
-use super::setting::Files;
-use crate::parity::plw::remove;
+use crate::peer::environment::without_settings;
+use crate::peer::scratch::{Scratch, remove};
 use crate::process;
 use crate::workspace::Workspace;
 
 /// Its descriptions.
 const DESCRIPTIONS: &str = "experiments/bench";
 
-/// Room of its embeddings. The tokenizer fills a part of it: synthetic text has no more words. Those that only prompts have are
-/// spelled in bytes.
+/// Room of its embeddings. The tokenizer fills a part of it: synthetic text has no more words.
+/// Those that only prompts have are spelled in bytes.
 const VOCABULARY: &str = "4096";
 
-/// Makes it anew, a matter of seconds, so that what lies there is never of another plw or another description.
-///
-/// # Errors
-///
-/// Where one of the commands fails.
-pub(super) fn make(workspace: &Workspace, plw: &Path) -> Result<Files> {
-    let folder = workspace.path(FOLDER).join("small-model");
+/// The model and the questions that it learns from.
+pub(super) struct SmallModel {
+    pub(super) model: PathBuf,
+    /// A parquet file.
+    pub(super) questions: PathBuf,
+}
+
+/// Makes it anew, a matter of seconds, so that it is never of another plw or another description.
+pub(super) fn make(workspace: &Workspace, scratch: &Scratch, plw: &Path) -> Result<SmallModel> {
+    let folder = scratch.path("small-model");
     remove(&folder)?;
     let described = |name: &str| workspace.path(DESCRIPTIONS).join(name);
     let [text, tokenizer, questions, run] =
@@ -36,8 +38,7 @@ pub(super) fn make(workspace: &Workspace, plw: &Path) -> Result<Files> {
         for (flag, path) in paths {
             command.arg(flag).arg(path);
         }
-        let log = workspace.path(FOLDER).join("logs").join(name);
-        process::run_logged(without_settings(&mut command), &log)
+        process::run_logged(without_settings(&mut command), &scratch.log(name))
     };
     plw(
         "small-model-text",
@@ -80,12 +81,10 @@ pub(super) fn make(workspace: &Workspace, plw: &Path) -> Result<Files> {
     let template = "chat_template.jinja";
     std::fs::copy(described(template), model.join(template))
         .into_diagnostic()
-        .wrap_err_with(|| format!("cannot put {template} into {}", model.display()))?;
-    let rows = |split: &str| questions.join(format!("high/{split}-00000-of-00001.parquet"));
-    Ok(Files {
+        .wrap_err_with(|| format!("cannot copy {template} to {}", model.display()))?;
+    Ok(SmallModel {
         model,
-        train: rows("train"),
-        validation: rows("validation"),
+        questions: questions.join("high/train-00000-of-00001.parquet"),
     })
 }
 
@@ -94,7 +93,8 @@ mod tests {
     use super::*;
     use crate::read::{read_json, read_toml};
 
-    /// 2 * 4096 * 288 in embeddings and classifier, 6 * (4 * 288^2 + 3 * 288 * 768 + 2 * 288) in layers, and a norm.
+    /// 2 * 4096 * 288 in embeddings and LM head, 6 * (4 * 288^2 + 3 * 288 * 768 + 2 * 288) in
+    /// layers, and a norm.
     #[test]
     fn the_committed_model_has_8_3_million_parameters() {
         let path = Workspace::find().path(DESCRIPTIONS).join("config.json");

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-/// How our figure compares with the peer's.
+/// How our figure compares with another program's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Ratio {
-    /// Our median divided by the peer's.
+    /// Our median divided by theirs.
     pub(super) of_medians: f64,
     /// The least ratio within a round.
     pub(super) least: f64,

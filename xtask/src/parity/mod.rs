@@ -1,151 +1,141 @@
-//! `cargo xtask parity`: the same steps and the same questions by plw and by `shared/peer/peer.py` (PyTorch, transformers,
-//! peft), on the same files, compared number by number.
+//! `cargo xtask parity`: the same steps and the same questions by plw and by PyTorch, transformers
+//! and peft (`experiments/peer`), on the same files, compared number by number.
 
 mod cases;
-pub(crate) mod comparison;
-pub(crate) mod peer;
-pub(crate) mod plw;
-pub(crate) mod progress;
-pub(crate) mod python;
+mod comparison;
 mod record;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_files::write_json_atomic;
 use plw_record::Machine;
 
-use crate::workspace::{Workspace, absolute};
-use crate::{binary, process};
-use cases::{Case, Level};
-use comparison::{compare_answers, compare_steps, expected_steps};
-use progress::Progress;
+use crate::binary;
+use crate::only::Only;
+use crate::peer::inputs::{InputFlags, Level, Race};
+use crate::peer::outcome::Outcome;
+use crate::peer::programs::Programs;
+use crate::peer::scratch::Scratch;
+use crate::peer::versions::versions;
+use crate::peer::work::{Layout, Program, Run, Work};
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+use comparison::{compare_answers, compare_recorded, compare_steps, recorded_steps};
 use record::{EvaluationParity, Parity, TrainingParity};
 
-/// What lies between runs: the model, the Python environment, logs and run directories.
+/// Logs and run directories.
 const FOLDER: &str = "target/parity";
+
+/// What `--only` calls the evaluation.
+const EVALUATION: &str = "eval";
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
+    #[command(flatten)]
+    inputs: InputFlags,
     /// Optimizer steps compared in each training run.
     #[arg(long, value_name = "N", default_value_t = 5)]
     steps: usize,
     /// Validation questions compared.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
-    /// A model directory instead of the SmolLM2-135M that shared/tools/smollm2.sh builds.
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// A Python with torch, transformers, peft, pyarrow and jinja2, instead of an environment made for the purpose (5.6 GB).
-    #[arg(long, value_name = "PATH")]
-    python: Option<PathBuf>,
-    /// Only these checks, separated by commas; the result is then not kept in results/.
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    only: Option<Vec<String>>,
-}
-
-/// What all checks need.
-struct Setting<'a> {
-    workspace: &'a Workspace,
-    /// The plw binary.
-    plw: PathBuf,
-    python: PathBuf,
-    /// `shared`.
-    shared: PathBuf,
-    model: PathBuf,
-}
-
-impl Setting<'_> {
-    /// A file of real questions.
-    fn data(&self, level: Level, split: &str) -> PathBuf {
-        self.shared.join(format!(
-            "data/race/{}/{split}-00000-of-00001.parquet",
-            level.name()
-        ))
-    }
-
-    /// A path among what lies between runs.
-    fn scratch(&self, name: &str) -> PathBuf {
-        self.workspace.path(FOLDER).join(name)
-    }
+    #[command(flatten)]
+    only: Only,
 }
 
 pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
-    let shared = workspace.shared()?;
-    let cases = chosen(flags)?;
-    let with_evaluation = flags
-        .only
-        .as_ref()
-        .is_none_or(|only| only.iter().any(|name| name == "eval"));
-    let plw = binary::build(workspace, binary::CPU)?;
-    let python = python::find(workspace, flags.python.as_deref())?;
-    let model = model(workspace, &shared, flags.model.as_deref())?;
-    let setting = Setting {
-        workspace,
-        plw,
-        python,
-        shared,
-        model,
+    let mut cases = cases::all(flags.steps);
+    let names = cases.iter().map(|case| case.name).chain([EVALUATION]);
+    flags.only.check(&names.collect::<Vec<_>>())?;
+    cases.retain(|case| flags.only.has(case.name));
+    let with_evaluation = flags.only.has(EVALUATION);
+    let race = flags.inputs.race()?.ok_or_else(|| {
+        miette!(
+            help = "experiments/peer/README.md says where to get both",
+            "parity needs --model DIR and --data DIR"
+        )
+    })?;
+    let programs = Programs {
+        pytorch: Some(flags.inputs.pytorch(workspace)?),
+        plw: binary::build(workspace, binary::CPU)?,
+        scratch: Scratch::new(workspace.path(FOLDER)),
     };
+    let commit = workspace.commit();
     let progress = Progress::new(2 * (cases.len() + usize::from(with_evaluation)));
-    let expected = expected_steps(&setting.model);
-    let mut parity = Parity {
-        passed: false,
-        checks: Vec::new(),
-        training: Vec::new(),
-        evaluation: None,
-        commit: workspace.commit(),
-        versions: python::versions(&setting)?,
+    let (mut checks, mut training) = (Vec::new(), Vec::new());
+    for case in cases {
+        let data = race.file(case.level, "train");
+        let work = Work::Training(case.training, Layout::SharedPrefixes);
+        let [theirs, ours] = by_both(&programs, &race, &data, case.name, &work, &progress)?;
+        checks.extend(compare_steps(case.name, &ours, &theirs));
+        if case.name == cases::RECORDED
+            && let Some(recorded) = recorded_steps(&race.model)?
+        {
+            checks.extend(compare_recorded(case.name, &ours, &theirs, recorded));
+        }
+        let found = TrainingParity::of(&case, &theirs, &ours);
+        progress.print(&found.table());
+        training.push(found);
+    }
+    let mut evaluation = None;
+    if with_evaluation {
+        let data = race.file(Level::Middle, "validation");
+        let work = Work::Evaluation(flags.limit);
+        let both = by_both(&programs, &race, &data, EVALUATION, &work, &progress)?;
+        if let [Some(theirs), Some(ours)] = both.map(|outcome| outcome.evaluation) {
+            checks.extend(compare_answers(&ours.answers, &theirs.answers));
+            evaluation = Some(EvaluationParity::of(&theirs, &ours));
+        }
+    }
+    progress.finish();
+    let parity = Parity {
+        passed: checks.iter().all(|check| check.passed),
+        checks,
+        training,
+        evaluation,
+        commit,
+        versions: versions(workspace, &programs.plw, programs.pytorch.as_ref())?,
         machine: Machine::this(),
-        model: setting
-            .model
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
+        model: race.model_name(),
         steps: flags.steps,
         questions: flags.limit,
     };
-    for case in cases {
-        progress.task(&format!("{}: peer", case.name));
-        let theirs = peer::train(&setting, &case, flags.steps)?;
-        progress.task(&format!("{}: plw", case.name));
-        let ours = plw::train(&setting, &case, flags.steps)?;
-        parity
-            .checks
-            .extend(compare_steps(case.name, &ours, &theirs, flags.steps));
-        if let (true, Some(expected)) = (case.is_written_down, expected) {
-            parity.checks.extend(comparison::compare_expected(
-                case.name, &ours, &theirs, expected,
-            ));
-        }
-        let training = TrainingParity::of(&case, &theirs, &ours);
-        progress.print(&training.table());
-        parity.training.push(training);
-    }
-    if with_evaluation {
-        progress.task("eval: peer");
-        let theirs = peer::evaluate(&setting, flags.limit)?;
-        progress.task("eval: plw");
-        let ours = plw::evaluate(&setting, flags.limit)?;
-        parity
-            .checks
-            .extend(compare_answers(&ours.answers, &theirs.answers));
-        parity.evaluation = Some(EvaluationParity::of(&theirs, &ours));
-    }
-    progress.finish();
-    finish(&setting, parity, flags.only.is_none())
+    let path = match flags.only.is_everything() {
+        true => workspace.path("results/parity.json"),
+        false => programs.scratch.path("parity.json"),
+    };
+    finish(&parity, &path)
 }
 
-/// Writes and prints the result; missing a bar is an error.
-fn finish(setting: &Setting, mut parity: Parity, is_whole: bool) -> Result<()> {
-    parity.passed = parity.checks.iter().all(|check| check.passed);
-    let path = match is_whole {
-        true => setting.workspace.path("results/parity.json"),
-        false => setting.scratch("parity.json"),
+/// Some work by PyTorch, then by plw, which starts from the adapter that PyTorch made.
+fn by_both(
+    programs: &Programs,
+    race: &Race,
+    data: &Path,
+    name: &str,
+    work: &Work,
+    progress: &Progress,
+) -> Result<[Outcome; 2]> {
+    let adapter = programs.scratch.path("adapters").join(name);
+    let by = |program: Program| {
+        progress.task(&format!("{name}: {}", program.name()));
+        let run = Run {
+            scratch: &programs.scratch,
+            name: &format!("{}-{name}", program.name()),
+            model: &race.model,
+            data,
+            initial_adapter: Some(&adapter),
+        };
+        programs.run(program, &run, work)
     };
-    write_json_atomic(&path, &parity).into_diagnostic()?;
+    Ok([by(Program::Peer)?, by(Program::Plw)?])
+}
+
+/// Writes and prints the result; a check that fails is an error.
+fn finish(parity: &Parity, path: &Path) -> Result<()> {
+    write_json_atomic(path, parity).into_diagnostic()?;
     println!("{}", parity.summary());
     println!("{}", path.display());
     let missed: Vec<&str> = parity
@@ -158,45 +148,11 @@ fn finish(setting: &Setting, mut parity: Parity, is_whole: bool) -> Result<()> {
         true => Ok(()),
         false => Err(miette!(
             help = format!(
-                "every figure is in {}, the logs beside {FOLDER}/logs",
+                "every figure is in {}, the logs are in {FOLDER}/logs",
                 path.display()
             ),
-            "plw and the peer differ: {}",
+            "plw and PyTorch differ: {}",
             missed.join(", ")
         )),
     }
-}
-
-/// The training runs that flags ask for.
-fn chosen(flags: &Flags) -> Result<Vec<Case>> {
-    let cases = cases::all();
-    let Some(only) = &flags.only else {
-        return Ok(cases);
-    };
-    let names: Vec<&str> = cases.iter().map(|case| case.name).chain(["eval"]).collect();
-    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
-        return Err(miette!(
-            help = format!("there are {}", names.join(", ")),
-            "there is no check `{unknown}`"
-        ));
-    }
-    Ok(cases
-        .into_iter()
-        .filter(|case| only.iter().any(|name| name == case.name))
-        .collect())
-}
-
-/// The model directory given, else SmolLM2-135M, which is built once.
-pub(crate) fn model(workspace: &Workspace, shared: &Path, given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(given) = given {
-        return absolute(given);
-    }
-    let model = workspace.path(FOLDER).join("smollm2");
-    if !model.join("model.safetensors").is_file() {
-        eprintln!("building SmolLM2-135M-Instruct in {}", model.display());
-        let script = shared.join("tools/smollm2.sh");
-        let log = workspace.path(FOLDER).join("logs/smollm2");
-        process::run_logged(workspace.command("bash").arg(script).arg(&model), &log)?;
-    }
-    Ok(model)
 }

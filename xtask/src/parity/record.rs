@@ -1,73 +1,16 @@
 //! What a parity run found: `results/parity.json`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use plw_record::Machine;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::cases::Case;
-use super::comparison::relative_difference;
+use crate::peer::outcome::{Evaluation, Outcome, Step, relative_difference};
+use crate::text_table::markdown;
 
 /// Steps left out of the speed: the first ones allocate.
 const UNTIMED_STEPS: usize = 2;
-
-/// An optimizer step. Losses are in nats.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Step {
-    pub(super) step: u64,
-    pub(super) loss: f64,
-    pub(super) prompt_loss: Option<f64>,
-    pub(super) completion_loss: Option<f64>,
-    pub(super) grad_norm: f64,
-    #[serde(alias = "lr")]
-    pub(super) learning_rate: f64,
-    pub(super) tokens: u64,
-    pub(super) seconds: f64,
-}
-
-/// A training run.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Training {
-    pub(super) steps: Vec<Step>,
-}
-
-impl Training {
-    fn tokens_per_second(&self) -> Option<f64> {
-        let timed = self.steps.get(UNTIMED_STEPS..)?;
-        let tokens: u64 = timed.iter().map(|step| step.tokens).sum();
-        let seconds: f64 = timed.iter().map(|step| step.seconds).sum();
-        (seconds > 0.0).then(|| tokens as f64 / seconds)
-    }
-}
-
-/// What a program made of a question.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Answer {
-    pub(super) example_id: String,
-    pub(super) answer: String,
-    pub(super) choice: String,
-    pub(super) logits: Vec<f64>,
-    pub(super) argmax_is_answer: bool,
-}
-
-/// An evaluation.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Evaluation {
-    pub(super) answers: Vec<Answer>,
-    pub(super) questions_per_second: f64,
-}
-
-impl Evaluation {
-    fn accuracy(&self) -> f64 {
-        let right = self
-            .answers
-            .iter()
-            .filter(|answer| answer.choice == answer.answer)
-            .count();
-        right as f64 / self.answers.len().max(1) as f64
-    }
-}
 
 /// A bar, and whether it was cleared.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -129,7 +72,9 @@ pub(super) struct TrainingParity {
 }
 
 impl TrainingParity {
-    pub(super) fn of(case: &Case, theirs: &Training, ours: &Training) -> Self {
+    pub(super) fn of(case: &Case, theirs: &Outcome, ours: &Outcome) -> Self {
+        let untimed = (case.training.batch_size * UNTIMED_STEPS) as u64;
+        let speed = |outcome: &Outcome| outcome.timed(&(untimed..u64::MAX)).tokens_per_second();
         let pairs = theirs.steps.iter().zip(&ours.steps);
         Self {
             case: *case,
@@ -141,37 +86,39 @@ impl TrainingParity {
                     plw: plw.clone(),
                 })
                 .collect(),
-            peer_tokens_per_second: theirs.tokens_per_second(),
-            plw_tokens_per_second: ours.tokens_per_second(),
+            peer_tokens_per_second: speed(theirs),
+            plw_tokens_per_second: speed(ours),
         }
     }
 
-    /// The steps as a table of text.
+    /// The steps as a table, under the case's name.
     pub(super) fn table(&self) -> String {
-        let mut text = format!(
-            "{}\nstep  loss: peer      plw    differ   norm: peer      plw    differ\n",
-            self.case.name
-        );
-        for pair in &self.steps {
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{:4}  {:10.6} {:8.6}  {:.4} %  {:10.4} {:8.4}  {:.4} %",
-                pair.peer.step,
-                pair.peer.loss,
-                pair.plw.loss,
-                100.0 * pair.loss_difference,
-                pair.peer.grad_norm,
-                pair.plw.grad_norm,
-                100.0 * pair.grad_norm_difference
-            );
-        }
+        let header = [
+            "step",
+            "loss: peer",
+            "plw",
+            "differ",
+            "norm: peer",
+            "plw",
+            "differ",
+        ];
+        let percent = |difference: f64| format!("{:.4} %", 100.0 * difference);
+        let cells = |pair: &StepPair| {
+            vec![
+                pair.peer.step.to_string(),
+                format!("{:.6}", pair.peer.loss),
+                format!("{:.6}", pair.plw.loss),
+                percent(pair.loss_difference),
+                format!("{:.4}", pair.peer.grad_norm),
+                format!("{:.4}", pair.plw.grad_norm),
+                percent(pair.grad_norm_difference),
+            ]
+        };
+        let rows: Vec<_> = self.steps.iter().map(cells).collect();
+        let mut text = format!("{}\n\n{}", self.case.name, markdown(&header, 0, &rows));
         if let (Some(peer), Some(plw)) = (self.peer_tokens_per_second, self.plw_tokens_per_second) {
-            let _ = writeln!(
-                text,
-                "tokens/s: peer {peer:.0}, plw {plw:.0} ({:.2} times)",
-                plw / peer
-            );
+            let ratio = plw / peer;
+            text += &format!("\ntokens/s: peer {peer:.0}, plw {plw:.0} ({ratio:.2} times)\n");
         }
         text
     }
@@ -180,7 +127,7 @@ impl TrainingParity {
 /// An evaluation by both programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct EvaluationParity {
-    questions: usize,
+    questions: u64,
     peer_accuracy: f64,
     plw_accuracy: f64,
     peer_questions_per_second: f64,
@@ -190,9 +137,9 @@ pub(super) struct EvaluationParity {
 impl EvaluationParity {
     pub(super) fn of(theirs: &Evaluation, ours: &Evaluation) -> Self {
         Self {
-            questions: ours.answers.len(),
-            peer_accuracy: theirs.accuracy(),
-            plw_accuracy: ours.accuracy(),
+            questions: ours.questions,
+            peer_accuracy: theirs.accuracy,
+            plw_accuracy: ours.accuracy,
             peer_questions_per_second: theirs.questions_per_second,
             plw_questions_per_second: ours.questions_per_second,
         }
@@ -220,25 +167,21 @@ pub(super) struct Parity {
 impl Parity {
     /// Every check on a line.
     pub(super) fn summary(&self) -> String {
-        let mut text = String::new();
-        for check in &self.checks {
+        let cells = |check: &Check| {
             let bar = match (check.at_most, check.at_least) {
                 (Some(bar), _) => format!("at most {bar}"),
                 (_, Some(bar)) => format!("at least {bar}"),
                 _ => String::new(),
             };
             let verdict = if check.passed { "pass" } else { "MISS" };
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{verdict}  {:48} {:<12.6} {bar}",
-                check.name, check.value
-            );
-        }
+            let value = format!("{:.6}", check.value);
+            vec![verdict.to_string(), check.name.clone(), value, bar]
+        };
+        let rows: Vec<_> = self.checks.iter().map(cells).collect();
+        let mut text = markdown(&["", "check", "value", "bar"], 2, &rows);
         if let Some(evaluation) = &self.evaluation {
-            let _ = writeln!(
-                text,
-                "questions/s: peer {:.2}, plw {:.2}",
+            text += &format!(
+                "\nquestions/s: peer {:.2}, plw {:.2}\n",
                 evaluation.peer_questions_per_second, evaluation.plw_questions_per_second
             );
         }
@@ -249,6 +192,7 @@ impl Parity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::outcome::cases::trained;
 
     #[test]
     fn bars_are_inclusive_and_no_number_misses() {
@@ -260,23 +204,13 @@ mod tests {
 
     #[test]
     fn the_first_steps_are_not_timed() {
-        let step = |seconds| Step {
-            step: 1,
-            loss: 1.0,
-            prompt_loss: None,
-            completion_loss: None,
-            grad_norm: 1.0,
-            learning_rate: 1e-4,
-            tokens: 100,
-            seconds,
-        };
-        let training = |seconds: &[f64]| Training {
-            steps: seconds.iter().map(|&seconds| step(seconds)).collect(),
-        };
-        assert_eq!(
-            training(&[50.0, 60.0, 1.0, 3.0]).tokens_per_second(),
-            Some(50.0)
-        );
-        assert_eq!(training(&[50.0, 60.0]).tokens_per_second(), None);
+        let case = crate::parity::cases::all(4)[0];
+        let mut ours = trained(4, 100, 50.0, &[1.0; 4]);
+        (ours.steps[2].seconds, ours.steps[3].seconds) = (1.0, 3.0);
+        let parity = TrainingParity::of(&case, &ours, &ours);
+        assert_eq!(parity.plw_tokens_per_second, Some(50.0));
+        ours.steps.truncate(2);
+        let parity = TrainingParity::of(&case, &ours, &ours);
+        assert_eq!(parity.plw_tokens_per_second, None);
     }
 }

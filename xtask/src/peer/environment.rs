@@ -9,9 +9,9 @@ const SETTINGS: &str = "PLW_";
 /// Settings of glibc's allocator: plw chooses its own only where there are none.
 const ALLOCATOR: &str = "GLIBC_TUNABLES";
 
-/// Keeps settings that lie in the user's environment from a process: they would change what is measured, and no record would
-/// tell.
-pub(super) fn without_settings(command: &mut Command) -> &mut Command {
+/// Keeps settings that lie in the user's environment from a process: they would change what is
+/// measured, and no record would tell.
+pub(crate) fn without_settings(command: &mut Command) -> &mut Command {
     remove_settings(command, std::env::vars_os().map(|(name, _)| name))
 }
 

@@ -1,18 +1,14 @@
-//! The Python that runs the peer, and the versions of all that is compared.
+//! The Python that runs the PyTorch program.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_files::write_atomic;
-use toml::Table;
+use miette::{Result, miette};
 
-use super::{FOLDER, Setting};
 use crate::workspace::{Workspace, absolute};
-use crate::{binary, process};
 
-/// What the peer imports.
+/// What the PyTorch program imports.
 const PACKAGES: [&str; 5] = ["torch", "transformers", "peft", "pyarrow", "jinja2"];
 
 /// Prints its own version, and that of each package named which is installed.
@@ -26,92 +22,47 @@ for name in sys.argv[1:]:
         pass
 ";
 
-/// The Python given, else that of an environment which is made once.
-///
-/// # Errors
-///
-/// Where the environment cannot be made.
-pub(super) fn find(workspace: &Workspace, given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(given) = given {
-        return resolve(given);
-    }
-    let environment = workspace.path(FOLDER).join("venv");
-    let (python, complete) = made(workspace);
-    if !complete.is_file() {
-        eprintln!(
-            "installing {} in {} (5.6 GB)",
-            PACKAGES.join(", "),
-            environment.display()
-        );
-        let log = |name: &str| workspace.path(FOLDER).join("logs").join(name);
-        let mut make = workspace.command("python3");
-        process::run_logged(make.args(["-m", "venv"]).arg(&environment), &log("venv"))?;
-        let mut install = workspace.command(&python);
-        process::run_logged(
-            install.args(["-m", "pip", "install"]).args(PACKAGES),
-            &log("pip"),
-        )?;
-        write_atomic(&complete, "").into_diagnostic()?;
-    }
-    Ok(python)
+/// A Python that has the packages.
+#[derive(Debug, Clone)]
+pub(crate) struct Python {
+    pub(crate) path: PathBuf,
+    /// Of itself and of the packages.
+    pub(crate) versions: BTreeMap<String, String>,
 }
 
-/// The Python of the environment that is made once, and the file whose presence says that it is complete.
-pub(crate) fn made(workspace: &Workspace) -> (PathBuf, PathBuf) {
-    let environment = workspace.path(FOLDER).join("venv");
-    let python = environment.join(if cfg!(windows) {
-        "Scripts/python.exe"
-    } else {
-        "bin/python"
-    });
-    (python, environment.join("complete"))
-}
-
-/// A Python as the user gave it.
-///
-/// # Errors
-///
-/// Where the current directory is gone.
-pub(crate) fn resolve(given: &Path) -> Result<PathBuf> {
-    // A bare name is looked up in PATH.
-    if given.components().count() > 1 {
-        absolute(given)
-    } else {
-        Ok(given.to_path_buf())
+impl Python {
+    /// The Python given; else that of the environment `target/peer`, else the system's.
+    pub(crate) fn find(workspace: &Workspace, given: Option<&Path>) -> Result<Self> {
+        let made = workspace.path(match cfg!(windows) {
+            true => "target/peer/Scripts/python.exe",
+            false => "target/peer/bin/python",
+        });
+        let path = match given {
+            // A bare name is looked up in PATH.
+            Some(given) if given.components().count() > 1 => absolute(given)?,
+            Some(given) => given.to_path_buf(),
+            None if made.is_file() => made,
+            None => PathBuf::from("python3"),
+        };
+        let versions = versions(&path)?;
+        Ok(Self { path, versions })
     }
 }
 
-/// Name and version of the peer's packages, of plw, of burn and of the compiler.
-///
-/// # Errors
-///
-/// Where one cannot be asked.
-pub(super) fn versions(setting: &Setting) -> Result<BTreeMap<String, String>> {
-    let mut versions = peer_versions(&setting.python)?;
-    versions.extend(own_versions(setting.workspace, &setting.plw)?);
-    Ok(versions)
-}
-
-/// Name and version of a Python and of the peer's packages in it.
-///
-/// # Errors
-///
-/// Where it cannot be run or one is missing.
-pub(crate) fn peer_versions(python: &Path) -> Result<BTreeMap<String, String>> {
-    let output = Command::new(python)
-        .args(["-c", VERSIONS])
-        .args(PACKAGES)
-        .output()
-        .map_err(|error| {
-            miette!(
-                help = "give --python the path of a Python program",
-                "cannot run {}: {error}",
-                python.display()
-            )
-        })?;
+/// Name and version of a Python and of the packages in it.
+fn versions(python: &Path) -> Result<BTreeMap<String, String>> {
+    let mut command = Command::new(python);
+    let output = command.args(["-c", VERSIONS]).args(PACKAGES).output();
+    let output = output.map_err(|error| {
+        miette!(
+            help = "give --python the path of a Python program",
+            "cannot run {}: {error}",
+            python.display()
+        )
+    })?;
     if !output.status.success() {
         return Err(miette!(
-            help = "give --python the path of a Python 3.8 or later that works",
+            help = "give --python the path of a Python 3.11 or later that works",
             "{} cannot tell the versions of its packages; it ended with {}:\n{}",
             python.display(),
             output.status,
@@ -127,11 +78,7 @@ pub(crate) fn peer_versions(python: &Path) -> Result<BTreeMap<String, String>> {
     match lacking.is_empty() {
         true => Ok(versions),
         false => Err(miette!(
-            help = format!(
-                "install what is missing with `{} -m pip install {}`, or give --python another",
-                python.display(),
-                lacking.join(" ")
-            ),
+            help = "experiments/peer/README.md says how to install what is missing",
             "{} has no {}",
             python.display(),
             lacking.join(", no ")
@@ -139,56 +86,39 @@ pub(crate) fn peer_versions(python: &Path) -> Result<BTreeMap<String, String>> {
     }
 }
 
-/// Name and version of plw, of burn and of the compiler.
-///
-/// # Errors
-///
-/// Where one cannot be asked.
-pub(crate) fn own_versions(
-    workspace: &Workspace,
-    plw: &PathBuf,
-) -> Result<BTreeMap<String, String>> {
-    let rustc = process::output(Command::new("rustc").arg("--version"))?;
-    let lines = [binary::version(plw)?, rustc.trim().to_string()];
-    let mut versions: BTreeMap<String, String> = lines
-        .iter()
-        .filter_map(|line| name_and_version(line))
-        .collect();
-    let lock = std::fs::read_to_string(workspace.path("Cargo.lock")).into_diagnostic();
-    let lock = lock.wrap_err("cannot read Cargo.lock")?;
-    versions.extend(locked(&lock, "burn")?.map(|version| ("burn".to_string(), version)));
-    Ok(versions)
-}
-
-fn name_and_version(line: &str) -> Option<(String, String)> {
+/// `NAME VERSION`, taken apart.
+pub(crate) fn name_and_version(line: &str) -> Option<(String, String)> {
     let (name, version) = line.split_once(' ')?;
     Some((name.to_string(), version.to_string()))
 }
 
-/// The version of a package in Cargo.lock.
-fn locked(lock: &str, package: &str) -> Result<Option<String>> {
-    let lock: Table = lock.parse().into_diagnostic()?;
-    let packages = lock.get("package").and_then(|packages| packages.as_array());
-    let found = packages
-        .into_iter()
-        .flatten()
-        .find(|found| found.get("name").and_then(|name| name.as_str()) == Some(package));
-    Ok(found
-        .and_then(|found| found.get("version")?.as_str())
-        .map(str::to_string))
-}
-
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_locked_version_is_found() {
-        let lock = "version = 4\n[[package]]\nname = 'burn-core'\nversion = '0.1.0'\n[[package]]\nname = 'burn'\nversion = '0.22.1'\n";
-        assert_eq!(
-            locked(lock, "burn").expect("TOML"),
-            Some("0.22.1".to_string())
-        );
-        assert_eq!(locked(lock, "torch").expect("TOML"), None);
+    fn a_python_that_cannot_be_run_is_told_from_one_without_packages() {
+        let cases = [
+            (
+                "/nowhere/python",
+                "cannot run /nowhere/python: No such file",
+                "the path of a Python",
+            ),
+            // It ends well and prints nothing.
+            (
+                "true",
+                "true has no torch, no transformers",
+                "experiments/peer/README.md",
+            ),
+        ];
+        for (python, says, advises) in cases {
+            let report = Python::find(&Workspace::find(), Some(Path::new(python)));
+            let report = report.expect_err("of no use");
+            let text = report.to_string();
+            assert!(text.contains(says), "{text}");
+            let help = report.help().expect("there is some").to_string();
+            assert!(help.contains(advises), "{help}");
+        }
     }
 }
