@@ -363,9 +363,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--init-config", help="config.json of the model that init makes")
     parser.add_argument("--out", help="directory where init leaves the model")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--precision", choices=["f32", "tf32", "autocast", "bf16"], default="bf16"
-    )
+    parser.add_argument("--precision", choices=["f32", "tf32", "autocast", "bf16"], default="bf16")
     parser.add_argument("--layout", choices=["padded", "packed"], default="packed")
     parser.add_argument(
         "--rows",
