@@ -1,8 +1,8 @@
 //! What a target is worth. Knows weights and hidden states; knows no file, no model, no question.
 //!
 //! An optimizer step minimizes an [`Objective`], `sum(w_i l_i) / D`. A [`Normalizer`] holds the `D`
-//! of the whole step, fixed before its first forward pass, and [`linear_cross_entropy`] computes the
-//! sum for one of the step's batches.
+//! of the whole step, fixed before its first forward pass, and [`linear_cross_entropy`] computes
+//! the sum for one of the step's batches.
 #![doc = include_str!("../README.md")]
 
 mod cross_entropy;

@@ -1,4 +1,5 @@
-//! A training loop of one's own: a tiny random model learns two questions with a prompt loss weight.
+//! A training loop of one's own: a tiny random model learns two questions with a prompt loss
+//! weight.
 
 use burn::tensor::Device;
 use plw_batch::{Layout, Pack, Sequence, micro_batches};

@@ -18,8 +18,8 @@ pub(crate) enum Start {
     At(Box<(Llama, TrainerState)>),
 }
 
-/// A new run, or the weights, moments and state of the last complete checkpoint. Later lines are cut
-/// from the logs.
+/// A new run, or the weights, moments and state of the last complete checkpoint. Later lines are
+/// cut from the logs.
 pub(crate) fn start(
     run: &Run<'_>,
     model: Llama,

@@ -165,8 +165,8 @@ pub(crate) struct InspectFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
-    /// Questions: a parquet file, a directory in RACE's layout (its training files), or hub:owner/name; as a setting,
-    /// train_data.
+    /// Questions: a parquet file, a directory in RACE's layout (its training files), or
+    /// hub:owner/name; as a setting, train_data.
     #[arg(long, value_name = "PATH")]
     #[serde(rename = "train_data", skip_serializing_if = "Option::is_none")]
     data: Option<String>,
@@ -246,7 +246,8 @@ pub(crate) enum DataCommand {
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
     },
-    /// Writes text to pretrain on as parquet: passages, recaps and quizzes in other wordings than a prompt's.
+    /// Writes text to pretrain on as parquet: passages, recaps and quizzes in other wordings than a
+    /// prompt's.
     PretrainingText {
         /// A TOML file of a stage's settings.
         #[arg(long, value_name = "FILE")]

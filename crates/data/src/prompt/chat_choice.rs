@@ -114,8 +114,8 @@ mod tests {
         let error = ChatTemplateChoice::try_from("lama-2".to_owned()).expect_err("a typing error");
         assert_eq!(
             error.to_string(),
-            "chat_template = \"lama-2\" is not known: use model, llama-2, chatml, none, a path that \
-             ends in .jinja, or a Jinja template"
+            "chat_template = \"lama-2\" is not known: use model, llama-2, chatml, none, \
+             a path that ends in .jinja, or a Jinja template"
         );
     }
 }

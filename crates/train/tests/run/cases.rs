@@ -44,8 +44,8 @@ pub(crate) fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
         .collect()
 }
 
-/// Random questions, most of which begin as an earlier one does, for any number of tokens: a part of
-/// one's prompt may be another's completion, or the whole of another.
+/// Random questions, most of which begin as an earlier one does, for any number of tokens: a part
+/// of one's prompt may be another's completion, or the whole of another.
 pub(crate) fn random_tree(count: usize, seed: u64) -> Vec<Sequence> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut sequences = random_sequences(count, seed);
