@@ -1,8 +1,9 @@
 //! A tokenizer for synthetic text: a known word is one token, any other word is its bytes.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use plw_files::{FileError, write_atomic};
 use serde_json::json;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -32,16 +33,8 @@ pub enum TrainTokenizerError {
     #[error("the tokenizer cannot be made: {0}")]
     Library(String),
     /// A file cannot be written.
-    #[error(
-        "cannot write {path}: {source}; check that the folder is writable",
-        path = path.display()
-    )]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] FileError),
 }
 
 impl From<tokenizers::Error> for TrainTokenizerError {
@@ -124,18 +117,10 @@ pub fn write_tokenizer(directory: &Path, tokenizer: &Tokenizer) -> Result<(), Tr
         "eos_token": END,
         "clean_up_tokenization_spaces": false,
     });
-    let write = |name: &str, text: String| {
-        let path = directory.join(name);
-        std::fs::write(&path, text + "\n")
-            .map_err(|source| TrainTokenizerError::Write { path, source })
-    };
-    let made = std::fs::create_dir_all(directory);
-    made.map_err(|source| TrainTokenizerError::Write {
-        path: directory.to_owned(),
-        source,
-    })?;
+    let write = |name: &str, text: String| write_atomic(directory.join(name), text + "\n");
     write("tokenizer.json", tokenizer.to_string(true)?)?;
-    write("tokenizer_config.json", format!("{config:#}"))
+    write("tokenizer_config.json", format!("{config:#}"))?;
+    Ok(())
 }
 
 fn splitter() -> Sequence {
