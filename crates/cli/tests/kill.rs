@@ -90,7 +90,7 @@ fn logged_steps(folder: &Path, run: &str) -> usize {
 }
 
 #[test]
-fn a_killed_run_goes_on_bit_for_bit() {
+fn a_killed_run_resumes_bit_for_bit() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let folder = folder.path();
     prepare(folder);

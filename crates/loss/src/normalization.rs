@@ -22,6 +22,11 @@ pub enum Normalization {
     PerExample,
 }
 
+impl Normalization {
+    /// Every normalization.
+    pub const ALL: [Self; 3] = [Self::WeightSum, Self::NonzeroCount, Self::PerExample];
+}
+
 /// The denominator D of one optimizer step, over all its micro-batches, in f64.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalizer {
@@ -137,8 +142,9 @@ mod tests {
                 (normalizer.denominator() - expected).abs() < 1e-12,
                 "{normalization:?}"
             );
-            // Under both, the weights of a step sum to one.
-            if normalization != Normalization::NonzeroCount {
+            // With these two the weights of a step sum to one.
+            let sums_to_one = [Normalization::WeightSum, Normalization::PerExample];
+            if sums_to_one.contains(&normalization) {
                 let sum: f64 = sequences
                     .iter()
                     .flat_map(|s| [Role::Prompt, Role::Completion].map(|r| (s, r)))

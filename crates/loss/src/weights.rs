@@ -29,11 +29,11 @@ pub enum WeightError {
         "prompt_loss_weight and completion_loss_weight are both 0: no token would count; raise one"
     )]
     BothZero,
-    /// No target of a step has a weight.
+    /// No target of a step counts, so that its denominator is zero.
     #[error(
-        "the weights of this step's {sequences} sequence(s) sum to zero \
+        "none of this step's {sequences} sequence(s) has a token that counts \
          (prompt_loss_weight {prompt}, completion_loss_weight {completion}): \
-         none has a token that counts; raise a weight or drop such examples"
+         raise a weight or drop such examples"
     )]
     NothingCounts {
         /// Sequences of the step.

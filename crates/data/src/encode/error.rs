@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::option_tokens::OptionTokenError;
-use crate::prompt::{ChatTemplateError, TemplateError};
+use crate::prompt::{ChatTemplateChoice, ChatTemplateError, TemplateError};
 use crate::tokenizer::{ModelFileError, TokenizeError};
 
 /// A question that cannot be encoded.
@@ -34,7 +34,8 @@ pub enum EncodeError {
     #[error(
         "the rendered prompt is not a prefix of the rendered conversation: they differ from byte \
          {at} on, {prompt:?} against {conversation:?}; use a chat template that only appends \
-         (llama-2, chatml, none, or your own .jinja file)"
+         ({names}, or your own .jinja file)",
+        names = ChatTemplateChoice::names()[1..].join(", ")
     )]
     NotAPrefix {
         /// The first byte that differs.

@@ -241,6 +241,7 @@ fn model_template(directory: &Path) -> Result<String, ChatTemplateError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chat_choice::BUILT_IN_CHAT_TEMPLATES;
     use super::*;
 
     #[derive(serde::Deserialize)]
@@ -260,6 +261,15 @@ mod tests {
         let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/fixtures/chat.json"))
             .expect("the fixture is JSON");
         assert!(cases.len() > 20);
+        for template in BUILT_IN_CHAT_TEMPLATES {
+            let choice = Some(ChatTemplateChoice::BuiltIn(template));
+            let has_case = cases.iter().any(|case| case.choice == choice);
+            assert!(
+                has_case,
+                "{}: run `cargo xtask fixtures prompts`",
+                template.name
+            );
+        }
         for case in cases {
             let tokens = [("bos_token", "<s>"), ("eos_token", "</s>")];
             let template = match &case.choice {
@@ -315,7 +325,7 @@ mod tests {
         );
         let error = load(&[]).expect_err("no file");
         assert!(
-            error.contains("has no chat template") && error.contains("llama-2, chatml, none"),
+            error.contains("has no chat template") && error.contains(", none or the path"),
             "{error}"
         );
     }

@@ -8,17 +8,10 @@ use plw_model::{DropoutKey, Llama, LoraConfig, NamedTensors, TargetModule};
 use plw_train::{LossAndGradients, PassOptions, loss_and_gradients};
 use proptest::prelude::*;
 
-fn normalization() -> impl Strategy<Value = Normalization> {
-    prop_oneof![
-        Just(Normalization::WeightSum),
-        Just(Normalization::NonzeroCount),
-        Just(Normalization::PerExample)
-    ]
-}
-
 fn objective() -> impl Strategy<Value = Objective> {
     let prompt = prop_oneof![Just(0.0), Just(0.1), Just(1.0)];
-    (prompt, normalization()).prop_map(|(prompt, normalization)| Objective {
+    let normalization = prop::sample::select(&Normalization::ALL[..]);
+    (prompt, normalization).prop_map(|(prompt, normalization)| Objective {
         weights: TokenWeights::new(prompt, 1.0).expect("valid"),
         normalization,
     })
