@@ -2,16 +2,7 @@
 
 use std::ops::Range;
 
-use crate::SequenceInfo;
-
-/// Which part of a sequence a token belongs to, and so which loss weight it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// A token that ends at or before the completion's first character.
-    Prompt,
-    /// A token of the completion, its end of turn included.
-    Completion,
-}
+use crate::{Role, SequenceInfo};
 
 /// One prediction that may enter the loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +47,5 @@ impl Batch {
     /// Number of positions that a forward pass computes, padding included.
     pub fn positions(&self) -> usize {
         self.shape[0] * self.shape[1]
-    }
-
-    /// Whether the query at row position `query` attends to the key at row position `key`.
-    #[cfg(test)]
-    pub(crate) fn sees(&self, row: usize, query: usize, key: usize) -> bool {
-        key <= query && query < self.visible_until[row * self.shape[1] + key] as usize
     }
 }

@@ -11,13 +11,15 @@ mod examples;
 mod layout;
 mod packing;
 mod prefix_tree;
+mod role;
 mod sequence;
 mod side_by_side;
 
-pub use batch::{Batch, Role, Target};
+pub use batch::{Batch, Target};
 pub use examples::{DroppedExample, ExampleKey, Examples, option_letter};
 pub use layout::{Layout, micro_batches};
 pub use packing::{Pack, PackingStatistics, Unit, shortest_pack_first};
 pub use prefix_tree::share_prefixes;
+pub use role::Role;
 pub use sequence::{Answer, Sequence, SequenceInfo};
 pub use side_by_side::concatenate;

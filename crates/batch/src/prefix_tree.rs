@@ -140,6 +140,7 @@ fn branches<'a>(members: &[&'a Sequence], depth: usize) -> Vec<Vec<&'a Sequence>
 mod tests {
     use super::*;
     use crate::concatenate;
+    use crate::side_by_side::tests::sees;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -268,7 +269,7 @@ mod tests {
             prop_assert_eq!(predictions(&batch), predictions(&concatenate(&sequences)));
             for (query, &depth) in batch.position_ids.iter().enumerate() {
                 let keys = 0..batch.positions();
-                let seen: Vec<usize> = keys.filter(|&key| batch.sees(0, query, key)).collect();
+                let seen: Vec<usize> = keys.filter(|&key| sees(&batch, 0, query, key)).collect();
                 let depths: Vec<u32> = seen.iter().map(|&key| batch.position_ids[key]).collect();
                 prop_assert_eq!(depths, (0..=depth).collect::<Vec<_>>());
                 let tokens: Vec<u32> = seen.iter().map(|&key| batch.token_ids[key]).collect();

@@ -102,8 +102,13 @@ fn place(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Whether the query at position `query` of a row attends to the key at position `key`.
+    pub(crate) fn sees(batch: &Batch, row: usize, query: usize, key: usize) -> bool {
+        key <= query && query < batch.visible_until[row * batch.shape[1] + key] as usize
+    }
 
     fn sequence(example: u32, token_ids: &[u32], completion_start: u32) -> Sequence {
         let answer = Answer {
@@ -140,7 +145,7 @@ mod tests {
         let answer = batch.sequences[1].answer.as_ref();
         assert_eq!(answer.map(|answer| answer.position), Some(3));
         assert_eq!((batch.tokens(), batch.positions()), (5, 5));
-        assert!(batch.sees(0, 3, 2) && !batch.sees(0, 2, 1) && !batch.sees(0, 2, 3));
+        assert!(sees(&batch, 0, 3, 2) && !sees(&batch, 0, 2, 1) && !sees(&batch, 0, 2, 3));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod cross_entropy;
 mod losses;
 mod normalization;
+mod normalizer;
 mod objective;
 mod weighted_targets;
 mod weights;
@@ -16,7 +17,8 @@ pub use cross_entropy::{
     DEFAULT_CHUNK, LinearCrossEntropy, linear_cross_entropy, linear_cross_entropy_reference,
 };
 pub use losses::{LossTotals, MeanLosses};
-pub use normalization::{Normalization, Normalizer};
+pub use normalization::Normalization;
+pub use normalizer::Normalizer;
 pub use objective::Objective;
 pub use weighted_targets::WeightedTargets;
 pub use weights::{TokenWeights, WeightError};

@@ -23,12 +23,13 @@ pub use config::RunConfig;
 pub use directory::{RunDirectory, RunLock};
 pub use error::RecordError;
 pub use logs::{
-    EvaluationRow, MetricsRow, append_evaluation, append_metrics, read_evaluations, read_metrics,
+    MetricsRow, append_evaluation, append_metrics, read_evaluations, read_metrics,
     truncate_evaluations_after, truncate_metrics_after,
 };
 pub use machine::{Machine, peak_memory_bytes};
 pub use predictions::{PredictionRow, read_predictions, write_predictions};
 pub use proportion::{Proportion, Z_95};
 pub use summary::{
-    Accuracy, EvaluationRecord, EvaluationSummary, TrainingSummary, accuracy_by_level,
+    Accuracy, EvaluationRecord, EvaluationRow, EvaluationSummary, TrainingSummary,
+    accuracy_by_level,
 };

@@ -8,7 +8,7 @@ use plw_files::{FileError, write_atomic};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{EvaluationSummary, RecordError};
+use crate::{EvaluationRow, RecordError};
 
 /// A logged optimizer step. Losses are in nats: means over the (sequence, target) pairs of the
 /// step's examples.
@@ -39,18 +39,6 @@ pub struct MetricsRow {
     pub questions: u64,
     /// Wall-clock seconds of the step.
     pub seconds: f64,
-}
-
-/// An evaluation during a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EvaluationRow {
-    /// After which step; 0 is before the first.
-    pub step: u64,
-    /// On which data: `validation` or `test`.
-    pub split: String,
-    /// The result.
-    #[serde(flatten)]
-    pub summary: EvaluationSummary,
 }
 
 /// Appends a row to `metrics.jsonl`.

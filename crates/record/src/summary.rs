@@ -7,7 +7,7 @@ use std::path::Path;
 use plw_files::{FileError, write_json_atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::{EvaluationRow, Machine, PredictionRow, Proportion, RecordError, Z_95};
+use crate::{Machine, PredictionRow, Proportion, RecordError, Z_95};
 
 /// How many questions were answered correctly, in both senses, with Wilson's 95 % intervals.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -129,6 +129,18 @@ impl EvaluationSummary {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
         read_json(path.as_ref())
     }
+}
+
+/// An evaluation during a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationRow {
+    /// After which step; 0 is before the first.
+    pub step: u64,
+    /// On which data: `validation` or `test`.
+    pub split: String,
+    /// The result.
+    #[serde(flatten)]
+    pub summary: EvaluationSummary,
 }
 
 /// The `summary.json` of `plw eval`: the result, the settings and the machine.
