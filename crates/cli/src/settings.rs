@@ -236,11 +236,10 @@ impl Settings {
         for name in ["train_data", "text", "test_data", "limit", "init_config"] {
             map.remove(name);
         }
-        map.insert("max_length".to_string(), self.batching.max_length.into());
-        map.insert(
-            "share_prefixes".to_string(),
-            self.batching.share_prefixes.into(),
-        );
+        let mut batching = Self::merged([serde_json::to_value(&self.batching)])?;
+        for name in ["max_length", "share_prefixes"] {
+            map.extend(batching.remove_entry(name));
+        }
         Self::config_of(map)
     }
 

@@ -15,6 +15,11 @@ pub enum LrSchedulerType {
     Cosine,
 }
 
+impl LrSchedulerType {
+    /// Every type.
+    pub const ALL: [Self; 3] = [Self::ConstantWithWarmup, Self::Linear, Self::Cosine];
+}
+
 /// The learning rates of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {

@@ -55,6 +55,23 @@ pub(crate) struct ModelFlags {
     device: Option<String>,
 }
 
+/// How a model is evaluated, during training or by itself.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(crate) struct EvaluationFlags {
+    /// Whether to compute the prompts' loss as well, which costs the lm_head on every prompt token.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_loss: Option<bool>,
+    /// Examples of an evaluation's batch.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_device_eval_batch_size: Option<usize>,
+    /// Whether prefixes that examples of a batch have in common are computed once [default: true].
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_prefixes: Option<bool>,
+}
+
 /// A training run's settings.
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub(crate) struct RunFlags {
@@ -82,10 +99,9 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_data: Option<String>,
-    /// Whether evaluations compute the prompts' loss as well.
-    #[arg(long, value_name = "BOOL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prompt_loss: Option<bool>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    evaluation: EvaluationFlags,
     /// Only the first N validation questions.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,18 +154,9 @@ pub(crate) struct EvalFlags {
     #[arg(long, value_name = "SPLIT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<String>,
-    /// Whether to compute the prompts' loss as well, which costs the lm_head on every prompt token.
-    #[arg(long, value_name = "BOOL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prompt_loss: Option<bool>,
-    /// Whether prefixes that examples of a batch have in common are computed once [default: true].
-    #[arg(long, value_name = "BOOL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    share_prefixes: Option<bool>,
-    /// Examples of a batch.
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    per_device_eval_batch_size: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    evaluation: EvaluationFlags,
     #[command(flatten)]
     #[serde(flatten)]
     prompt: PromptFlags,
@@ -236,7 +243,7 @@ pub(crate) struct DataFlags {
 pub(crate) enum DataCommand {
     /// Writes synthetic reading comprehension as parquet, in RACE's layout.
     Synth {
-        /// Where to.
+        /// Output folder.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
         /// A TOML file of the generator's settings.
@@ -252,7 +259,7 @@ pub(crate) enum DataCommand {
         /// A TOML file of a stage's settings.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Where to.
+        /// Output folder.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
@@ -267,7 +274,7 @@ pub(crate) enum DataCommand {
         /// Tokens, 256 bytes and two special ones included.
         #[arg(long, value_name = "N")]
         vocab_size: usize,
-        /// Where to.
+        /// Output folder.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },

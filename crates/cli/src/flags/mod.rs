@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Fine-tunes a model (or pretrains one) and writes metrics, checkpoints and a summary.
     Train(Box<TrainFlags>),
-    /// Tells how many steps and how much memory a training run will take, without running it.
+    /// Predicts the steps and the memory of a training run, without running it.
     Plan(Box<PlanFlags>),
     /// Scores a model on multiple-choice questions.
     Eval(Box<EvalFlags>),

@@ -51,7 +51,7 @@ pub(crate) struct PromptFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_length: Option<usize>,
-    /// What becomes of a bad row: error or skip.
+    /// How to treat a bad row: error or skip.
     #[arg(long, value_name = "WAY")]
     #[serde(skip_serializing_if = "Option::is_none")]
     on_bad_row: Option<String>,

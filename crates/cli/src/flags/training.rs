@@ -3,7 +3,30 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use plw_loss::Normalization;
+use plw_train::LrSchedulerType;
 use serde::Serialize;
+
+/// The names of a setting's values, as serde writes them: a new one needs no change here.
+fn names<T: Serialize>(values: &[T]) -> String {
+    let names = values.iter().map(serde_json::to_value);
+    let names = names.filter_map(|name| Some(name.ok()?.as_str()?.to_string()));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn scheduler_help() -> String {
+    format!(
+        "How the learning rate continues after the warm-up: {}",
+        names(&LrSchedulerType::ALL)
+    )
+}
+
+fn normalization_help() -> String {
+    format!(
+        "What the weighted sum is divided by: {}",
+        names(&Normalization::ALL)
+    )
+}
 
 /// What each token counts in the loss.
 #[derive(Debug, Clone, Default, Args, Serialize)]
@@ -17,8 +40,7 @@ pub(crate) struct LossFlags {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     completion_loss_weight: Option<f64>,
-    /// What the weighted sum is divided by: weight_sum, nonzero_count or per_example.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", help = normalization_help())]
     #[serde(skip_serializing_if = "Option::is_none")]
     normalization: Option<String>,
 }
@@ -85,18 +107,13 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup_ratio: Option<f64>,
-    /// constant_with_warmup, linear or cosine.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", help = scheduler_help())]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_scheduler_type: Option<String>,
     /// Examples (or packs) of a micro-batch.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     per_device_train_batch_size: Option<usize>,
-    /// Examples of an evaluation's batch.
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    per_device_eval_batch_size: Option<usize>,
     /// Micro-batches of an optimizer step.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,10 +143,6 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     cross_document_attention: Option<bool>,
-    /// Whether prefixes that examples of a batch have in common are computed once [default: true].
-    #[arg(long, value_name = "BOOL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    share_prefixes: Option<bool>,
     /// Whether each epoch takes the examples in a new order.
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
