@@ -74,8 +74,8 @@ pub struct Evaluation {
     pub elapsed: Duration,
 }
 
-/// Evaluates a model without autodiff (`model.valid()`). `progress` is told how many examples are
-/// done. If it breaks off, the result is None.
+/// Evaluates a model without autodiff (`model.valid()`). `progress` receives the number of finished
+/// examples. If it breaks off, the result is None.
 ///
 /// With [`Layout::SharedPrefixes`] examples go through the model group by group, and predictions
 /// still come in the examples' order. Examples are never packed, so that [`Layout::CrossDocument`]
@@ -98,6 +98,10 @@ pub fn evaluate(
         options.per_device_eval_batch_size,
         layout,
     );
+    let weights = match options.prompt_loss {
+        true => TokenWeights::UNIFORM,
+        false => TokenWeights::COMPLETION_ONLY,
+    };
     let mut totals = LossTotals::default();
     let mut predictions = Vec::new();
     let (mut done, mut tokens_computed) = (0, 0);
@@ -107,7 +111,7 @@ pub fn evaluate(
         }
         let batch = layout.lay_out(&part.iter().map(|&sequence| [sequence]).collect::<Vec<_>>());
         tokens_computed += batch.positions();
-        let scored = score(model, &batch, options.prompt_loss)?;
+        let scored = score(model, &batch, weights)?;
         for (sequence, score) in batch.sequences.iter().zip(scored) {
             totals.merge(score.losses);
             if let (Some(answer), Some(logits)) = (&sequence.answer, score.logits) {
@@ -168,12 +172,8 @@ struct Score {
     logits: Option<Vec<f32>>,
 }
 
-fn score(model: &Llama, batch: &Batch, prompt_loss: bool) -> Result<Vec<Score>, WeightError> {
-    let weights = if prompt_loss {
-        TokenWeights::UNIFORM
-    } else {
-        TokenWeights::COMPLETION_ONLY
-    };
+/// The scores of a batch's sequences. Targets whose weight is 0 are not computed.
+fn score(model: &Llama, batch: &Batch, weights: TokenWeights) -> Result<Vec<Score>, WeightError> {
     let objective = Objective {
         weights,
         normalization: Normalization::NonzeroCount,

@@ -60,7 +60,7 @@ pub enum TrainError {
     },
     /// The loss is infinite or not a number.
     #[error(
-        "the {what} is {value} at step {step}: the last checkpoint is intact; \
+        "the {what} is {value} at step {step}: checkpoints of earlier steps stay as they are; \
          lower the learning rate, or look at these examples: {examples}"
     )]
     NotFinite {

@@ -34,7 +34,7 @@ pub struct Run<'a> {
     pub resume: bool,
 }
 
-/// Is told what a run does, and asked whether it should stop.
+/// Receives a run's events and can request a stop.
 pub trait Observer {
     /// The run starts, or resumes after `from_step`.
     fn started(&mut self, _plan: &Plan, _from_step: u64) {}

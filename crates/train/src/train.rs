@@ -54,7 +54,7 @@ pub fn train(
     while state.step < total_steps {
         let row;
         (model, row) = take_step(run, &plan, state.step, objective, model, &mut optimizer)?;
-        count(&mut state, &row, row.step >= first_timed);
+        count(&mut state, &row, first_timed);
         if is_due(Some(run.training.logging_steps), row.step, total_steps) {
             append_metrics(run.directory.metrics(), &row)?;
         }
@@ -130,15 +130,15 @@ fn take_step(
     Ok((model, row))
 }
 
-/// Adds a step to the run's totals.
-fn count(state: &mut TrainerState, row: &MetricsRow, timed: bool) {
+/// Adds a step to the run's totals. The speed is taken from the steps from `first_timed` on.
+fn count(state: &mut TrainerState, row: &MetricsRow, first_timed: u64) {
     state.step = row.step;
     state.tokens += row.tokens;
     state.tokens_computed += row.tokens_computed;
     state.questions += row.questions;
     state.seconds += row.seconds;
     state.train_loss = Some(row.loss);
-    if timed {
+    if row.step >= first_timed {
         state.timed_tokens += row.tokens;
         state.timed_questions += row.questions;
         state.timed_seconds += row.seconds;
