@@ -142,7 +142,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     finish(workspace, flags, &bench)
 }
 
-/// What is there to be measured with, and so what is measured.
+/// The inputs found, and the cases that they allow.
 #[derive(Debug)]
 struct Inputs {
     chosen: Vec<Case>,

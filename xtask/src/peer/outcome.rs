@@ -43,7 +43,7 @@ pub(crate) struct Evaluation {
     pub(crate) answers: Vec<Answer>,
 }
 
-/// A run: of training its steps, of an evaluation what it came to.
+/// The steps of a training run, or the result of an evaluation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     /// The most memory that the process held, where it says.

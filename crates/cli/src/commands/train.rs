@@ -127,6 +127,6 @@ pub(super) fn unclear_start() -> Report {
     miette!(
         help = "give --model DIR (weights to start from) or --init-config FILE (random weights), \
                 not both",
-        "it is not clear what to start from"
+        "one of --model and --init-config is needed"
     )
 }

@@ -181,7 +181,7 @@ fn mean_curve(lines: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The moving average over a twentieth of the line, narrower towards the ends.
+/// The moving average over a twentieth of the line, narrower toward the ends.
 fn smoothed(line: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let reach = line.len() / 40;
     let around = |index: usize| {

@@ -125,7 +125,7 @@ pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, Rec
     Ok(directory)
 }
 
-/// A noisy loss that falls towards the run's completion loss, step by step.
+/// A noisy loss that falls toward the run's completion loss, step by step.
 fn write_metrics(
     directory: &RunDirectory,
     run: &DemoRun,
