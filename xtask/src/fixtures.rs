@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// A Python that has what the scripts import (torch, transformers, peft, pyarrow, jinja2).
+    /// A Python that has what the scripts import (torch, transformers, peft, tokenizers, jinja2).
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
     /// Only the scripts whose path contains this.
@@ -24,7 +24,11 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
         scripts.retain(|script| script.to_string_lossy().contains(name.as_str()));
     }
     if scripts.is_empty() {
-        return Err(miette!("no fixture script has such a name"));
+        return Err(miette!(
+            help = "leave the name out to run all of xtask/fixtures/*.py",
+            "no script in xtask/fixtures has {} in its path",
+            flags.name.as_deref().unwrap_or_default()
+        ));
     }
     for script in &scripts {
         eprintln!("{}", script.display());
