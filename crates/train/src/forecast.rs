@@ -1,10 +1,11 @@
 //! What a training run will compute and need, before it starts.
 
-use plw_batch::{Sequence, micro_batches};
-use plw_loss::{Normalizer, WeightedTargets};
+use plw_batch::Sequence;
+use plw_loss::WeightedTargets;
 use plw_model::{LlamaConfig, LoraConfig, PassSize, WeightType};
 use serde::Serialize;
 
+use crate::step::lay_out;
 use crate::{
     BatchingArguments, LossArguments, MemoryEstimate, TrainError, TrainingArguments, plan,
 };
@@ -53,14 +54,7 @@ pub fn forecast(
     let (mut trained_on, mut tokens) = (0, 0);
     let mut sizes = Vec::new();
     for packs in &plan.steps {
-        let batches = micro_batches(
-            sequences,
-            packs,
-            training.per_device_train_batch_size,
-            batching.layout(),
-        );
-        let in_step = batches.iter().flat_map(|batch| &batch.sequences);
-        let normalizer = Normalizer::of_step(in_step, objective)?;
+        let (batches, normalizer) = lay_out(sequences, packs, batching, training, objective)?;
         for batch in &batches {
             tokens += batch.tokens() as u64;
             trained_on += batch.sequences.len() as u64;

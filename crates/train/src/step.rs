@@ -1,14 +1,38 @@
 //! One optimizer step: micro-batches, loss, gradients, clipping, AdamW.
 
-use plw_batch::Batch;
+use plw_batch::{Batch, Pack, Sequence, micro_batches};
 use plw_kernels::clip_factor;
 use plw_loss::{
-    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalizer, WeightedTargets, linear_cross_entropy,
+    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalizer, Objective, WeightedTargets,
+    linear_cross_entropy,
 };
 use plw_model::{DropoutKey, Llama, NamedTensors, accumulate};
 
 use crate::optimizer::global_norm;
-use crate::{Optimizer, TrainError};
+use crate::{BatchingArguments, Optimizer, TrainError, TrainingArguments};
+
+/// Lays the packs of a step out as micro-batches, with the normalizer of all of them.
+///
+/// # Errors
+///
+/// If no token of the step has a weight.
+pub(crate) fn lay_out(
+    sequences: &[Sequence],
+    packs: &[Pack],
+    batching: &BatchingArguments,
+    training: &TrainingArguments,
+    objective: Objective,
+) -> Result<(Vec<Batch>, Normalizer), TrainError> {
+    let batches = micro_batches(
+        sequences,
+        packs,
+        training.per_device_train_batch_size,
+        batching.layout(),
+    );
+    let in_step = batches.iter().flat_map(|batch| &batch.sequences);
+    let normalizer = Normalizer::of_step(in_step, objective)?;
+    Ok((batches, normalizer))
+}
 
 /// How the forward and backward passes of a step are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

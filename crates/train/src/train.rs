@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use plw_batch::{Batch, Examples, micro_batches};
-use plw_loss::{Normalizer, Objective};
+use plw_batch::{Batch, Examples};
+use plw_loss::Objective;
 use plw_model::{DropoutKey, Llama};
 use plw_record::{MetricsRow, append_metrics, remove_old_checkpoints};
 
@@ -12,6 +12,7 @@ use crate::checkpoint::{self, TrainerState};
 use crate::finish::finish;
 use crate::run::{Observer, Outcome, Run};
 use crate::start::{Start, start};
+use crate::step::lay_out;
 use crate::validation::{evaluate_and_record, evaluation_due, is_due};
 use crate::{Optimizer, PassOptions, Plan, StepOptions, TrainError, plan, step};
 
@@ -91,14 +92,8 @@ fn take_step(
     let (training, sequences) = (run.training, &run.train.sequences);
     let (index, number) = (taken as usize, taken + 1);
     let total_steps = plan.steps.len() as u64;
-    let batches = micro_batches(
-        sequences,
-        &plan.steps[index],
-        training.per_device_train_batch_size,
-        run.batching.layout(),
-    );
-    let in_step = batches.iter().flat_map(|batch| &batch.sequences);
-    let normalizer = Normalizer::of_step(in_step, objective)?;
+    let packs = &plan.steps[index];
+    let (batches, normalizer) = lay_out(sequences, packs, run.batching, training, objective)?;
     let options = StepOptions {
         learning_rate: training.schedule(total_steps).learning_rate(number),
         max_grad_norm: training.max_grad_norm,
