@@ -2,8 +2,11 @@
 
 use burn::tensor::Tensor;
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::cube;
 use crate::flex::tensor::{as_slice, from_flex, into_flex, into_unique};
 use crate::flex::{self, adamw as pass};
+use crate::operations::has_kernels;
 
 /// Settings of AdamW; the defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,7 +65,7 @@ pub struct Moments<const D: usize> {
 /// ```
 ///
 /// t is the number of the step. Before the first step there are no moments. None of the tensors may
-/// carry a graph. On flex this is one parallel pass, in place where nobody else holds the tensors;
+/// carry a graph. On flex and on a GPU this is one parallel pass, in place where nobody else holds the tensors;
 /// elsewhere [`adamw_reference`].
 ///
 /// # Panics
@@ -76,7 +79,7 @@ pub fn adamw<const D: usize>(
     step: &AdamWStep,
 ) -> (Tensor<D>, Moments<D>) {
     check(&parameter, &gradient, moments.as_ref(), step);
-    if !flex::supports(&parameter) || !flex::supports(&gradient) {
+    if !has_kernels(&parameter) || !has_kernels(&gradient) {
         return adamw_reference(parameter, gradient, moments, step);
     }
     let Moments { first, second } = moments.unwrap_or_else(|| Moments {
@@ -98,6 +101,23 @@ pub fn adamw<const D: usize>(
         rate: (learning_rate / (1.0 - settings.beta_1.powf(number as f64))) as f32,
         second: (1.0 - settings.beta_2.powf(number as f64)).sqrt().recip() as f32,
     };
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    if cube::supports(&parameter) {
+        use cube::tensor::{from_cube, into_cube, into_unique};
+        let [parameter, first, second] =
+            [parameter, first, second].map(|tensor| into_unique(into_cube(tensor)));
+        cube::adamw::update(
+            &parameter,
+            into_cube(gradient),
+            [&first, &second],
+            &coefficients,
+        );
+        let moments = Moments {
+            first: from_cube(first),
+            second: from_cube(second),
+        };
+        return (from_cube(parameter), moments);
+    }
     let gradient = into_flex(gradient).to_contiguous();
     let [mut parameter, mut first, mut second] =
         [parameter, first, second].map(|tensor| into_unique(into_flex(tensor)));
@@ -185,16 +205,36 @@ pub fn adamw_reference<const D: usize>(
     (decayed - update, moments)
 }
 
-/// The sum of squares of a gradient, which is the square of its norm.
+/// The sum of squares of gradients, which is the square of their norm together. It waits for the
+/// device once.
 ///
-/// Chunks of 1024 elements are summed in f32, and their sums in f64: a plain f32 sum over an
+/// Chunks of some thousand elements are summed in f32, and their sums in f64: a plain f32 sum over an
 /// embedding table of 28 million elements was 1 % off.
-pub fn squared_norm<const D: usize>(gradient: &Tensor<D>) -> f64 {
-    if flex::supports(gradient) {
-        let gradient = into_flex(gradient.clone()).to_contiguous();
-        return pass::squared_norm(as_slice(&gradient));
+pub fn squared_norm<'a, const D: usize>(gradients: impl IntoIterator<Item = &'a Tensor<D>>) -> f64 {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    let mut on_device: Vec<Tensor<1>> = Vec::new();
+    let mut sum = 0.0;
+    for gradient in gradients {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        if cube::supports(gradient) {
+            let sums = cube::adamw::chunked_squares(cube::tensor::into_cube(gradient.clone()));
+            on_device.push(cube::tensor::from_cube(sums));
+            continue;
+        }
+        sum += match flex::supports(gradient) {
+            true => {
+                let gradient = into_flex(gradient.clone()).to_contiguous();
+                pass::squared_norm(as_slice(&gradient))
+            }
+            false => squared_norm_reference(gradient),
+        };
     }
-    squared_norm_reference(gradient)
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    if !on_device.is_empty() {
+        let sums = Tensor::cat(on_device, 0).into_data_as::<f32>();
+        sum += sums.iter::<f64>().sum::<f64>();
+    }
+    sum
 }
 
 /// [`squared_norm`] as a chain of Burn operations.
@@ -304,7 +344,7 @@ mod tests {
         for count in [1usize, 1000, 1024, 5_000_001] {
             let gradient = Tensor::<1>::full([count], 0.1, &Device::flex());
             let expected = count as f64 * f64::from(0.1f32 * 0.1f32);
-            for found in [squared_norm(&gradient), squared_norm_reference(&gradient)] {
+            for found in [squared_norm([&gradient]), squared_norm_reference(&gradient)] {
                 assert!(
                     (found - expected).abs() <= 1e-5 * expected,
                     "{count}: {found} {expected}"

@@ -3,9 +3,12 @@
 use burn::tensor::Tensor;
 
 use crate::attention_mask::{AttentionMask, SpanRows};
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::cube;
 use crate::flex;
-use crate::flex::operations::attention::Context;
-use crate::rope::{RotaryEmbedding, apply_rotary_reference};
+use crate::operations::{self, attention::Context};
+use crate::rope::apply_rotary_reference;
+use crate::rotary_embedding::RotaryEmbedding;
 
 /// The heads of a grouped-query attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct AttentionHeads {
 /// side by side, as one product with the three weights leaves them, not yet rotated. Returns
 /// `[batch * seq, query * head_dim]`.
 ///
-/// On flex this goes tile by tile with an online softmax, and the backward pass computes the
+/// On flex and on a GPU this goes tile by tile with an online softmax, and the backward pass computes the
 /// scores again (Dao et al. 2022, arXiv 2205.14135): the scores of all pairs are never held, and
 /// tiles that the mask hides are not computed. Elsewhere it is [`attention_reference`] for each
 /// span (a run of tokens that attend only to each other) by itself.
@@ -42,7 +45,7 @@ pub fn attention(
     mask: &AttentionMask,
 ) -> Tensor<2> {
     check_shapes(&qkv, heads, rotary, mask);
-    if !flex::supports(&qkv) {
+    if !has_kernels(&qkv, heads) {
         return by_rows(qkv, heads, rotary, mask, mask.span_rows());
     }
     let [batch, seq] = mask.shape;
@@ -54,11 +57,10 @@ pub fn attention(
             key_value_heads: heads.key_value,
             head_dim: heads.head_dim,
         },
-        visible_until: mask.visible_until.clone(),
-        cosines: rotary.cosines.clone(),
-        sines: rotary.sines.clone(),
+        mask: mask.clone(),
+        rotary: rotary.clone(),
     };
-    flex::operations::attention::attention(qkv, context)
+    operations::attention::attention(qkv, context)
 }
 
 /// [`attention`] as a chain of Burn operations that holds the scores of all pairs of a row's
@@ -75,6 +77,15 @@ pub fn attention_reference(
 ) -> Tensor<2> {
     check_shapes(&qkv, heads, rotary, mask);
     by_rows(qkv, heads, rotary, mask, None)
+}
+
+/// A GPU's kernel needs its tiles of all heads in shared memory.
+fn has_kernels(qkv: &Tensor<2>, heads: AttentionHeads) -> bool {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    if cube::supports(qkv) {
+        return cube::attention::fits(qkv, heads.head_dim);
+    }
+    flex::supports(qkv)
 }
 
 fn check_shapes(

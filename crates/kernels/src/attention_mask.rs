@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use burn::tensor::DType;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::span::{Span, spans};
@@ -21,6 +23,9 @@ pub struct AttentionMask {
     /// `[batch, 1, 1, seq, seq]` (query, key): 0 where the query sees the key, minus infinity
     /// elsewhere. Computed when it is first used.
     bias: Arc<OnceLock<Tensor<5>>>,
+    /// [`Self::visible_until`] on a GPU, moved there when it is first used.
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    on_device: Arc<OnceLock<Tensor<1, Int>>>,
     /// The batch with a row for each span, where that leaves fewer pairs of tokens. Computed when
     /// it is first used.
     span_rows: Arc<OnceLock<Option<SpanRows>>>,
@@ -66,8 +71,20 @@ impl AttentionMask {
             visible_until: visible_until.into(),
             device: device.clone(),
             bias: Arc::default(),
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            on_device: Arc::default(),
             span_rows: Arc::default(),
         }
+    }
+
+    /// [`Self::visible_until`] as u32 on the batch's device.
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    pub(crate) fn on_device(&self) -> Tensor<1, Int> {
+        let make = || {
+            let data = TensorData::new(self.visible_until.to_vec(), [self.visible_until.len()]);
+            Tensor::from_data(data, (&self.device.clone().inner(), DType::U32))
+        };
+        self.on_device.get_or_init(make).clone()
     }
 
     pub(crate) fn span_rows(&self) -> Option<&SpanRows> {

@@ -2,12 +2,12 @@
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
-use crate::flex;
+use crate::operations;
 
 /// The rows `token_ids` of a table `[vocab, hidden]`: `[tokens, hidden]`. The row of `padding` gets
 /// no gradient from the lookup, as with PyTorch's `nn.Embedding(padding_idx)`.
 ///
-/// On flex this is one pass forward and one backward, elsewhere [`embedding_reference`].
+/// On flex and on a GPU this is one pass forward and one backward, elsewhere [`embedding_reference`].
 ///
 /// # Panics
 ///
@@ -18,8 +18,8 @@ pub fn embedding(table: Tensor<2>, token_ids: &[u32], padding: Option<u32>) -> T
         token_ids.iter().all(|&token| (token as usize) < vocab),
         "a token is outside the vocabulary of {vocab}"
     );
-    match flex::supports(&table) {
-        true => flex::operations::embedding::embedding(table, token_ids.into(), padding),
+    match operations::has_kernels(&table) {
+        true => operations::embedding::embedding(table, token_ids.into(), padding),
         false => embedding_reference(table, token_ids, padding),
     }
 }

@@ -2,21 +2,26 @@
 //! SwiGLU and AdamW.
 //!
 //! The crate knows tensors; it knows no model, file or data set, so that it can be used without
-//! any. Every function runs on every backend. On flex, Burn's CPU backend, it is a kernel with its
-//! own backward pass. Elsewhere it is the chain of Burn operations in its `_reference`, which
-//! tests compare the kernel with.
+//! any. Every function runs on every backend. On flex, Burn's CPU backend, and on Burn's GPU backend
+//! (features `cuda` and `wgpu`) it is a kernel with its own backward pass. Elsewhere it is the chain
+//! of Burn operations in its `_reference`, which tests compare the kernels with.
 #![doc = include_str!("../README.md")]
 
 mod adamw;
 mod attention;
 mod attention_mask;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod cube;
 mod embedding;
 mod flex;
+mod gpu;
 mod linear;
 mod linear_cross_entropy;
 mod linear_operands;
+mod operations;
 mod rms_norm;
 mod rope;
+mod rotary_embedding;
 mod span;
 mod swiglu;
 mod target_table;
@@ -29,6 +34,9 @@ pub use attention::{AttentionHeads, attention, attention_reference};
 pub use attention_mask::AttentionMask;
 pub use embedding::{embedding, embedding_reference};
 pub use flex::{VectorWidth, limit_vector_width};
+#[cfg(feature = "wgpu")]
+pub use gpu::preferred_wgpu_device;
+pub use gpu::{CudaLibraries, Gpu, GpuRuntime, gpus};
 pub use linear::{linear, linear_reference};
 pub use linear_cross_entropy::{
     DEFAULT_CHUNK, LinearCrossEntropy, linear_cross_entropy, linear_cross_entropy_chunked,
@@ -36,6 +44,7 @@ pub use linear_cross_entropy::{
 };
 pub use linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
 pub use rms_norm::{rms_norm, rms_norm_reference};
-pub use rope::{RotaryEmbedding, apply_rotary, apply_rotary_reference};
+pub use rope::{apply_rotary, apply_rotary_reference};
+pub use rotary_embedding::RotaryEmbedding;
 pub use swiglu::{swiglu, swiglu_reference};
 pub use target_table::TargetTable;

@@ -3,16 +3,15 @@
 
 use burn::tensor::{DType, FloatDType, Tensor};
 
-use crate::flex;
-use crate::flex::operations::linear::MAX_WEIGHTS;
 use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
+use crate::operations::{self, linear::MAX_WEIGHTS};
 use crate::rms_norm::rms_norm_reference;
 use crate::swiglu::swiglu_reference;
 
 /// A linear layer: `[tokens, sum of out]`, the products of its weights side by side, with low-rank
 /// adapters and residual included.
 ///
-/// On flex this is one operation of the graph, which computes no gradient for a tensor that needs
+/// On flex and on a GPU this is one operation of the graph, which computes no gradient for a tensor that needs
 /// none (a frozen weight, the input of a model's first layer). Elsewhere it is
 /// [`linear_reference`].
 ///
@@ -35,10 +34,10 @@ pub fn linear(operands: LinearOperands) -> Tensor<2> {
     }
     check_shapes(&operands);
     let x = operands.input.x();
-    if !flex::supports(x) || x.dims().contains(&0) {
+    if !operations::has_kernels(x) || x.dims().contains(&0) {
         return linear_reference(operands);
     }
-    flex::operations::linear::linear(operands.into_dispatch())
+    operations::linear::linear(operands.into_dispatch())
 }
 
 fn check_shapes(operands: &LinearOperands) {

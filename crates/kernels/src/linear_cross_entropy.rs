@@ -3,8 +3,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use crate::flex;
-use crate::flex::operations::linear_cross_entropy::Targets;
+use crate::operations::{self, linear_cross_entropy::Targets};
 use crate::target_table::TargetTable;
 
 mod chunked;
@@ -28,7 +27,7 @@ pub struct LinearCrossEntropy {
 /// chunk by chunk (compare Liger's fused linear cross-entropy, and Cut Cross-Entropy, arXiv
 /// 2411.09009). A row's log-sum-exp is computed in f32, once however many targets the row has.
 ///
-/// On flex this takes one pass over the logits of each chunk; elsewhere it is
+/// On flex and on a GPU this takes one pass over the logits of each chunk; elsewhere it is
 /// [`linear_cross_entropy_chunked`]. Both are tested against [`linear_cross_entropy_reference`].
 ///
 /// # Panics
@@ -43,10 +42,10 @@ pub fn linear_cross_entropy(
     chunk: usize,
 ) -> LinearCrossEntropy {
     check(&hidden, &lm_head, targets);
-    if !flex::supports(&hidden) {
+    if !operations::has_kernels(&hidden) {
         return linear_cross_entropy_chunked(hidden, lm_head, targets, chunk);
     }
-    let (loss, losses) = flex::operations::linear_cross_entropy::linear_cross_entropy(
+    let (loss, losses) = operations::linear_cross_entropy::linear_cross_entropy(
         hidden,
         lm_head,
         Targets::new(targets, chunk),

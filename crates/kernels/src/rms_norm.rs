@@ -2,22 +2,22 @@
 
 use burn::tensor::Tensor;
 
-use crate::flex;
+use crate::operations;
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension, with epsilon inside the root
 /// as in Llama (Zhang and Sennrich 2019, arXiv 1910.07467).
 ///
 /// `x` is `[tokens, hidden]`, `weight` is `[hidden]`. Returns `[tokens, hidden]`.
 ///
-/// On flex this is one pass forward and one backward, elsewhere [`rms_norm_reference`].
+/// On flex and on a GPU this is one pass forward and one backward, elsewhere [`rms_norm_reference`].
 ///
 /// # Panics
 ///
 /// Where `x` and the weight differ in width, which is a bug of the caller.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
     check_width(&x, &weight);
-    match flex::supports(&x) {
-        true => flex::operations::rms_norm::rms_norm(x, weight, epsilon),
+    match operations::has_kernels(&x) {
+        true => operations::rms_norm::rms_norm(x, weight, epsilon),
         false => rms_norm_reference(x, weight, epsilon),
     }
 }

@@ -1,115 +1,14 @@
 //! Rotary position embeddings, rotating halves as Hugging Face's Llama does.
 
-use std::sync::{Arc, OnceLock};
+use burn::tensor::Tensor;
 
-use burn::tensor::{Device, Tensor, TensorData};
-
-use crate::flex;
-
-/// The rotary position embeddings of one batch: cosines and sines of position times frequency.
-#[derive(Debug, Clone)]
-pub struct RotaryEmbedding {
-    /// `[batch, seq]`.
-    shape: [usize; 2],
-    /// head_dim / 2.
-    half: usize,
-    /// `[batch * seq, head_dim / 2]`.
-    pub(crate) cosines: Arc<[f32]>,
-    /// `[batch * seq, head_dim / 2]`.
-    pub(crate) sines: Arc<[f32]>,
-    device: Device,
-    /// What [`apply_rotary_reference`] needs, computed when it is first used.
-    tables: Arc<OnceLock<Tables>>,
-}
-
-#[derive(Debug)]
-struct Tables {
-    /// `[batch, seq, 1, head_dim]`, each half the same.
-    cosine: Tensor<4>,
-    /// `[batch, seq, 1, head_dim]`, each half the same.
-    sine: Tensor<4>,
-    /// `[1, 1, head_dim, head_dim]`: `x.matmul(quarter_turn)` is `[-x2, x1]` of `x = [x1, x2]`.
-    quarter_turn: Tensor<4>,
-}
-
-impl RotaryEmbedding {
-    /// Embeddings of the positions `position_ids`, `[batch * seq]` for a `shape` of `[batch, seq]`.
-    /// `frequencies`, `[head_dim / 2]`, are in radians per position. Angles are products in f32, as
-    /// in transformers.
-    ///
-    /// # Panics
-    ///
-    /// Where the number of positions is not that of the tokens, which is a bug of the caller.
-    pub fn new(
-        shape: [usize; 2],
-        position_ids: &[u32],
-        frequencies: &[f32],
-        device: &Device,
-    ) -> Self {
-        let [batch, seq] = shape;
-        assert_eq!(
-            position_ids.len(),
-            batch * seq,
-            "{batch} rows of {seq} tokens have one position each token"
-        );
-        let table = |function: fn(f32) -> f32| {
-            let angles = position_ids.iter().flat_map(|&position| {
-                frequencies
-                    .iter()
-                    .map(move |frequency| function(position as f32 * frequency))
-            });
-            angles.collect()
-        };
-        Self {
-            shape,
-            half: frequencies.len(),
-            cosines: table(f32::cos),
-            sines: table(f32::sin),
-            device: device.clone(),
-            tables: Arc::default(),
-        }
-    }
-
-    /// Panics unless these are the embeddings of `[batch, seq]` tokens for heads of `head_dim`.
-    pub(crate) fn check_shape(&self, shape: [usize; 2], head_dim: usize) {
-        assert_eq!(
-            (self.shape, 2 * self.half),
-            (shape, head_dim),
-            "([batch, seq], head_dim) of the rotary embedding, and of the tensor it is applied to"
-        );
-    }
-
-    fn tables(&self) -> &Tables {
-        self.tables.get_or_init(|| {
-            let [batch, seq] = self.shape;
-            let half = self.half;
-            let head_dim = 2 * half;
-            let mut quarter_turn = vec![0f32; head_dim * head_dim];
-            for i in 0..half {
-                quarter_turn[i * head_dim + half + i] = 1.0;
-                quarter_turn[(half + i) * head_dim + i] = -1.0;
-            }
-            let tensor = |values: Vec<f32>, shape: [usize; 4]| {
-                Tensor::from_data(TensorData::new(values, shape), &self.device)
-            };
-            let twice = |table: &[f32]| {
-                let rows = table.chunks(half.max(1));
-                let values = rows.flat_map(|row| [row, row].concat()).collect();
-                tensor(values, [batch, seq, 1, head_dim])
-            };
-            Tables {
-                cosine: twice(&self.cosines),
-                sine: twice(&self.sines),
-                quarter_turn: tensor(quarter_turn, [1, 1, head_dim, head_dim]),
-            }
-        })
-    }
-}
+use crate::operations;
+use crate::rotary_embedding::RotaryEmbedding;
 
 /// Rotates queries or keys `[batch, seq, heads, head_dim]` by their positions: with `x = [x1, x2]`
 /// split in halves, `x * cos + [-x2, x1] * sin` (Su et al. 2021, arXiv 2104.09864).
 ///
-/// On flex this is one pass, in place where nobody else holds `x`; elsewhere
+/// On flex and on a GPU this is one pass, in place where nobody else holds `x`; elsewhere
 /// [`apply_rotary_reference`].
 ///
 /// # Panics
@@ -119,10 +18,8 @@ impl RotaryEmbedding {
 pub fn apply_rotary(x: Tensor<4>, rotary: &RotaryEmbedding) -> Tensor<4> {
     let [batch, seq, _, head_dim] = x.dims();
     rotary.check_shape([batch, seq], head_dim);
-    match flex::supports(&x) {
-        true => {
-            flex::operations::rope::apply_rotary(x, [rotary.cosines.clone(), rotary.sines.clone()])
-        }
+    match operations::has_kernels(&x) {
+        true => operations::rope::apply_rotary(x, rotary.clone()),
         false => apply_rotary_reference(x, rotary),
     }
 }
@@ -139,7 +36,7 @@ pub fn apply_rotary_reference(x: Tensor<4>, rotary: &RotaryEmbedding) -> Tensor<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Distribution, Tolerance};
+    use burn::tensor::{Device, Distribution, TensorData, Tolerance};
 
     #[test]
     fn halves_rotate_by_position_times_frequency() {

@@ -2,22 +2,22 @@
 
 use burn::tensor::{Tensor, activation};
 
-use crate::flex;
+use crate::operations;
 
 /// `silu(gate) * up`, with `silu(x) = x * sigmoid(x)` (Shazeer 2020, arXiv 2002.05202).
 ///
 /// `gate_up` is `[tokens, 2 * intermediate]`: gate and up side by side, as one product with both
 /// weights leaves them. Returns `[tokens, intermediate]`.
 ///
-/// On flex this is one pass forward and one backward, elsewhere [`swiglu_reference`].
+/// On flex and on a GPU this is one pass forward and one backward, elsewhere [`swiglu_reference`].
 ///
 /// # Panics
 ///
 /// Where the width of `gate_up` is odd, which is a bug of the caller.
 pub fn swiglu(gate_up: Tensor<2>) -> Tensor<2> {
     check_width(&gate_up);
-    match flex::supports(&gate_up) {
-        true => flex::operations::swiglu::swiglu(gate_up),
+    match operations::has_kernels(&gate_up) {
+        true => operations::swiglu::swiglu(gate_up),
         false => swiglu_reference(gate_up),
     }
 }

@@ -61,5 +61,5 @@ impl Optimizer {
 
 /// The norm of all gradients together.
 pub fn global_norm(gradients: &NamedTensors) -> f64 {
-    gradients.values().map(squared_norm).sum::<f64>().sqrt()
+    squared_norm(gradients.values()).sqrt()
 }

@@ -90,6 +90,7 @@ pub fn loss_and_gradients(
     let mut loss = 0.0;
     let mut totals = LossTotals::default();
     let mut gradients = NamedTensors::new();
+    let mut pending = Vec::with_capacity(batches.len());
     for batch in batches {
         let targets = WeightedTargets::new(batch, normalizer);
         if targets.is_empty() {
@@ -103,8 +104,17 @@ pub fn loss_and_gradients(
             None => model.forward(batch, &targets.rows, dropout),
         };
         let result = linear_cross_entropy(hidden, model.lm_head(), &targets, DEFAULT_CHUNK);
-        let target_losses = result
-            .target_losses
+        let mut grad_loss = result.loss.backward();
+        let part = match checkpointed {
+            Some(forward) => forward.gradients(grad_loss),
+            None => model.take_gradients(&mut grad_loss),
+        };
+        accumulate(&mut gradients, part);
+        pending.push((batch, targets, result.target_losses));
+    }
+    // Reading waits for the device: not before all of the step's work was handed to it.
+    for (batch, targets, target_losses) in pending {
+        let target_losses = target_losses
             .into_data_as::<f32>()
             .try_into_vec::<f32>()
             .expect("the data was converted to f32 just now");
@@ -113,12 +123,6 @@ pub fn loss_and_gradients(
             .map(|(&weight, &loss)| f64::from(weight) * f64::from(loss))
             .sum::<f64>();
         totals.add(batch, &targets, &target_losses);
-        let mut grad_loss = result.loss.backward();
-        let part = match checkpointed {
-            Some(forward) => forward.gradients(grad_loss),
-            None => model.take_gradients(&mut grad_loss),
-        };
-        accumulate(&mut gradients, part);
     }
     LossAndGradients {
         loss,

@@ -1,7 +1,4 @@
-//! Kernels for Burn's CPU backend, flex: passes over slices, and how Burn calls them.
-//!
-//! The passes (one module each) know slices of f32 and nothing of Burn. [`operations`] knows Burn's
-//! tensors and graph, and does no arithmetic.
+//! Kernels for Burn's CPU backend, flex: passes over slices of f32, which know nothing of Burn.
 
 #![allow(
     unsafe_code,
@@ -12,15 +9,14 @@ pub(crate) mod adamw;
 pub(crate) mod attention;
 mod buffer;
 mod disjoint;
-mod embedding;
-mod half_precision;
-mod linear;
-mod linear_cross_entropy;
+pub(crate) mod embedding;
+pub(crate) mod half_precision;
+pub(crate) mod linear;
+pub(crate) mod linear_cross_entropy;
 mod matmul;
-pub(crate) mod operations;
-mod rms_norm;
-mod rope;
-mod swiglu;
+pub(crate) mod rms_norm;
+pub(crate) mod rope;
+pub(crate) mod swiglu;
 pub(crate) mod tensor;
 mod vector;
 

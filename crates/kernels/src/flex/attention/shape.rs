@@ -26,7 +26,7 @@ impl Shape {
     }
 
     /// What scores are multiplied by.
-    pub(super) fn scale(&self) -> f32 {
+    pub(crate) fn scale(&self) -> f32 {
         (self.head_dim as f32).sqrt().recip()
     }
 

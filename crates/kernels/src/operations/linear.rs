@@ -61,7 +61,7 @@ impl<B: Backend> ExtensionType<B> for BackendOperands<B> {
     }
 }
 
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "wgpu")), Autodiff)]
 trait Linear: Backend {
     fn linear(#[extension_type] operands: BackendOperands<Self>) -> FloatTensor<Self>;
 }
@@ -69,6 +69,23 @@ trait Linear: Backend {
 /// See [`crate::linear()`].
 pub(crate) fn linear(operands: Operands<DispatchTensor>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Linear>::linear(BackendOperands(operands)))
+}
+
+/// The passes of a linear layer over a backend's tensors.
+pub(crate) trait LinearPasses: Backend {
+    /// The tensor as the passes take it, and as it is kept for the backward pass.
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `[tokens, sum of out]`. There is a token and an element of each row.
+    fn forward(operands: &Operands<FloatTensor<Self>>) -> FloatTensor<Self>;
+
+    /// The gradients of those operands that are wanted, but for the residual: its gradient is that
+    /// of the output.
+    fn backward(
+        operands: Operands<FloatTensor<Self>>,
+        wanted: &Operands<bool>,
+        grad_output: FloatTensor<Self>,
+    ) -> Operands<Option<FloatTensor<Self>>>;
 }
 
 /// The operands in f32. A weight in half precision is converted for one product, into memory that
@@ -82,25 +99,57 @@ fn to_f32(operands: &Operands<FlexTensor>) -> Operands<FlexTensor> {
     })
 }
 
-fn product(operands: &Operands<FlexTensor>) -> FlexTensor {
-    let tokens = operands.input.x().layout().shape()[0];
-    let operands = to_f32(operands);
-    let output = forward(&operands.as_ref().map(&mut as_slice), tokens);
-    let width = output.len() / tokens;
-    from_vec(output, Shape::new([tokens, width]))
+impl LinearPasses for Flex {
+    fn contiguous(tensor: FlexTensor) -> FlexTensor {
+        tensor.to_contiguous()
+    }
+
+    fn forward(operands: &Operands<FlexTensor>) -> FlexTensor {
+        let tokens = operands.input.x().layout().shape()[0];
+        let operands = to_f32(operands);
+        let output = forward(&operands.as_ref().map(&mut as_slice), tokens);
+        let width = output.len() / tokens;
+        from_vec(output, Shape::new([tokens, width]))
+    }
+
+    fn backward(
+        operands: Operands<FlexTensor>,
+        wanted: &Operands<bool>,
+        grad_output: FlexTensor,
+    ) -> Operands<Option<FlexTensor>> {
+        let grad_output = grad_output.to_contiguous();
+        let wide = to_f32(&operands);
+        let found = backward(
+            &wide.as_ref().map(&mut as_slice),
+            wanted,
+            grad_output.layout().shape()[0],
+            as_slice(&grad_output),
+        );
+        drop((grad_output, wide));
+        let mut shapes = operands
+            .as_ref()
+            .map(&mut |x| x.shape())
+            .into_vec()
+            .into_iter();
+        drop(operands);
+        found.map(&mut |gradient| {
+            let shape = shapes.next().expect("a shape for each operand");
+            gradient.map(|gradient| from_vec(gradient, shape))
+        })
+    }
 }
 
-impl Linear for Flex {
-    fn linear(operands: BackendOperands<Self>) -> FlexTensor {
-        product(&operands.0.map(&mut |tensor| tensor.to_contiguous()))
+impl<B: LinearPasses> Linear for B {
+    fn linear(operands: BackendOperands<B>) -> FloatTensor<B> {
+        B::forward(&operands.0.map(&mut B::contiguous))
     }
 }
 
 #[derive(Debug)]
 struct LinearBackward;
 
-impl Backward<Flex, MAX_TENSORS> for LinearBackward {
-    type State = Operands<FlexTensor>;
+impl<B: LinearPasses> Backward<B, MAX_TENSORS> for LinearBackward {
+    type State = Operands<FloatTensor<B>>;
 
     fn backward(
         self,
@@ -113,49 +162,38 @@ impl Backward<Flex, MAX_TENSORS> for LinearBackward {
         let parents = operands
             .as_ref()
             .map(&mut |_| parents.next().expect("each tensor has a node"));
-        let grad_output = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let grad_output = gradients.consume::<B>(&ops.node);
         if let Some(Some(node)) = &parents.residual {
-            gradients.register::<Flex>(node.id, grad_output.clone());
+            gradients.register::<B>(node.id, grad_output.clone());
         }
-        let wide = to_f32(&operands);
-        let found = backward(
-            &wide.as_ref().map(&mut as_slice),
-            &parents.as_ref().map(&mut |node| node.is_some()),
-            grad_output.layout().shape()[0],
-            as_slice(&grad_output),
-        );
-        drop((grad_output, wide));
-        let shapes = operands.as_ref().map(&mut |x| x.shape()).into_vec();
-        drop(operands);
-        let found = found.into_vec().into_iter().zip(shapes);
-        for ((gradient, shape), node) in found.zip(parents.into_vec()) {
+        let wanted = parents.as_ref().map(&mut |node| node.is_some());
+        let found = B::backward(operands, &wanted, grad_output).into_vec();
+        for (gradient, node) in found.into_iter().zip(parents.into_vec()) {
             if let (Some(gradient), Some(node)) = (gradient, node) {
-                gradients.register::<Flex>(node.id, from_vec(gradient, shape));
+                gradients.register::<B>(node.id, gradient);
             }
         }
     }
 }
 
-impl<C: CheckpointStrategy> Linear for Autodiff<Flex, C> {
+impl<B: LinearPasses, C: CheckpointStrategy> Linear for Autodiff<B, C> {
     fn linear(operands: BackendOperands<Self>) -> FloatTensor<Self> {
-        // The graph wants a fixed number of parents: constants stand for the tensors that are not
-        // there.
-        let constant = || {
-            let empty = FlexTensor::empty(Shape::new([0]), DType::F32);
-            <Self as AutodiffBackend>::from_inner(empty).node()
-        };
         let mut nodes = Vec::with_capacity(MAX_TENSORS);
         let operands = operands.0.map(&mut |tensor| {
             nodes.push(tensor.node());
-            tensor.into_primitive().to_contiguous()
+            B::contiguous(tensor.into_primitive())
         });
+        // The graph wants a fixed number of parents: constants stand for the tensors that are not
+        // there.
+        let constant = operands.input.x().clone();
+        let constant = || <Self as AutodiffBackend>::from_inner(constant.clone()).node();
         nodes.resize_with(MAX_TENSORS, constant);
         let nodes = nodes.try_into().expect("resized to fit");
         let operation = LinearBackward
             .prepare::<C>(nodes)
             .compute_bound()
             .stateful();
-        let output = product(&operands);
+        let output = B::forward(&operands);
         match operation {
             OpsKind::Tracked(operation) => operation.finish(operands, output),
             OpsKind::UnTracked(operation) => operation.finish(output),

@@ -1,0 +1,111 @@
+//! AdamW and the sum of squares on a GPU.
+
+use burn::backend::TensorMetadata;
+use burn_cubecl::cubecl;
+use burn_cubecl::kernel::into_contiguous;
+use cubecl::prelude::*;
+
+use super::launch::{UNITS, elementwise, row_units, rows};
+use super::reduce::cube_sum;
+use super::tensor::{CubeTensor, empty};
+use crate::flex::adamw::Coefficients;
+
+/// Elements of a gradient that one cube adds up.
+const CHUNK: usize = 4096;
+
+#[cube(launch)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a kernel takes scalars one by one"
+)]
+fn update_kernel(
+    parameter: &mut [f32],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    factor: f32,
+    beta_1: f32,
+    beta_2: f32,
+    epsilon: f32,
+    decay: f32,
+    rate: f32,
+    root: f32,
+) {
+    if ABSOLUTE_POS < parameter.len() {
+        let gradient = gradient[ABSOLUTE_POS] * factor;
+        let mean = beta_1 * first[ABSOLUTE_POS] + (1.0 - beta_1) * gradient;
+        let square = beta_2 * second[ABSOLUTE_POS] + (1.0 - beta_2) * gradient * gradient;
+        first[ABSOLUTE_POS] = mean;
+        second[ABSOLUTE_POS] = square;
+        let step = rate * mean / (square.sqrt() * root + epsilon);
+        parameter[ABSOLUTE_POS] = parameter[ABSOLUTE_POS] * decay - step;
+    }
+}
+
+/// One step of a parameter, in place: parameter and moments are contiguous and held by nobody else.
+pub(crate) fn update(
+    parameter: &CubeTensor,
+    gradient: CubeTensor,
+    [first, second]: [&CubeTensor; 2],
+    coefficients: &Coefficients,
+) {
+    let gradient = into_contiguous(gradient);
+    let (cubes, units) = elementwise(&parameter.client, parameter.shape().num_elements());
+    update_kernel::launch(
+        &parameter.client,
+        cubes,
+        units,
+        parameter.clone().into_buffer_arg(),
+        gradient.into_buffer_arg(),
+        first.clone().into_buffer_arg(),
+        second.clone().into_buffer_arg(),
+        coefficients.gradient,
+        coefficients.beta_1,
+        coefficients.beta_2,
+        coefficients.epsilon,
+        coefficients.decay,
+        coefficients.rate,
+        coefficients.second,
+    );
+}
+
+/// The sum of squares of each chunk, a cube for each.
+#[cube(launch)]
+fn squares_kernel(
+    gradient: &[f32],
+    sums: &mut [f32],
+    #[comptime] chunk: usize,
+    #[comptime] units: usize,
+) {
+    if CUBE_POS >= sums.len() {
+        terminate!();
+    }
+    let mut at = CUBE_POS * chunk + UNIT_POS as usize;
+    let end = min((CUBE_POS + 1) * chunk, gradient.len());
+    let mut squares = f32::new(0.0);
+    while at < end {
+        squares += gradient[at] * gradient[at];
+        at += units;
+    }
+    let sum = cube_sum(squares, units);
+    if UNIT_POS == 0 {
+        sums[CUBE_POS] = sum;
+    }
+}
+
+/// The sums of squares of a gradient's chunks, which the caller adds up.
+pub(crate) fn chunked_squares(gradient: CubeTensor) -> CubeTensor {
+    let gradient = into_contiguous(gradient);
+    let chunks = gradient.shape().num_elements().div_ceil(CHUNK);
+    let sums = empty(&gradient, [chunks]);
+    squares_kernel::launch(
+        &gradient.client.clone(),
+        rows(chunks),
+        row_units(),
+        gradient.into_buffer_arg(),
+        sums.clone().into_buffer_arg(),
+        CHUNK,
+        UNITS,
+    );
+    sums
+}

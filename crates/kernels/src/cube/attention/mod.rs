@@ -1,0 +1,184 @@
+//! Blocked attention on a GPU, tile by tile with an online softmax (Dao et al. 2022, arXiv
+//! 2205.14135; Milakov and Gimelshein 2018, arXiv 1805.02867). Tiles that the mask hides are
+//! skipped, and the backward pass computes the scores again. All arithmetic is in f32.
+
+mod backward;
+mod forward;
+mod heads;
+mod tile;
+
+use burn::backend::{Cube, DispatchTensorKind, TensorMetadata};
+use burn::tensor::Tensor;
+use burn_cubecl::cubecl::prelude::CubeDim;
+use burn_cubecl::kernel::into_contiguous;
+
+use self::backward::{grad_key_value_kernel, grad_query_kernel, output_products_kernel};
+use self::forward::forward_kernel;
+use self::heads::Heads;
+use self::tile::{Tile, tile_until_kernel};
+use super::launch::{elementwise, rows};
+use super::rope::rotate;
+use super::tensor::{CubeTensor, client, empty, upload};
+use crate::flex::rope::Direction;
+use crate::operations::attention::{AttentionPasses, Context};
+
+/// Whether tiles of heads of this width fit in the shared memory of a tensor's GPU.
+pub(crate) fn fits(qkv: &Tensor<2>, head_dim: usize) -> bool {
+    let client = client(&qkv.device());
+    let bytes = client.properties().hardware.max_shared_memory_size;
+    Tile::fitting(head_dim, bytes).is_some()
+}
+
+/// What the backward pass needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Saved {
+    /// `[tokens, width]`, queries and keys rotated.
+    qkv: CubeTensor,
+    output: CubeTensor,
+    /// `[tokens, heads]`.
+    log_sum_exp: CubeTensor,
+    /// The greatest `visible_until` of each tile of keys.
+    tile_until: CubeTensor,
+    context: Context,
+}
+
+fn tile_of(qkv: &CubeTensor, context: &Context) -> Tile {
+    let bytes = qkv.client.properties().hardware.max_shared_memory_size;
+    Tile::fitting(context.shape.head_dim, bytes).expect("`attention` checked that a tile fits")
+}
+
+fn heads_of(context: &Context) -> Heads {
+    Heads {
+        query: context.shape.heads,
+        key_value: context.shape.key_value_heads,
+    }
+}
+
+/// Rotates queries and keys.
+fn rotated(qkv: CubeTensor, context: &Context, direction: Direction) -> CubeTensor {
+    let shape = &context.shape;
+    let heads = shape.heads + shape.key_value_heads;
+    rotate(qkv, shape.width(), heads, &context.rotary, direction)
+}
+
+fn visible_until(context: &Context) -> CubeTensor {
+    match context.mask.on_device().into_dispatch().kind {
+        DispatchTensorKind::Cube(tensor) => tensor.int(),
+        other => unreachable!("the mask is on the GPU of the batch, not {other:?}"),
+    }
+}
+
+fn tile_until(qkv: &CubeTensor, context: &Context, tile: Tile) -> CubeTensor {
+    let (batch, seq) = (context.shape.batch, context.shape.seq);
+    let count = batch * seq.div_ceil(tile.side);
+    let found = upload(qkv, &vec![0u32; count]);
+    let (cubes, units) = elementwise(&qkv.client, count);
+    tile_until_kernel::launch(
+        &qkv.client,
+        cubes,
+        units,
+        visible_until(context).into_buffer_arg(),
+        found.clone().into_buffer_arg(),
+        seq,
+        tile.side,
+    );
+    found
+}
+
+impl AttentionPasses for Cube {
+    type Saved = Saved;
+
+    fn forward(qkv: CubeTensor, context: Context) -> (CubeTensor, Saved) {
+        let shape = context.shape;
+        let qkv = rotated(qkv, &context, Direction::Forward);
+        let tile = tile_of(&qkv, &context);
+        let output = empty(&qkv, [shape.tokens(), shape.output_width()]);
+        let log_sum_exp = empty(&qkv, [shape.tokens(), shape.heads]);
+        let tile_until = tile_until(&qkv, &context, tile);
+        forward_kernel::launch(
+            &qkv.client,
+            rows(tile_until.shape().num_elements() * shape.heads),
+            CubeDim::new_1d(tile.units() as u32),
+            qkv.clone().into_buffer_arg(),
+            visible_until(&context).into_buffer_arg(),
+            tile_until.clone().into_buffer_arg(),
+            output.clone().into_buffer_arg(),
+            log_sum_exp.clone().into_buffer_arg(),
+            shape.batch,
+            shape.seq,
+            shape.scale(),
+            heads_of(&context),
+            tile,
+        );
+        let saved = Saved {
+            qkv,
+            output: output.clone(),
+            log_sum_exp,
+            tile_until,
+            context,
+        };
+        (output, saved)
+    }
+
+    fn backward(saved: Saved, grad_output: CubeTensor) -> CubeTensor {
+        let Saved {
+            qkv,
+            output,
+            log_sum_exp,
+            tile_until,
+            context,
+        } = saved;
+        let grad_output = into_contiguous(grad_output);
+        let shape = context.shape;
+        let tile = tile_of(&qkv, &context);
+        let client = qkv.client.clone();
+        let output_products = empty(&qkv, [shape.tokens(), shape.heads]);
+        let (cubes, units) = elementwise(&client, shape.tokens() * shape.heads);
+        output_products_kernel::launch(
+            &client,
+            cubes,
+            units,
+            output.into_buffer_arg(),
+            grad_output.clone().into_buffer_arg(),
+            output_products.clone().into_buffer_arg(),
+            shape.head_dim,
+        );
+        let grad_qkv = empty(&qkv, [shape.tokens(), shape.width()]);
+        let tiles = tile_until.shape().num_elements();
+        grad_query_kernel::launch(
+            &client,
+            rows(tiles * shape.heads),
+            CubeDim::new_1d(tile.units() as u32),
+            qkv.clone().into_buffer_arg(),
+            visible_until(&context).into_buffer_arg(),
+            tile_until.clone().into_buffer_arg(),
+            log_sum_exp.clone().into_buffer_arg(),
+            output_products.clone().into_buffer_arg(),
+            grad_output.clone().into_buffer_arg(),
+            grad_qkv.clone().into_buffer_arg(),
+            shape.batch,
+            shape.seq,
+            shape.scale(),
+            heads_of(&context),
+            tile,
+        );
+        grad_key_value_kernel::launch(
+            &client,
+            rows(tiles * shape.key_value_heads),
+            CubeDim::new_1d(tile.units() as u32),
+            qkv.into_buffer_arg(),
+            visible_until(&context).into_buffer_arg(),
+            tile_until.into_buffer_arg(),
+            log_sum_exp.into_buffer_arg(),
+            output_products.into_buffer_arg(),
+            grad_output.into_buffer_arg(),
+            grad_qkv.clone().into_buffer_arg(),
+            shape.batch,
+            shape.seq,
+            shape.scale(),
+            heads_of(&context),
+            tile,
+        );
+        rotated(grad_qkv, &context, Direction::Inverse)
+    }
+}

@@ -1,0 +1,29 @@
+//! How many units and cubes a kernel is launched with.
+
+use burn_cubecl::cubecl;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::client::Client;
+use cubecl::prelude::*;
+
+/// Units of a cube that works on one row together. A power of two, for sums in a tree.
+pub(super) const UNITS: usize = 256;
+
+/// Most cubes along one axis that every device allows.
+const MOST_CUBES: usize = 65_535;
+
+/// A unit for each of `count` elements, and more: a kernel skips those past the end.
+pub(super) fn elementwise(client: &Client, count: usize) -> (CubeCount, CubeDim) {
+    let cube = CubeDim::new(client, count);
+    (calculate_cube_count_elemwise(client, count, cube), cube)
+}
+
+/// A cube for each of `count` rows, and more: a kernel skips those past the end.
+pub(super) fn rows(count: usize) -> CubeCount {
+    let width = count.clamp(1, MOST_CUBES);
+    CubeCount::Static(width as u32, count.div_ceil(width) as u32, 1)
+}
+
+/// The units of a cube that works on one row.
+pub(super) fn row_units() -> CubeDim {
+    CubeDim::new_1d(UNITS as u32)
+}

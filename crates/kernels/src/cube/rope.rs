@@ -1,0 +1,80 @@
+//! Rotary position embeddings on a GPU, in place.
+
+use burn::backend::{Cube, TensorMetadata};
+use burn_cubecl::cubecl;
+use cubecl::prelude::*;
+
+use super::launch::elementwise;
+use super::tensor::{CubeTensor, into_cube, into_unique};
+use crate::flex::rope::Direction;
+use crate::operations::rope::RotaryPass;
+use crate::rotary_embedding::RotaryEmbedding;
+
+/// A unit for each pair of elements.
+#[cube(launch)]
+fn rotate_kernel(
+    values: &mut [f32],
+    cosines: &[f32],
+    sines: &[f32],
+    width: usize,
+    heads: usize,
+    half: usize,
+    sign: f32,
+) {
+    let token = ABSOLUTE_POS / (heads * half);
+    let pair = ABSOLUTE_POS % (heads * half);
+    let first = token * width + pair / half * (2 * half) + pair % half;
+    if first + half < values.len() {
+        let angle = token * half + pair % half;
+        let second = first + half;
+        let a = values[first];
+        let b = values[second];
+        let cosine = cosines[angle];
+        let sine = sines[angle] * sign;
+        values[first] = a * cosine - b * sine;
+        values[second] = b * cosine + a * sine;
+    }
+}
+
+/// Rotates the first `heads` heads of every token, in place where nobody else holds `values`, whose
+/// tokens have `width` elements.
+pub(super) fn rotate(
+    values: CubeTensor,
+    width: usize,
+    heads: usize,
+    rotary: &RotaryEmbedding,
+    direction: Direction,
+) -> CubeTensor {
+    let values = into_unique(values);
+    let tokens = values.shape().num_elements() / width.max(1);
+    let half = rotary.cosines.len() / tokens.max(1);
+    let sign = match direction {
+        Direction::Forward => 1.0,
+        Direction::Inverse => -1.0,
+    };
+    let [cosines, sines] = rotary.on_device().map(into_cube);
+    let (cubes, units) = elementwise(&values.client, tokens * heads * half);
+    rotate_kernel::launch(
+        &values.client,
+        cubes,
+        units,
+        values.clone().into_buffer_arg(),
+        cosines.into_buffer_arg(),
+        sines.into_buffer_arg(),
+        width,
+        heads,
+        half,
+        sign,
+    );
+    values
+}
+
+impl RotaryPass for Cube {
+    fn rotated(heads: CubeTensor, rotary: &RotaryEmbedding, direction: Direction) -> CubeTensor {
+        let shape = heads.shape();
+        if shape.num_elements() == 0 {
+            return heads;
+        }
+        rotate(heads, shape[2] * shape[3], shape[2], rotary, direction)
+    }
+}

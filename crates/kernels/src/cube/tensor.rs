@@ -1,0 +1,87 @@
+//! The GPU backend's tensors.
+
+use burn::backend::{
+    BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind,
+    TensorMetadata,
+};
+use burn::tensor::{DType, Device, Shape, Tensor};
+use burn_cubecl::cubecl::client::Client;
+use burn_cubecl::cubecl::prelude::CubeElement;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
+pub(crate) use burn_cubecl::tensor::CubeTensor;
+
+/// The compute client of a GPU.
+pub(crate) fn client(device: &Device) -> Client {
+    match device.clone().inner().as_dispatch() {
+        DispatchDevice::Cube(device) => device.client(),
+        other => unreachable!("`supports` let a device through that is no GPU: {other:?}"),
+    }
+}
+
+/// A tensor of uninitialized f32 on the device of another.
+pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    empty_device_contiguous_dtype(
+        like.client.clone(),
+        like.device.clone(),
+        shape.into(),
+        DType::F32,
+    )
+}
+
+/// A tensor of zeros on the device of another.
+pub(crate) fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    let shape = shape.into();
+    let (client, device) = (like.client.clone(), like.device.clone());
+    // A matrix might get gaps between its rows; a vector has none.
+    let vector = Shape::new([shape.num_elements()]);
+    let handle = zeros_client(client.clone(), device.clone(), vector, DType::F32).handle;
+    CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
+}
+
+/// The elements as a vector on the device of another tensor.
+pub(crate) fn upload<E: CubeElement + burn::tensor::Element>(
+    like: &CubeTensor,
+    elements: &[E],
+) -> CubeTensor {
+    let handle = like.client.create_from_slice(E::as_bytes(elements));
+    CubeTensor::new_contiguous(
+        like.client.clone(),
+        like.device.clone(),
+        Shape::new([elements.len()]),
+        handle,
+        <E as burn::tensor::Element>::dtype(),
+    )
+}
+
+/// A contiguous tensor to be changed in place: itself where nobody else holds its elements, else a
+/// copy.
+pub(crate) fn into_unique(tensor: CubeTensor) -> CubeTensor {
+    let tensor = into_contiguous(tensor);
+    match tensor.can_mut() {
+        true => tensor,
+        false => tensor.copy(),
+    }
+}
+
+/// Rows and columns of a matrix.
+pub(crate) fn sizes(tensor: &CubeTensor) -> [usize; 2] {
+    let shape = tensor.shape();
+    [shape[0], shape[1]]
+}
+
+/// The GPU backend's tensor under a Burn tensor without a graph.
+pub(crate) fn into_cube<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Cube(tensor) => tensor.float(),
+        other => unreachable!("`supports` let a tensor through that is on no GPU: {other:?}"),
+    }
+}
+
+/// The Burn tensor without a graph over the GPU backend's tensor.
+pub(crate) fn from_cube<const D: usize>(tensor: CubeTensor) -> Tensor<D> {
+    Tensor::from_dispatch(DispatchTensor {
+        kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
+        autodiff: DispatchAutodiffContext::Disabled,
+    })
+}
