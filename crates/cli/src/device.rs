@@ -5,9 +5,11 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use miette::{Result, miette};
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use plw_kernels::GpuRuntime;
 use serde::{Deserialize, Serialize};
 
-/// The setting `device`: `cpu`, `cuda`, `cuda:1`, `vulkan` or `metal`.
+/// The setting `device`: `cpu`, `cuda`, `cuda:1`, `wgpu`, `wgpu:1`, `vulkan` or `metal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) enum ComputeDevice {
@@ -16,6 +18,8 @@ pub(crate) enum ComputeDevice {
     Cpu,
     /// The NVIDIA GPU of this number.
     Cuda(usize),
+    /// The GPU of this number that wgpu finds, or the one that it prefers.
+    Wgpu(Option<usize>),
     /// The best GPU that Vulkan finds.
     Vulkan,
     /// Apple's GPU.
@@ -23,12 +27,22 @@ pub(crate) enum ComputeDevice {
 }
 
 impl ComputeDevice {
-    /// Burn's handle of it.
+    /// Burn's handle of it. Its driver and libraries are looked for first.
     pub(crate) fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
-            Self::Cuda(number) => Ok(Device::cuda(number)),
+            Self::Cuda(number) => {
+                check_cuda()?;
+                self.numbered(GpuRuntime::Cuda, number)
+            }
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu(None) => {
+                self.numbered(GpuRuntime::Wgpu, 0)?;
+                Ok(plw_kernels::preferred_wgpu_device())
+            }
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu(Some(number)) => self.numbered(GpuRuntime::Wgpu, number),
             #[cfg(feature = "vulkan")]
             Self::Vulkan => Ok(Device::vulkan(burn::tensor::DeviceKind::default())),
             #[cfg(feature = "metal")]
@@ -46,6 +60,41 @@ impl ComputeDevice {
             }
         }
     }
+
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    fn numbered(self, runtime: GpuRuntime, number: usize) -> Result<Device> {
+        let mut devices = runtime.devices();
+        if number < devices.len() {
+            return Ok(devices.swap_remove(number));
+        }
+        let there = match devices.len() {
+            0 => "none".to_string(),
+            count => format!("{count}, numbered from 0"),
+        };
+        Err(miette!(
+            help = "`plw devices` lists the devices of this machine; --device cpu is always there",
+            "there is no device `{self}`: of its kind the machine has {there}"
+        ))
+    }
+}
+
+/// Without its libraries CUDA would end in a panic.
+#[cfg(feature = "cuda")]
+fn check_cuda() -> Result<()> {
+    let libraries = plw_kernels::CudaLibraries::find();
+    if !libraries.driver {
+        return Err(miette!(
+            help = "install NVIDIA's driver, or compute with --device cpu",
+            "CUDA needs NVIDIA's driver, and its libcuda.so is not there"
+        ));
+    }
+    if !libraries.nvrtc {
+        return Err(miette!(
+            help = "install CUDA's NVRTC and name its folder in LD_LIBRARY_PATH",
+            "CUDA needs its compiler NVRTC, and libnvrtc.so is not there"
+        ));
+    }
+    Ok(())
 }
 
 impl fmt::Display for ComputeDevice {
@@ -54,6 +103,8 @@ impl fmt::Display for ComputeDevice {
             Self::Cpu => formatter.write_str("cpu"),
             Self::Cuda(0) => formatter.write_str("cuda"),
             Self::Cuda(number) => write!(formatter, "cuda:{number}"),
+            Self::Wgpu(None) => formatter.write_str("wgpu"),
+            Self::Wgpu(Some(number)) => write!(formatter, "wgpu:{number}"),
             Self::Vulkan => formatter.write_str("vulkan"),
             Self::Metal => formatter.write_str("metal"),
         }
@@ -64,18 +115,20 @@ impl FromStr for ComputeDevice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let numbered = |prefix| text.strip_prefix(prefix).and_then(|n: &str| n.parse().ok());
         match text {
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
+            "wgpu" => Ok(Self::Wgpu(None)),
             "vulkan" => Ok(Self::Vulkan),
             "metal" => Ok(Self::Metal),
-            _ => text
-                .strip_prefix("cuda:")
-                .and_then(|number| number.parse().ok())
+            _ => numbered("cuda:")
                 .map(Self::Cuda)
+                .or_else(|| numbered("wgpu:").map(|number| Self::Wgpu(Some(number))))
                 .ok_or_else(|| {
                     format!(
-                        "there is no device `{text}`; it must be cpu, cuda, cuda:N, vulkan or metal"
+                        "there is no device `{text}`; it must be cpu, cuda, cuda:N, wgpu, wgpu:N, \
+                         vulkan or metal"
                     )
                 }),
         }
@@ -102,13 +155,13 @@ mod tests {
 
     #[test]
     fn names_read_back_and_others_are_refused() {
-        for name in ["cpu", "cuda", "cuda:3", "vulkan", "metal"] {
+        for name in ["cpu", "cuda", "cuda:3", "wgpu", "wgpu:0", "vulkan", "metal"] {
             assert_eq!(
                 name.parse().map(|device: ComputeDevice| device.to_string()),
                 Ok(name.to_string())
             );
         }
-        for name in ["", "gpu", "cuda:", "cuda:x", "CPU"] {
+        for name in ["", "gpu", "cuda:", "cuda:x", "wgpu:-1", "CPU"] {
             let error = name.parse::<ComputeDevice>().expect_err("refused");
             assert!(error.contains("cuda:N"), "{error}");
         }
@@ -124,5 +177,22 @@ mod tests {
             ComputeDevice::Metal.open().expect_err("not built in")
         );
         assert!(report.contains("--features metal"), "{report}");
+    }
+
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    #[test]
+    fn a_device_that_is_not_there_is_an_error() {
+        for device in [
+            #[cfg(feature = "cuda")]
+            ComputeDevice::Cuda(999),
+            #[cfg(feature = "wgpu")]
+            ComputeDevice::Wgpu(Some(999)),
+        ] {
+            let report = format!("{:?}", device.open().expect_err("not that many"));
+            assert!(
+                report.contains("999") || report.contains("CUDA needs"),
+                "{report}"
+            );
+        }
     }
 }

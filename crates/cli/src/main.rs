@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Inspect(flags) => commands::inspect::run(&flags),
         Command::Sweep(flags) => commands::sweep::run(&flags),
         Command::Data(flags) => commands::data::run(&flags),
+        Command::Devices => commands::devices::run(),
         Command::Report(flags) => commands::report::run(&flags),
     };
     match result {

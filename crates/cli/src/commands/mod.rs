@@ -1,6 +1,7 @@
 //! What each command does: settings to arguments, a call into a crate, an exit code.
 
 pub(crate) mod data;
+pub(crate) mod devices;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod plan;

@@ -48,8 +48,8 @@ pub(crate) struct ModelFlags {
     #[arg(long, value_name = "TYPE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<String>,
-    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal. All but cpu need a build with that
-    /// feature (--features cuda).
+    /// Where to compute: cpu, cuda, cuda:N, wgpu, wgpu:N, vulkan or metal. All but cpu need a build
+    /// with that feature (--features cuda). `plw devices` lists what is there.
     #[arg(long, value_name = "DEVICE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,

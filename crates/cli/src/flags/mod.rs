@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Inspect(Box<InspectFlags>),
     /// Runs a preset's grid of settings, each run in its own process. Complete runs are skipped.
     Sweep(SweepFlags),
+    /// Lists what this machine can compute on.
+    Devices,
     /// Makes data.
     Data(DataFlags),
     /// Turns a folder of runs into tables, figures and one HTML page.
