@@ -3,6 +3,7 @@
 
 mod bench;
 mod binary;
+mod check;
 mod committed_result;
 mod fixtures;
 mod generated;
@@ -45,6 +46,8 @@ enum Task {
     /// Measures speed and memory next to PyTorch's, given a model and RACE, and each kernel next to
     /// its plain form.
     Bench(bench::Flags),
+    /// Runs a check that needs a device or a service, and keeps its result.
+    Check(check::Flags),
     /// Makes the golden values of tests anew with the committed Python scripts.
     Fixtures(fixtures::Flags),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Pretrain(flags) => pretrain::run(&workspace, &flags),
         Task::Parity(flags) => parity::run(&workspace, &flags),
         Task::Bench(flags) => bench::run(&workspace, &flags),
+        Task::Check(flags) => check::run(&workspace, &flags),
         Task::Fixtures(flags) => fixtures::run(&workspace, &flags),
     });
     match result {

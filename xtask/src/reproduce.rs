@@ -36,7 +36,7 @@ pub(crate) struct Flags {
     /// PLW_TRAIN_DATA and PLW_EVAL_DATA).
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// Where to compute: cpu, cuda, cuda:N, vulkan or metal; plw is built for it.
+    /// Where to compute: cpu, cuda, cuda:N, wgpu, vulkan or metal; plw is built for it.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Keep the result in results/, with the preset, the commit and the machine.
