@@ -1,0 +1,279 @@
+"""Is plw right on this GPU? The stage `right` of check.sh.
+
+Runs the property tests of the kernels on the device, then the same work on the GPU by plw and by
+PyTorch in f32 (no TF32) and on the CPU by plw: five steps of full fine-tuning and of LoRA from
+random weights, an evaluation, prefixes shared and not, and a run that is killed and resumed. Prints
+a table and leaves it as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STEPS = 5
+BATCH = 4
+# The greatest differences, as parts of the value.
+LOSS_BAR, NORM_BAR, LOGIT_BAR = 1e-4, 1e-3, 1e-3
+
+
+class Checks:
+    """What was compared, with its bar."""
+
+    def __init__(self, out: Path) -> None:
+        self.rows: list[dict] = []
+        self.out = out
+
+    def add(self, name: str, difference: float | None, bar: float | None, note: str = "") -> None:
+        is_met = difference is not None and (bar is None or difference <= bar)
+        self.rows.append(
+            {"check": name, "difference": difference, "bar": bar, "met": is_met, "note": note}
+        )
+        self.save()
+
+    def save(self) -> None:
+        self.out.write_text(json.dumps(self.rows, indent=1))
+
+    def table(self) -> str:
+        lines = ["| check | difference | bar | met | note |", "| --- | ---: | ---: | --- | --- |"]
+        for row in self.rows:
+            difference, bar = (
+                "-" if row[key] is None else f"{row[key]:.1e}" for key in ("difference", "bar")
+            )
+            met = "yes" if row["met"] else "NO"
+            lines.append(f"| {row['check']} | {difference} | {bar} | {met} | {row['note']} |")
+        return "\n".join(lines)
+
+
+def environment_of(command: list, more: dict[str, str]) -> dict[str, str]:
+    """This program's environment; plw's own programs get the library that stands for LLVM."""
+    environment = {**os.environ, **more}
+    if command[0] != sys.executable and "LLVM_STUB" in environment:
+        environment["LD_PRELOAD"] = environment["LLVM_STUB"]
+    return environment
+
+
+def run(command: list, log: Path, seconds: int, **environment: str) -> subprocess.CompletedProcess:
+    """Runs a command with a limit; its output goes to a log, whose end is shown on a failure."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        found = subprocess.run(
+            [str(part) for part in command],
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            timeout=seconds,
+            env=environment_of(command, environment),
+        )
+        file.write(found.stdout)
+    if found.returncode != 0:
+        tail = "\n".join(log.read_text().splitlines()[-15:])
+        raise RuntimeError(f"{command[0]} ended with {found.returncode}:\n{tail}")
+    return found
+
+
+def plw_flags(options: argparse.Namespace, device: str, shares: bool, lora: Path | None) -> list:
+    flags = [
+        options.plw, "train", "--device", device, "--model", options.model,
+        "--train-data", options.data, "--max-length", "2048", "--prompt-loss-weight", "0.1",
+        "--learning-rate", "2e-4", "--weight-decay", "0.001", "--max-grad-norm", "0.3",
+        "--warmup-steps", "0", "--lr-scheduler-type", "constant_with_warmup",
+        "--per-device-train-batch-size", BATCH, "--max-steps", STEPS, "--limit", BATCH * 8,
+        "--packing", "none", "--shuffle", "false", "--share-prefixes", str(shares).lower(),
+    ]  # fmt: skip
+    if lora:
+        flags += ["--init-adapter", lora]
+    return flags
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def train_plw(
+    options: argparse.Namespace, name: str, device: str, shares: bool, lora: Path | None
+) -> list[dict]:
+    folder = options.work / name
+    shutil.rmtree(folder, ignore_errors=True)
+    flags = plw_flags(options, device, shares, lora)
+    run([*flags, "--output-dir", folder], options.work / f"{name}.log", 120)
+    return metrics(folder)
+
+
+def train_peer(options: argparse.Namespace, name: str, lora: Path | None) -> list[dict]:
+    command = [
+        sys.executable, options.peer / "peer_gpu.py", "train", "--model", options.model,
+        "--data", options.data, "--precision", "f32", "--layout", "padded", "--rows", "all",
+        "--batch", BATCH, "--plw", "0.1", "--steps", STEPS, "--skip", "0",
+    ]  # fmt: skip
+    if lora:
+        command += ["--lora", "16,32", "--save-init", lora]
+    found = run(command, options.work / f"{name}.log", 120)
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    return [line for line in lines if "summary" not in line]
+
+
+def differences(found: list[dict], expected: list[dict]) -> tuple[float, float]:
+    """The greatest of losses and of gradient norms, as parts of the expected value."""
+    if len(found) != STEPS or len(expected) != STEPS:
+        raise RuntimeError(f"{len(found)} and {len(expected)} steps instead of {STEPS}")
+    pairs = list(zip(found, expected))
+    return tuple(
+        max(abs(a[key] - b[key]) / abs(b[key]) for a, b in pairs) for key in ("loss", "grad_norm")
+    )
+
+
+def compare(checks: Checks, name: str, found: list[dict], expected: list[dict]) -> None:
+    loss, norm = differences(found, expected)
+    checks.add(f"{name}: losses", loss, LOSS_BAR, f"first {found[0]['loss']:.6f}")
+    checks.add(f"{name}: gradient norms", norm, NORM_BAR, f"first {found[0]['grad_norm']:.4f}")
+
+
+def check_training(options: argparse.Namespace, checks: Checks) -> None:
+    for name, lora in [("full", None), ("lora", options.work / "adapter")]:
+        peer = train_peer(options, f"peer-{name}", lora)
+        gpu = train_plw(options, f"gpu-{name}", options.device, False, lora)
+        compare(checks, f"{name}, plw on the GPU and PyTorch", gpu, peer)
+        cpu = train_plw(options, f"cpu-{name}", "cpu", False, lora)
+        compare(checks, f"{name}, plw on the GPU and on the CPU", gpu, cpu)
+        shared = train_plw(options, f"gpu-{name}-shared", options.device, True, lora)
+        compare(checks, f"{name}, prefixes shared and not, on the GPU", shared, gpu)
+
+
+def evaluate_plw(options: argparse.Namespace, device: str) -> dict[str, list[float]]:
+    import pyarrow.parquet
+
+    folder = options.work / f"eval-{device.replace(':', '-')}"
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [
+        options.plw, "eval", "--device", device, "--model", options.model, "--data", options.data,
+        "--limit", 40, "--output-dir", folder,
+    ]  # fmt: skip
+    run(command, options.work / f"{folder.name}.log", 120)
+    rows = pyarrow.parquet.read_table(folder / "predictions.parquet").to_pylist()
+    return {f"{number} {row['example_id']}": row["logits"] for number, row in enumerate(rows)}
+
+
+def evaluate_peer(options: argparse.Namespace) -> dict[str, list[float]]:
+    command = [
+        sys.executable, options.peer / "peer_gpu.py", "eval", "--model", options.model,
+        "--data", options.data, "--precision", "f32", "--layout", "padded", "--limit", "40",
+        "--batch", "8",
+    ]  # fmt: skip
+    found = run(command, options.work / "eval-peer.log", 120)
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    rows = [line for line in lines if "summary" not in line]
+    return {f"{number} {row['example_id']}": row["logits"] for number, row in enumerate(rows)}
+
+
+def check_evaluation(options: argparse.Namespace, checks: Checks) -> None:
+    gpu = evaluate_plw(options, options.device)
+    for name, other in [
+        ("PyTorch", evaluate_peer(options)),
+        ("plw on the CPU", evaluate_plw(options, "cpu")),
+    ]:
+        if gpu.keys() != other.keys():
+            raise RuntimeError(f"other questions than those of {name}")
+        greatest = max(
+            abs(a - b) for key, logits in gpu.items() for a, b in zip(logits, other[key])
+        )
+        checks.add(f"evaluation logits, the GPU and {name}", greatest, LOGIT_BAR)
+
+
+def check_resume(options: argparse.Namespace, checks: Checks) -> None:
+    """Kills a run after its first checkpoint and resumes it; a whole run has the same end."""
+    whole = options.work / "whole"
+    killed = options.work / "killed"
+    flags = [*plw_flags(options, options.device, False, None), "--save-steps", 1]
+    for folder in (whole, killed):
+        shutil.rmtree(folder, ignore_errors=True)
+    run([*flags, "--output-dir", whole], options.work / "whole.log", 120)
+    command = [str(part) for part in [*flags, "--output-dir", killed]]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment_of(command, {}),
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if (killed / "checkpoints" / "step-2").exists():
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run([*flags, "--output-dir", killed, "--resume"], options.work / "resumed.log", 120)
+    loss, norm = differences(metrics(killed), metrics(whole))
+    bits = "the same bits" if loss == norm == 0.0 else "not the same bits"
+    checks.add("killed and resumed: losses", loss, LOSS_BAR, bits)
+    checks.add("killed and resumed: gradient norms", norm, NORM_BAR, bits)
+
+
+def check_kernels(options: argparse.Namespace, checks: Checks) -> None:
+    device = options.device.split(":")[0]
+    log = options.work / "kernels.log"
+    try:
+        run([options.tests], log, 150, PLW_TEST_DEVICE=device, PLW_TEST_CASES=str(options.cases))
+    finally:
+        for line in log.read_text().splitlines() if log.exists() else []:
+            if line.startswith("test ") and " ... " in line:
+                name, found = line.removeprefix("test ").split(" ... ")
+                checks.add(f"kernel {name}", 0.0 if found == "ok" else None, None)
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plw", type=Path, required=True)
+    parser.add_argument("--tests", type=Path, required=True, help="the program of tests/device.rs")
+    parser.add_argument("--peer", type=Path, required=True, help="the folder experiments/peer")
+    parser.add_argument("--config", type=Path, required=True, help="config.json of the model")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of its tokenizer")
+    parser.add_argument("--data", type=Path, required=True, help="parquet in RACE's columns")
+    parser.add_argument("--work", type=Path, required=True, help="folder for runs and logs")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--cases", type=int, default=8)
+    options = parser.parse_args()
+    options.model = options.work / "model"
+    return options
+
+
+def make_model(options: argparse.Namespace) -> None:
+    command = [
+        sys.executable, options.peer / "peer_gpu.py", "init", "--precision", "f32",
+        "--init-config", options.config, "--out", options.model,
+    ]  # fmt: skip
+    run(command, options.work / "init.log", 90)
+    for file in options.tokenizer.glob("*token*"):
+        shutil.copy(file, options.model)
+
+
+def main() -> None:
+    options = parse_options()
+    options.work.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    checks = Checks(options.out / "right.json")
+    make_model(options)
+    for check in (check_kernels, check_training, check_evaluation, check_resume):
+        began = time.monotonic()
+        try:
+            check(options, checks)
+        except Exception as error:  # One failure must not hide the other checks.
+            checks.add(check.__name__, None, None, str(error).replace("\n", " ")[-600:])
+        print(f"{check.__name__}: {time.monotonic() - began:.0f} s", flush=True)
+    logs = sorted(options.work.glob("*.log"))
+    whole = "".join(f"== {log.name}\n{log.read_text()[-4000:]}\n" for log in logs)
+    (options.out / "logs.txt").write_text(whole)
+    print(checks.table())
+    sys.exit(0 if all(row["met"] for row in checks.rows) else 1)
+
+
+if __name__ == "__main__":
+    main()
