@@ -1,5 +1,6 @@
 //! The plw binary: arguments, configuration, logging, and calls into the crates.
 
+mod activations;
 mod allocator;
 mod commands;
 mod device;

@@ -47,6 +47,8 @@ pub(crate) struct SourceSettings {
     pub(crate) on_bad_row: OnBadRow,
     /// Type of the layers' linear weights in memory, where they are not trained.
     pub(crate) dtype: WeightType,
+    /// Whether activations are in bf16.
+    pub(crate) bf16: bool,
     pub(crate) device: ComputeDevice,
 }
 

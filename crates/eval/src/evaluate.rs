@@ -214,7 +214,7 @@ fn answer_logits(hidden: Tensor<2>, lm_head: Tensor<2>, rows: &[Option<usize>]) 
     }
     let count = rows.len();
     let index = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &hidden.device());
-    let logits = hidden.select(0, index).matmul(lm_head.transpose());
+    let logits = plw_loss::logits(hidden.select(0, index), lm_head);
     let vocab = logits.dims()[1];
     floats(logits).chunks(vocab).map(<[f32]>::to_vec).collect()
 }

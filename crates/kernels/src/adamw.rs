@@ -65,8 +65,8 @@ pub struct Moments<const D: usize> {
 /// ```
 ///
 /// t is the number of the step. Before the first step there are no moments. None of the tensors may
-/// carry a graph. On flex and on a GPU this is one parallel pass, in place where nobody else holds the tensors;
-/// elsewhere [`adamw_reference`].
+/// carry a graph. On flex and on a GPU this is one parallel pass, in place where nobody else holds
+/// the tensors; elsewhere [`adamw_reference`].
 ///
 /// # Panics
 ///
@@ -208,8 +208,8 @@ pub fn adamw_reference<const D: usize>(
 /// The sum of squares of gradients, which is the square of their norm together. It waits for the
 /// device once.
 ///
-/// Chunks of some thousand elements are summed in f32, and their sums in f64: a plain f32 sum over an
-/// embedding table of 28 million elements was 1 % off.
+/// Chunks of some thousand elements are summed in f32, and their sums in f64: a plain f32 sum over
+/// an embedding table of 28 million elements was 1 % off.
 pub fn squared_norm<'a, const D: usize>(gradients: impl IntoIterator<Item = &'a Tensor<D>>) -> f64 {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     let mut on_device: Vec<Tensor<1>> = Vec::new();

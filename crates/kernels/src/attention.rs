@@ -6,6 +6,7 @@ use crate::attention_mask::{AttentionMask, SpanRows};
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::cube;
 use crate::flex;
+use crate::half_precision::{in_f32, is_half};
 use crate::operations::{self, attention::Context};
 use crate::rope::apply_rotary_reference;
 use crate::rotary_embedding::RotaryEmbedding;
@@ -28,10 +29,12 @@ pub struct AttentionHeads {
 /// side by side, as one product with the three weights leaves them, not yet rotated. Returns
 /// `[batch * seq, query * head_dim]`.
 ///
-/// On flex and on a GPU this goes tile by tile with an online softmax, and the backward pass computes the
-/// scores again (Dao et al. 2022, arXiv 2205.14135): the scores of all pairs are never held, and
-/// tiles that the mask hides are not computed. Elsewhere it is [`attention_reference`] for each
-/// span (a run of tokens that attend only to each other) by itself.
+/// On flex and on a GPU this goes tile by tile with an online softmax, and the backward pass
+/// computes the scores again (Dao et al. 2022, arXiv 2205.14135): the scores of all pairs are never
+/// held, and tiles that the mask hides are not computed. Elsewhere it is [`attention_reference`]
+/// for each span (a run of tokens that attend only to each other) by itself.
+///
+/// A tensor in half precision is computed in f32, and the result rounded to its type.
 ///
 /// # Panics
 ///
@@ -45,6 +48,9 @@ pub fn attention(
     mask: &AttentionMask,
 ) -> Tensor<2> {
     check_shapes(&qkv, heads, rotary, mask);
+    if is_half(&qkv) {
+        return in_f32(qkv, |qkv| attention(qkv, heads, rotary, mask));
+    }
     if !has_kernels(&qkv, heads) {
         return by_rows(qkv, heads, rotary, mask, mask.span_rows());
     }
@@ -79,7 +85,14 @@ pub fn attention_reference(
     by_rows(qkv, heads, rotary, mask, None)
 }
 
-/// A GPU's kernel needs its tiles of all heads in shared memory.
+/// A GPU's kernel needs its tiles of a head in shared memory.
+#[cfg_attr(
+    not(any(feature = "cuda", feature = "wgpu")),
+    allow(
+        unused_variables,
+        reason = "the CPU's kernel takes heads of every width"
+    )
+)]
 fn has_kernels(qkv: &Tensor<2>, heads: AttentionHeads) -> bool {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     if cube::supports(qkv) {

@@ -7,7 +7,8 @@ use crate::operations;
 /// The rows `token_ids` of a table `[vocab, hidden]`: `[tokens, hidden]`. The row of `padding` gets
 /// no gradient from the lookup, as with PyTorch's `nn.Embedding(padding_idx)`.
 ///
-/// On flex and on a GPU this is one pass forward and one backward, elsewhere [`embedding_reference`].
+/// On flex and on a GPU this is one pass forward and one backward, elsewhere
+/// [`embedding_reference`].
 ///
 /// # Panics
 ///

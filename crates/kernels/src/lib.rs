@@ -2,9 +2,9 @@
 //! SwiGLU and AdamW.
 //!
 //! The crate knows tensors; it knows no model, file or data set, so that it can be used without
-//! any. Every function runs on every backend. On flex, Burn's CPU backend, and on Burn's GPU backend
-//! (features `cuda` and `wgpu`) it is a kernel with its own backward pass. Elsewhere it is the chain
-//! of Burn operations in its `_reference`, which tests compare the kernels with.
+//! any. Every function runs on every backend. On flex, Burn's CPU backend, and on Burn's GPU
+//! backend (features `cuda` and `wgpu`) it is a kernel with its own backward pass. Elsewhere it is
+//! the chain of Burn operations in its `_reference`, which tests compare the kernels with.
 #![doc = include_str!("../README.md")]
 
 mod adamw;
@@ -15,9 +15,11 @@ mod cube;
 mod embedding;
 mod flex;
 mod gpu;
+mod half_precision;
 mod linear;
 mod linear_cross_entropy;
 mod linear_operands;
+mod logits;
 mod operations;
 mod rms_norm;
 mod rope;
@@ -43,6 +45,7 @@ pub use linear_cross_entropy::{
     linear_cross_entropy_reference,
 };
 pub use linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
+pub use logits::logits;
 pub use rms_norm::{rms_norm, rms_norm_reference};
 pub use rope::{apply_rotary, apply_rotary_reference};
 pub use rotary_embedding::RotaryEmbedding;

@@ -3,17 +3,21 @@
 
 use burn::tensor::{DType, FloatDType, Tensor};
 
+use crate::half_precision::{is_half, rounded};
 use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
 use crate::operations::{self, linear::MAX_WEIGHTS};
-use crate::rms_norm::rms_norm_reference;
-use crate::swiglu::swiglu_reference;
+use crate::rms_norm::{rms_norm, rms_norm_reference};
+use crate::swiglu::{swiglu, swiglu_reference};
 
 /// A linear layer: `[tokens, sum of out]`, the products of its weights side by side, with low-rank
 /// adapters and residual included.
 ///
-/// On flex and on a GPU this is one operation of the graph, which computes no gradient for a tensor that needs
-/// none (a frozen weight, the input of a model's first layer). Elsewhere it is
+/// On flex and on a GPU this is one operation of the graph, which computes no gradient for a tensor
+/// that needs none (a frozen weight, the input of a model's first layer). Elsewhere it is
 /// [`linear_reference`].
+///
+/// An input in half precision gives an output of its type. Its operands are multiplied in that type
+/// and added in f32.
 ///
 /// # Panics
 ///
@@ -34,10 +38,50 @@ pub fn linear(operands: LinearOperands) -> Tensor<2> {
     }
     check_shapes(&operands);
     let x = operands.input.x();
+    if is_half(x) {
+        return half_precision(operands);
+    }
     if !operations::has_kernels(x) || x.dims().contains(&0) {
         return linear_reference(operands);
     }
     operations::linear::linear(operands.into_dispatch())
+}
+
+/// [`linear`] of an input in half precision: the prepared input, weights and adapters are rounded
+/// to its type, then multiplied and added in f32, the residual included, and the output is rounded
+/// once.
+fn half_precision(operands: LinearOperands) -> Tensor<2> {
+    let half = FloatDType::from(operands.input.x().dtype());
+    let wide = |x: Tensor<2>| x.cast(FloatDType::F32);
+    let prepared = match operands.input {
+        LinearInput::Plain(x) => wide(x),
+        LinearInput::Normalized { x, weight, epsilon } => {
+            rounded(rms_norm(wide(x), weight, epsilon), half)
+        }
+        LinearInput::Gated(x) => rounded(swiglu(wide(x)), half),
+    };
+    let weights = operands
+        .weights
+        .into_iter()
+        .map(|LinearWeight { weight, adapter }| {
+            // A frozen weight in half precision has such elements already.
+            let weight = match is_half(&weight) {
+                true => weight,
+                false => rounded(weight, half),
+            };
+            let adapter = adapter.map(|adapter| LowRankAdapter {
+                a: rounded(adapter.a, half),
+                b: rounded(adapter.b, half),
+                ..adapter
+            });
+            LinearWeight { weight, adapter }
+        });
+    let output = linear(LinearOperands {
+        input: LinearInput::Plain(prepared),
+        weights: weights.collect(),
+        residual: operands.residual.map(wide),
+    });
+    output.cast(half)
 }
 
 fn check_shapes(operands: &LinearOperands) {

@@ -1,8 +1,9 @@
 //! Weighted cross-entropy of hidden states through a language-model head, without ever holding all
 //! logits.
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{FloatDType, Int, Tensor, TensorData, activation};
 
+use crate::half_precision::{is_half, rounded};
 use crate::operations::{self, linear_cross_entropy::Targets};
 use crate::target_table::TargetTable;
 
@@ -33,14 +34,20 @@ pub struct LinearCrossEntropy {
 /// # Panics
 ///
 /// Where the table's columns differ in length, its rows descend, or a row or token is out of range.
-/// Where hidden states and head differ in width or in type: a head in half precision is not
-/// converted, unlike the weights of [`linear`](crate::linear()). Each is a bug of the caller.
+/// Where hidden states and head differ in width. Where hidden states in f32 meet a head in half
+/// precision, which is not converted, unlike the weights of [`linear`](crate::linear()). Each is a
+/// bug of the caller.
 pub fn linear_cross_entropy(
     hidden: Tensor<2>,
     lm_head: Tensor<2>,
     targets: TargetTable<'_>,
     chunk: usize,
 ) -> LinearCrossEntropy {
+    if is_half(&hidden) {
+        let half = FloatDType::from(hidden.dtype());
+        let hidden = hidden.cast(FloatDType::F32);
+        return linear_cross_entropy(hidden, rounded(lm_head, half), targets, chunk);
+    }
     check(&hidden, &lm_head, targets);
     if !operations::has_kernels(&hidden) {
         return linear_cross_entropy_chunked(hidden, lm_head, targets, chunk);

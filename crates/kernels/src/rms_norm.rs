@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::half_precision::{in_f32, is_half};
 use crate::operations;
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension, with epsilon inside the root
@@ -9,13 +10,19 @@ use crate::operations;
 ///
 /// `x` is `[tokens, hidden]`, `weight` is `[hidden]`. Returns `[tokens, hidden]`.
 ///
-/// On flex and on a GPU this is one pass forward and one backward, elsewhere [`rms_norm_reference`].
+/// On flex and on a GPU this is one pass forward and one backward, elsewhere
+/// [`rms_norm_reference`].
+///
+/// A tensor in half precision is computed in f32, and the result rounded to its type.
 ///
 /// # Panics
 ///
 /// Where `x` and the weight differ in width, which is a bug of the caller.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
     check_width(&x, &weight);
+    if is_half(&x) {
+        return in_f32(x, |x| rms_norm(x, weight, epsilon));
+    }
     match operations::has_kernels(&x) {
         true => operations::rms_norm::rms_norm(x, weight, epsilon),
         false => rms_norm_reference(x, weight, epsilon),

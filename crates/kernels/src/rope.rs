@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::half_precision::{in_f32, is_half};
 use crate::operations;
 use crate::rotary_embedding::RotaryEmbedding;
 
@@ -11,6 +12,8 @@ use crate::rotary_embedding::RotaryEmbedding;
 /// On flex and on a GPU this is one pass, in place where nobody else holds `x`; elsewhere
 /// [`apply_rotary_reference`].
 ///
+/// A tensor in half precision is computed in f32, and the result rounded to its type.
+///
 /// # Panics
 ///
 /// Where the embedding is of another `[batch, seq]` or head_dim than `x`, which is a bug of the
@@ -18,6 +21,9 @@ use crate::rotary_embedding::RotaryEmbedding;
 pub fn apply_rotary(x: Tensor<4>, rotary: &RotaryEmbedding) -> Tensor<4> {
     let [batch, seq, _, head_dim] = x.dims();
     rotary.check_shape([batch, seq], head_dim);
+    if is_half(&x) {
+        return in_f32(x, |x| apply_rotary(x, rotary));
+    }
     match operations::has_kernels(&x) {
         true => operations::rope::apply_rotary(x, rotary.clone()),
         false => apply_rotary_reference(x, rotary),

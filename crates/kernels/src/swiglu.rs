@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, activation};
 
+use crate::half_precision::{in_f32, is_half};
 use crate::operations;
 
 /// `silu(gate) * up`, with `silu(x) = x * sigmoid(x)` (Shazeer 2020, arXiv 2002.05202).
@@ -11,11 +12,16 @@ use crate::operations;
 ///
 /// On flex and on a GPU this is one pass forward and one backward, elsewhere [`swiglu_reference`].
 ///
+/// A tensor in half precision is computed in f32, and the result rounded to its type.
+///
 /// # Panics
 ///
 /// Where the width of `gate_up` is odd, which is a bug of the caller.
 pub fn swiglu(gate_up: Tensor<2>) -> Tensor<2> {
     check_width(&gate_up);
+    if is_half(&gate_up) {
+        return in_f32(gate_up, swiglu);
+    }
     match operations::has_kernels(&gate_up) {
         true => operations::swiglu::swiglu(gate_up),
         false => swiglu_reference(gate_up),

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use plw_kernels::TargetTable;
-pub use plw_kernels::{DEFAULT_CHUNK, LinearCrossEntropy};
+pub use plw_kernels::{DEFAULT_CHUNK, LinearCrossEntropy, logits};
 
 use crate::WeightedTargets;
 

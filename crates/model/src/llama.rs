@@ -1,7 +1,7 @@
 //! The model, top to bottom: embeddings, decoder layers, final norm.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use plw_batch::Batch;
 use plw_kernels::{
     AttentionMask, LinearInput, LinearOperands, RotaryEmbedding, attention, embedding, linear,
@@ -14,7 +14,8 @@ use crate::linear::{DropoutSite, Linear};
 use crate::weight_type::WeightType;
 
 /// A Llama (Touvron et al. 2023, arXiv 2302.13971, with grouped-query attention as in Llama 2 and
-/// 3), in f32.
+/// 3). Its weights are in f32, but for frozen linear weights that may be in half precision; its
+/// activations are in f32 or in bf16 ([`Llama::with_activations`]).
 ///
 /// Parameters are named as in Hugging Face checkpoints. A model on an autodiff device
 /// (`Device::flex().autodiff()`) can be trained; [`Module::valid`] returns the same weights
@@ -26,6 +27,9 @@ pub struct Llama {
     pub(crate) lm_head: Option<Linear>,
     #[module(skip)]
     config: LlamaConfig,
+    /// The type of hidden states.
+    #[module(skip)]
+    activations: FloatDType,
 }
 
 #[derive(Module, Debug)]
@@ -139,13 +143,25 @@ impl Llama {
         )
     }
 
+    /// The same model with activations of this type: f32, or a half precision. With the latter, the
+    /// operands of products are rounded to it and everything else is computed in f32: sums of
+    /// products, norms, softmax, losses, and the gradients of trained weights.
+    pub fn with_activations(mut self, activations: FloatDType) -> Self {
+        self.activations = activations;
+        self
+    }
+
     /// The tokens' embeddings, `[tokens, hidden]`.
     pub(crate) fn embed(&self, token_ids: &[u32]) -> Tensor<2> {
-        embedding(
+        let embedded = embedding(
             self.model.embed_tokens.weight.val(),
             token_ids,
             self.config.padding_token(),
-        )
+        );
+        match self.activations {
+            FloatDType::F32 => embedded,
+            half => embedded.cast(half),
+        }
     }
 
     /// The language-model head `[vocab, hidden]`. It is the embedding table itself where the two
@@ -208,6 +224,7 @@ impl Llama {
             model,
             lm_head,
             config: config.clone(),
+            activations: FloatDType::F32,
         })
     }
 }

@@ -12,6 +12,7 @@ use plw_record::{
     EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory, write_predictions,
 };
 
+use crate::activations::activations;
 use crate::examples::{check_vocabulary, encoder, questions};
 use crate::flags::EvalFlags;
 use crate::inputs::Inputs;
@@ -33,7 +34,10 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     output.check_free_for(&config)?;
     let encoder = encoder(&settings)?;
     let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
-    let mut llama = load_llama_as(model, &source.device.open()?, source.dtype).into_diagnostic()?;
+    let device = source.device.open()?;
+    let activations = activations(source, &device)?;
+    let mut llama = load_llama_as(model, &device, source.dtype).into_diagnostic()?;
+    llama = llama.with_activations(activations);
     if let Some(adapter) = &source.init_adapter {
         llama = load_adapter(llama, adapter).into_diagnostic()?;
         // Merged weights are no longer those of the file, and would be kept in f32.

@@ -10,6 +10,7 @@ use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory};
 use plw_train::{Outcome, Run, train};
 
+use crate::activations::activations;
 use crate::examples::{check_vocabulary, encoder, questions, training_examples};
 use crate::flags::TrainFlags;
 use crate::inputs::Inputs;
@@ -105,6 +106,7 @@ pub(super) fn read_config(file: &Path) -> Result<LlamaConfig> {
 /// The weights a run starts from.
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
+    let activations = activations(source, device)?;
     let model = match (&source.model, &source.init_config) {
         (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
         (None, Some(file)) => {
@@ -113,6 +115,7 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
         }
         _ => return Err(unclear_start()),
     };
+    let model = model.with_activations(activations);
     match (&source.init_adapter, settings.lora.config()) {
         (Some(adapter), _) => load_adapter(model, adapter).into_diagnostic(),
         (None, Some(config)) => model

@@ -48,6 +48,11 @@ pub(crate) struct ModelFlags {
     #[arg(long, value_name = "TYPE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<String>,
+    /// Whether activations are in bf16: products take bf16 and add in float32, and everything else
+    /// is computed in float32. Faster on a GPU, not on the CPU.
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bf16: Option<bool>,
     /// Where to compute: cpu, cuda, cuda:N, wgpu, wgpu:N, vulkan or metal. All but cpu need a build
     /// with that feature (--features cuda). `plw devices` lists what is there.
     #[arg(long, value_name = "DEVICE")]
