@@ -27,7 +27,14 @@ pub(crate) struct Generated {
 /// `runs/data/NAME`.
 pub(crate) fn synthetic_data(name: &str) -> Generated {
     let settings = format!("experiments/data/{name}.toml");
-    let arguments = ["data", "synth", "--config", &settings, "--out", "{out}"];
+    let arguments = [
+        "data",
+        "synth",
+        "--config",
+        &settings,
+        "--output-dir",
+        "{out}",
+    ];
     Generated {
         makes: Path::new("runs/data").join(name),
         arguments: arguments.map(str::to_string).to_vec(),

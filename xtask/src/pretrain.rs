@@ -25,8 +25,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE", default_value = "experiments/pretrain.toml")]
     config: PathBuf,
     /// Where the model and the log go, relative to the workspace.
-    #[arg(long, value_name = "DIR", default_value = "assets")]
-    out: PathBuf,
+    #[arg(long, alias = "out", value_name = "DIR", default_value = "assets")]
+    output_dir: PathBuf,
 }
 
 /// `experiments/pretrain.toml`.
@@ -56,7 +56,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     for generated in &recipe.prepare {
         generated::ensure(workspace, &plw, generated)?;
     }
-    let out = workspace.path(&flags.out);
+    let out = workspace.path(&flags.output_dir);
     let mut log = PretrainLog::read(&out.join("pretrain.json"))?;
     let mut before = None;
     for (index, stage) in recipe.stage.iter().enumerate() {

@@ -20,15 +20,15 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME", default_value = "default")]
     preset: String,
     /// Prompt loss weights instead of the preset's, separated by commas.
-    #[arg(long, value_name = "X,Y", value_delimiter = ',')]
-    plw: Option<Vec<f64>>,
+    #[arg(long, alias = "plw", value_name = "X,Y", value_delimiter = ',')]
+    prompt_loss_weight: Option<Vec<f64>>,
     /// Number of seeds instead of the preset's.
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
     /// Folder of the runs and the report; runs/PRESET if not given. What is complete there is not
     /// done again.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    #[arg(long, alias = "out", value_name = "DIR")]
+    output_dir: Option<PathBuf>,
     /// Directory of the model, for presets that name none (or PLW_MODEL).
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     let preset = Preset::find(&workspace.path("experiments"), &flags.preset)?;
     let sources = sources(flags)?;
     check_sources(workspace, &preset, &sources)?;
-    let out = match &flags.out {
+    let out = match &flags.output_dir {
         Some(out) => absolute(out)?,
         None => workspace.path("runs").join(&preset.name),
     };
@@ -60,13 +60,14 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     let mut sweep = workspace.command(&plw);
     sweep
         .arg("sweep")
+        .arg("--config")
         .arg(&preset.path)
-        .arg("--out")
+        .arg("--output-dir")
         .arg(&out)
         .envs(sources);
-    if let Some(weights) = &flags.plw {
+    if let Some(weights) = &flags.prompt_loss_weight {
         let weights: Vec<String> = weights.iter().map(f64::to_string).collect();
-        sweep.args(["--plw", &weights.join(",")]);
+        sweep.args(["--prompt-loss-weight", &weights.join(",")]);
     }
     if let Some(seeds) = flags.seeds {
         sweep.args(["--seeds", &seeds.to_string()]);

@@ -1,13 +1,14 @@
 //! From settings to examples: calls the reader and the tokenizer, and logs what they leave out.
 
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_batch::Examples;
 use plw_data::{
-    Dataset, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions, Source, Split,
-    load_questions, load_texts, read_examples,
+    ExampleReader, LoadError, ModelTokenizer, PromptEncoder, ReadOptions, SkippedRows, Source,
+    Split, TextReader, encode_examples, encode_texts, read_examples, read_text,
 };
 use plw_model::LlamaConfig;
 
+use crate::progress::reading;
 use crate::settings::Settings;
 use crate::tokenizer_files::tokenizer_directory;
 
@@ -29,6 +30,83 @@ pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
     Ok(encoder)
 }
 
+/// The encoder of a run's questions, if it has any; checks each source by its first example. What
+/// is wrong with files, columns or prompts then shows before a source is read as a whole.
+pub(crate) fn checked_encoder(settings: &Settings) -> Result<Option<PromptEncoder>> {
+    let source = &settings.source;
+    match (&source.train_data, &source.text) {
+        (None, Some(text)) => {
+            let mut texts = text_reader(settings, text)?;
+            texts.next().transpose().into_diagnostic()?;
+        }
+        (Some(_), None) => {}
+        _ => return Err(unclear_data()),
+    }
+    let asked = [
+        (&source.train_data, Split::Train, source.limit),
+        (&source.eval_data, Split::Validation, source.eval_limit),
+        (&source.test_data, Split::Test, source.eval_limit),
+    ];
+    if asked.iter().all(|(data, _, _)| data.is_none()) {
+        return Ok(None);
+    }
+    let encoder = encoder(settings)?;
+    for (data, split, limit) in asked {
+        if let Some(data) = data {
+            check_first(settings, &encoder, data, split, limit)?;
+        }
+    }
+    Ok(Some(encoder))
+}
+
+/// Checks a source of questions by its first one.
+pub(crate) fn check_first(
+    settings: &Settings,
+    encoder: &PromptEncoder,
+    source: &str,
+    split: Split,
+    limit: Option<u64>,
+) -> Result<()> {
+    let first = reader(settings, source, split, limit)?.next();
+    if let Some(example) = first.transpose().into_diagnostic()? {
+        encoder.encode(&example).into_diagnostic()?;
+    }
+    Ok(())
+}
+
+/// The examples that a run trains on and is evaluated on.
+pub(crate) struct RunData {
+    pub(crate) train: Examples,
+    pub(crate) validation: Option<Examples>,
+    pub(crate) test: Option<Examples>,
+}
+
+impl RunData {
+    /// Reads and tokenizes them; the encoder is that of [`checked_encoder`].
+    pub(crate) fn load(settings: &Settings, encoder: Option<&PromptEncoder>) -> Result<Self> {
+        let source = &settings.source;
+        let evaluated = |data: &Option<String>, split| {
+            data.as_deref()
+                .zip(encoder)
+                .map(|(data, encoder)| questions(settings, encoder, data, split, source.eval_limit))
+                .transpose()
+        };
+        Ok(Self {
+            train: training_examples(settings, encoder)?,
+            validation: evaluated(&source.eval_data, Split::Validation)?,
+            test: evaluated(&source.test_data, Split::Test)?,
+        })
+    }
+
+    /// Checks that they suit the model: see [`check_vocabulary`].
+    pub(crate) fn check(&self, config: &LlamaConfig) -> Result<()> {
+        let evaluated = self.validation.iter().chain(&self.test);
+        std::iter::once(&self.train)
+            .chain(evaluated)
+            .try_for_each(|examples| check_vocabulary(examples, config))
+    }
+}
+
 /// Loads the questions of a source.
 pub(crate) fn questions(
     settings: &Settings,
@@ -37,23 +115,34 @@ pub(crate) fn questions(
     split: Split,
     limit: Option<u64>,
 ) -> Result<Examples> {
-    let place: Source = source.parse().into_diagnostic()?;
-    let options = read_options(settings, limit);
-    let max_length = settings.batching.max_length;
-    let dataset = load_questions(&place, split, &options, encoder, max_length).into_diagnostic()?;
-    Ok(logged(dataset, source, max_length))
+    let mut rows = reader(settings, source, split, limit)?;
+    let bar = reading(source);
+    let counted = rows.by_ref().inspect(|_| bar.inc(1));
+    let examples = encode_examples(counted, encoder, settings.batching.max_length);
+    bar.finish_and_clear();
+    checked(
+        settings,
+        source,
+        examples.into_diagnostic()?,
+        rows.skipped(),
+    )
 }
 
 /// Loads the plain texts of a source.
 fn texts(settings: &Settings, source: &str) -> Result<Examples> {
-    let place: Source = source.parse().into_diagnostic()?;
     let tokenizer =
         ModelTokenizer::from_directory(&tokenizer_directory(settings)?).into_diagnostic()?;
-    let options = read_options(settings, settings.source.limit);
-    let max_length = settings.batching.max_length;
-    let dataset =
-        load_texts(&place, Split::Train, &options, &tokenizer, max_length).into_diagnostic()?;
-    Ok(logged(dataset, source, max_length))
+    let mut rows = text_reader(settings, source)?;
+    let bar = reading(source);
+    let counted = rows.by_ref().inspect(|_| bar.inc(1));
+    let examples = encode_texts(source, counted, &tokenizer, settings.batching.max_length);
+    bar.finish_and_clear();
+    checked(
+        settings,
+        source,
+        examples.into_diagnostic()?,
+        rows.skipped(),
+    )
 }
 
 /// The training data of a run: questions, which need an encoder, or plain text.
@@ -67,11 +156,15 @@ pub(crate) fn training_examples(
             questions(settings, encoder, data, Split::Train, source.limit)
         }
         (None, _, Some(text)) => texts(settings, text),
-        _ => Err(miette!(
-            help = "give --train-data PATH (questions) or --text PATH (plain text), not both",
-            "it is not clear what to train on"
-        )),
+        _ => Err(unclear_data()),
     }
+}
+
+fn unclear_data() -> Report {
+    miette!(
+        help = "give --train-data PATH (questions) or --text PATH (plain text), not both",
+        "it is not clear what to train on"
+    )
 }
 
 /// Opens the rows of a source.
@@ -85,6 +178,12 @@ pub(crate) fn reader(
     read_examples(&source, split, &read_options(settings, limit)).into_diagnostic()
 }
 
+fn text_reader(settings: &Settings, source: &str) -> Result<TextReader> {
+    let place: Source = source.parse().into_diagnostic()?;
+    let options = read_options(settings, settings.source.limit);
+    read_text(&place, Split::Train, "text", &options).into_diagnostic()
+}
+
 fn read_options(settings: &Settings, limit: Option<u64>) -> ReadOptions {
     ReadOptions {
         on_bad_row: settings.source.on_bad_row,
@@ -93,9 +192,25 @@ fn read_options(settings: &Settings, limit: Option<u64>) -> ReadOptions {
     }
 }
 
-/// The examples of a data set; logs their number and what was left out.
-fn logged(dataset: Dataset, source: &str, max_length: usize) -> Examples {
-    let Dataset { examples, skipped } = dataset;
+/// The examples of a source, of which there must be one; logs their number and what was left out.
+fn checked(
+    settings: &Settings,
+    source: &str,
+    mut examples: Examples,
+    skipped: &SkippedRows,
+) -> Result<Examples> {
+    let max_length = settings.batching.max_length;
+    if examples.is_empty() {
+        let place: Source = source.parse().into_diagnostic()?;
+        return Err(LoadError::Empty {
+            place: Box::new(place),
+            dropped: examples.dropped.len(),
+            max_length,
+            skipped: skipped.rows,
+        })
+        .into_diagnostic();
+    }
+    examples.skipped_rows = skipped.rows;
     if skipped.rows > 0 {
         tracing::warn!("{source}: {skipped}");
     }
@@ -106,8 +221,9 @@ fn logged(dataset: Dataset, source: &str, max_length: usize) -> Examples {
             examples.dropped.len()
         );
     }
-    tracing::info!("{source}: {} examples", examples.len());
-    examples
+    let count = examples.len();
+    tracing::info!(source, examples = count, "{source}: {count} examples");
+    Ok(examples)
 }
 
 /// Checks that the model has every token: another would be read past the end of its embeddings.

@@ -1,28 +1,32 @@
 //! How the program reports a failure: the error, its causes, and what to do, each once.
 
 use miette::Report;
+use plw_report::printable;
 
-/// The same report without the causes that an error above them already quotes. Some libraries print
-/// their cause in their own message and also return it as source.
-pub(crate) fn without_repetition(report: Report) -> Report {
-    let messages: Vec<String> = report.chain().map(ToString::to_string).collect();
-    let mut kept: Vec<&str> = Vec::new();
-    for message in &messages {
-        if !kept.iter().any(|above| above.contains(message.as_str())) {
+/// The same report, safe to print, without the causes that an error above them already quotes: some
+/// libraries print their cause in their own message and also return it as source.
+pub(crate) fn readable(report: &Report) -> Report {
+    let mut kept: Vec<String> = Vec::new();
+    for message in report.chain().map(|error| printable(&error.to_string())) {
+        if !kept.iter().any(|above| above.contains(&message)) {
             kept.push(message);
         }
     }
-    if kept.len() == messages.len() {
-        return report;
-    }
     let innermost = kept.pop().unwrap_or_default();
     let innermost = match report.help() {
-        Some(help) => miette::miette!(help = help.to_string(), "{innermost}"),
+        Some(help) => miette::miette!(help = printable(&help.to_string()), "{innermost}"),
         None => miette::miette!("{innermost}"),
     };
-    kept.into_iter().rev().fold(innermost, |cause, message| {
-        cause.wrap_err(message.to_string())
-    })
+    kept.into_iter()
+        .rev()
+        .fold(innermost, |cause, message| cause.wrap_err(message))
+}
+
+/// An error, its causes and its remedy in one line.
+pub(crate) fn one_line(report: &Report) -> String {
+    let mut text = report.chain().map(ToString::to_string).collect::<Vec<_>>();
+    text.extend(report.help().map(|help| help.to_string()));
+    text.join(": ")
 }
 
 #[cfg(test)]
@@ -30,9 +34,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_is_quoted_above_is_said_once() {
+    fn a_report_says_each_thing_once_and_safely() {
         let messages = |report: Report| -> Vec<String> {
-            let report = without_repetition(report);
+            let report = readable(&report);
             let help = report.help().map(|help| help.to_string());
             report
                 .chain()
@@ -56,6 +60,11 @@ mod tests {
         assert_eq!(
             messages(distinct),
             ["cannot write a", "the disk is full", "free some space"]
+        );
+        let raw = miette::miette!(help = "\u{1b}[2J", "\u{9b}2J").wrap_err("a \u{1b}[31mname");
+        assert_eq!(
+            messages(raw),
+            ["a \\u001b[31mname", "\\u009b2J", "\\u001b[2J"]
         );
     }
 }

@@ -95,6 +95,20 @@ impl Inputs {
     }
 }
 
+/// The data to evaluate on that has a file of the training data.
+pub(crate) fn trained_on(config: &RunConfig) -> Vec<&'static str> {
+    let digests = config.table.get(DIGESTS);
+    let files = |name: &str| -> Vec<&str> {
+        let files = digests.and_then(|digests| digests.get(name)?.as_str());
+        files.unwrap_or_default().split_whitespace().collect()
+    };
+    let trained = files("train_data");
+    ["eval_data", "test_data"]
+        .into_iter()
+        .filter(|data| files(data).iter().any(|file| trained.contains(file)))
+        .collect()
+}
+
 fn with(mut config: RunConfig, digests: Table) -> RunConfig {
     let digests = Value::Table(digests);
     config.table.insert(DIGESTS.to_string(), digests);
@@ -145,6 +159,7 @@ mod tests {
         };
         let before = now();
         assert_eq!(before.difference(&now()), None);
+        assert!(trained_on(&before).is_empty());
         for (file, digest) in [
             ("rows.parquet", "digests.train_data was"),
             ("config.json", "digests.model was"),
@@ -156,5 +171,10 @@ mod tests {
             assert!(difference.starts_with(digest), "{difference}");
             write(file, file);
         }
+        // Of a copy, too, the model has seen every question.
+        write("copy.parquet", "rows.parquet");
+        settings.source.eval_data = Some(folder.path().join("copy.parquet").display().to_string());
+        let config = Inputs::default().resolved(&settings).expect("all there");
+        assert_eq!(trained_on(&config), ["eval_data"]);
     }
 }

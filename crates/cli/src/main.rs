@@ -10,40 +10,60 @@ mod flags;
 mod inputs;
 mod logging;
 mod lora_settings;
+mod model_folder;
+mod output;
+mod output_folder;
 mod progress;
 mod settings;
+mod signals;
+mod threads;
 mod tokenizer_files;
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use miette::{Report, Result};
+
 use flags::{Cli, Command};
-use logging::LogFormat;
+use logging::{LogFlags, LogFormat};
 
 /// Exits with 0 when done, 1 on an error, 2 on wrong arguments (clap), and 130 when stopped at a
 /// checkpoint.
 fn main() -> ExitCode {
     allocator::configure();
     let cli = Cli::read();
-    logging::start(cli.log_format, cli.quiet);
-    let result = match cli.command {
-        Command::Train(flags) => commands::train::run(&flags),
-        Command::Plan(flags) => commands::plan::run(&flags),
-        Command::Eval(flags) => commands::eval::run(&flags),
-        Command::Inspect(flags) => commands::inspect::run(&flags),
-        Command::Sweep(flags) => commands::sweep::run(&flags),
-        Command::Data(flags) => commands::data::run(&flags),
-        Command::Devices => commands::devices::run(),
-        Command::Report(flags) => commands::report::run(&flags),
-    };
-    match result {
+    match logging::start(cli.log).and_then(|()| run(&cli)) {
         Ok(code) => code,
         Err(report) => {
-            let report = failure::without_repetition(report);
-            match cli.log_format {
-                LogFormat::Human => eprintln!("{report:?}"),
-                LogFormat::Json => tracing::error!("{}", logging::one_line(&report)),
-            }
+            show(&failure::readable(&report), cli.log);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    for note in cli.notes() {
+        tracing::warn!("{note}");
+    }
+    if !matches!(cli.command, Command::Sweep(_) | Command::Report(_)) {
+        threads::start()?;
+    }
+    match &cli.command {
+        Command::Train(flags) => commands::train::run(flags),
+        Command::Plan(flags) => commands::plan::run(flags),
+        Command::Eval(flags) => commands::eval::run(flags),
+        Command::Inspect(flags) => commands::inspect::run(flags),
+        Command::Sweep(flags) => commands::sweep::run(flags, cli.log),
+        Command::Data(flags) => commands::data::run(flags),
+        Command::Devices => commands::devices::run(),
+        Command::Report(flags) => commands::report::run(flags),
+    }
+}
+
+fn show(report: &Report, log: LogFlags) {
+    match log.log_format {
+        // Standard error may have no reader left; the exit code remains.
+        LogFormat::Human => drop(writeln!(std::io::stderr(), "{report:?}")),
+        LogFormat::Json => tracing::error!("{}", failure::one_line(report)),
     }
 }

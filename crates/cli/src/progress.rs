@@ -1,12 +1,15 @@
 //! The progress bar (the run, the step, tokens per second and the time left) and Ctrl-C.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plw_record::{EvaluationRow, MetricsRow};
+use plw_report::printable;
 use plw_train::{Observer, Plan};
+
+use crate::logging::shows_bars;
+use crate::signals;
 
 /// The bar of an evaluation.
 pub(crate) const EVALUATION: &str =
@@ -26,13 +29,13 @@ impl Progress {
     pub(crate) fn new(name: String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = stop.clone();
-        let handler = ctrlc::set_handler(move || {
+        let watched = signals::watch(move || {
             if asked.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
             tracing::warn!("stopping at a checkpoint; press Ctrl-C again to stop at once");
         });
-        if let Err(error) = handler {
+        if let Err(error) = watched {
             tracing::warn!("Ctrl-C will stop at once, not at a checkpoint: {error}");
         }
         Self {
@@ -47,9 +50,25 @@ impl Progress {
 
 /// A bar on standard error where that is a terminal.
 pub(crate) fn bar(total: u64, template: &str) -> ProgressBar {
+    styled(Some(total), template)
+}
+
+/// Counts the rows of a source while they are read and tokenized; elsewhere than on a terminal it
+/// logs that this begins.
+pub(crate) fn reading(source: &str) -> ProgressBar {
+    if !shows_bars() {
+        tracing::info!(source, "{source}: tokenizing");
+    }
+    styled(None, "{prefix}: tokenizing, {human_pos} rows, {per_sec}").with_prefix(printable(source))
+}
+
+fn styled(total: Option<u64>, template: &str) -> ProgressBar {
+    let target = match shows_bars() {
+        true => ProgressDrawTarget::stderr_with_hz(4),
+        false => ProgressDrawTarget::hidden(),
+    };
     let style = ProgressStyle::with_template(template).expect("the templates are constants");
-    ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4))
-        .with_style(style)
+    ProgressBar::with_draw_target(total, target).with_style(style)
 }
 
 impl Observer for Progress {
@@ -57,7 +76,7 @@ impl Observer for Progress {
         self.total = plan.steps.len() as u64;
         let template = "{prefix} step {pos}/{len} {wide_bar} {msg}, {eta} left";
         self.steps = bar(self.total, template)
-            .with_prefix(self.name.clone())
+            .with_prefix(printable(&self.name))
             .with_position(from_step);
         self.steps.reset_eta();
     }
@@ -68,10 +87,15 @@ impl Observer for Progress {
         self.steps
             .set_message(format!("loss {:.4}, {speed:.0} tokens/s", row.loss));
         let tenth = (self.total / 10).max(1);
-        if !std::io::stderr().is_terminal()
-            && (row.step.is_multiple_of(tenth) || row.step == self.total)
-        {
+        if !shows_bars() && (row.step.is_multiple_of(tenth) || row.step == self.total) {
             tracing::info!(
+                run = self.name.as_str(),
+                step = row.step,
+                steps = self.total,
+                loss = row.loss,
+                grad_norm = row.grad_norm,
+                learning_rate = row.learning_rate,
+                tokens_per_second = speed,
                 "{} step {}/{}: loss {:.4}, {speed:.0} tokens/s",
                 self.name,
                 row.step,
@@ -99,6 +123,13 @@ impl Observer for Progress {
         let [low, high] = accuracy.accuracy_interval;
         self.steps.suspend(|| {
             tracing::info!(
+                run = self.name.as_str(),
+                step = row.step,
+                split = row.split.as_str(),
+                accuracy = accuracy.accuracy,
+                accuracy_low = low,
+                accuracy_high = high,
+                questions = accuracy.questions,
                 "{} step {} {}: accuracy {:.1} % (95 % interval {:.1} to {:.1}, {} questions)",
                 self.name,
                 row.step,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Format, Serialized, Toml};
+use figment::providers::Serialized;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{OnBadRow, PromptSettings, Split};
 use plw_eval::EvaluationOptions;
@@ -16,17 +16,20 @@ use serde_json::{Map, Value};
 
 use crate::device::ComputeDevice;
 use crate::lora_settings::LoraSettings;
+use crate::model_folder;
+use wording::expectation;
+
+mod environment;
+mod preset;
+mod wording;
+
+pub(crate) use environment::variable;
+pub(crate) use preset::{Preset, read_toml};
+pub(crate) use wording::nearest;
 
 /// The table of a run's `config.toml` with the digests of the files that its settings name. It is
 /// not a setting, though it decides the result as settings do.
 pub(crate) const DIGESTS: &str = "digests";
-
-/// What a setting's environment variable begins with.
-const ENVIRONMENT_PREFIX: &str = "PLW_";
-
-/// Variables with that prefix that are not settings: the log's filter, and where xtask looks for
-/// shared files.
-const OTHER_VARIABLES: [&str; 2] = ["PLW_LOG", "PLW_SHARED"];
 
 /// Which model, which rows, and where.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -52,6 +55,32 @@ pub(crate) struct SourceSettings {
     pub(crate) device: ComputeDevice,
 }
 
+impl SourceSettings {
+    /// Checks what every command needs of them.
+    fn check(&self) -> Result<()> {
+        for (name, limit) in [("limit", self.limit), ("eval_limit", self.eval_limit)] {
+            if limit == Some(0) {
+                return Err(miette!(
+                    help = "leave it out to read every row",
+                    "the setting `{name}` is 0, which leaves no row to read"
+                ));
+            }
+        }
+        match &self.init_adapter {
+            Some(adapter) => model_folder::check("init_adapter", adapter),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the model can be one, where its weights or its tokenizer are needed.
+    pub(crate) fn check_model(&self) -> Result<()> {
+        match &self.model {
+            Some(model) => model_folder::check("model", model),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Every setting, by concept; flat in TOML.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Settings {
@@ -67,17 +96,35 @@ pub(crate) struct Settings {
 impl Settings {
     /// Puts the layers together.
     pub(crate) fn load(file: Option<&Path>, flags: &impl Serialize) -> Result<Self> {
-        Self::layered(Map::new(), file, &[], flags)
+        let preset = file.map(Preset::read).transpose()?;
+        let given = Self::layered(Map::new(), preset.as_ref(), &[], flags)?;
+        let settings = Self::of_layers(given, preset.as_ref())?;
+        settings.source.check_model()?;
+        Ok(settings)
     }
 
     /// As [`Self::load`], for a training run: with [`Self::training_defaults`], and the settings of
-    /// the adapter that it starts from. Environment variables do not change those in `decided`.
-    pub(crate) fn load_training(
-        file: Option<&Path>,
+    /// the adapter that it starts from.
+    pub(crate) fn load_training(file: Option<&Path>, flags: &impl Serialize) -> Result<Self> {
+        let preset = file.map(Preset::read).transpose()?;
+        let settings = Self::of_training(preset.as_ref(), &[], flags)?;
+        settings.source.check_model()?;
+        Ok(settings)
+    }
+
+    /// As [`Self::load_training`], from a preset alone, whose model may lie on another machine.
+    /// Environment variables do not change the settings in `decided`.
+    pub(crate) fn of_preset(preset: &Preset, decided: &[String]) -> Result<Self> {
+        Self::of_training(Some(preset), decided, &toml::Table::new())
+    }
+
+    fn of_training(
+        preset: Option<&Preset>,
         decided: &[String],
         flags: &impl Serialize,
     ) -> Result<Self> {
-        let mut settings = Self::layered(Self::training_defaults(), file, decided, flags)?;
+        let given = Self::layered(Self::training_defaults(), preset, decided, flags)?;
+        let mut settings = Self::of_layers(given, preset)?;
         if let Some(adapter) = &settings.source.init_adapter {
             let config = load_lora_config(adapter).into_diagnostic()?;
             settings.lora = settings.lora.of_adapter(adapter, config)?;
@@ -113,89 +160,58 @@ impl Settings {
         Ok(())
     }
 
+    /// What the settings of a training run ask for in vain.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let (source, training) = (&self.source, &self.training);
+        if let (Some(steps), None) = (training.eval_steps, &source.eval_data) {
+            notes.push(format!(
+                "eval_steps is {steps}, but there is nothing to evaluate on: give eval_data"
+            ));
+        }
+        if let (Some(limit), None, None) = (source.eval_limit, &source.eval_data, &source.test_data)
+        {
+            notes.push(format!(
+                "eval_limit is {limit}, but there is nothing to evaluate on: give eval_data"
+            ));
+        }
+        notes
+    }
+
+    /// The settings that the layers give together, with what every command needs of them checked.
+    fn of_layers(given: Map<String, Value>, preset: Option<&Preset>) -> Result<Self> {
+        let settings = Self::from_map(given, preset.map(|preset| preset.path.as_path()))?;
+        settings.source.check()?;
+        Ok(settings)
+    }
+
+    /// What the layers give, all together.
     fn layered(
         defaults: Map<String, Value>,
-        file: Option<&Path>,
+        preset: Option<&Preset>,
         decided: &[String],
         flags: &impl Serialize,
-    ) -> Result<Self> {
+    ) -> Result<Map<String, Value>> {
         let mut figment = Figment::from(Serialized::defaults(defaults));
-        if let Some(file) = file {
-            if !file.is_file() {
-                return Err(miette!(
-                    help = "give the path of a TOML file",
-                    "there is no file {}",
-                    file.display()
-                ));
-            }
-            figment = figment.merge(Toml::file_exact(file));
+        if let Some(preset) = preset {
+            figment = figment.merge(Serialized::defaults(&preset.settings));
         }
-        let merged: Map<String, Value> = figment
-            .merge(Serialized::defaults(Self::environment(decided)?))
+        let environment = environment::given_by(
+            std::env::vars_os(),
+            decided,
+            &Self::default_values(),
+            |values| Self::from_map(values, None).map(drop),
+        )?;
+        figment
+            .merge(Serialized::defaults(environment))
             .merge(Serialized::defaults(flags))
             .extract()
             .into_diagnostic()
-            .wrap_err("the settings cannot be read")?;
-        Self::from_map(merged, file)
-    }
-
-    /// The settings that environment variables give, except those in `decided`. A variable is text:
-    /// it stays text where the setting is text, and is else read as a number, a boolean or a list
-    /// separated by commas, whichever the setting takes.
-    fn environment(decided: &[String]) -> Result<Map<String, Value>> {
-        let known = Self::default().to_map()?;
-        let mut given = Map::new();
-        for (variable, text) in std::env::vars() {
-            let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else {
-                continue;
-            };
-            let name = name.to_lowercase();
-            if decided.contains(&name) || OTHER_VARIABLES.contains(&variable.as_str()) {
-                continue;
-            }
-            if known.contains_key(&name) {
-                let value = Self::typed(&name, &text);
-                let alone = Map::from_iter([(name.clone(), value.clone())]);
-                Self::from_map(alone, None).wrap_err_with(|| {
-                    format!("the environment variable {variable} cannot be used")
-                })?;
-                given.insert(name, value);
-            } else {
-                let guess = nearest(&known, &name).map_or(String::new(), |name| {
-                    format!(
-                        "; did you mean {ENVIRONMENT_PREFIX}{}?",
-                        name.to_uppercase()
-                    )
-                });
-                tracing::warn!("{variable} is not a setting{guess}");
-            }
-        }
-        Ok(given)
-    }
-
-    /// The first reading of a text that the setting accepts, else the text itself.
-    fn typed(name: &str, text: &str) -> Value {
-        let list = text.split(',').map(|item| Value::from(item.trim()));
-        let readings = [
-            Some(Value::from(text)),
-            text.parse::<u64>().ok().map(Value::from),
-            text.parse::<f64>().ok().map(Value::from),
-            text.parse::<bool>().ok().map(Value::from),
-            Some(list.collect()),
-        ];
-        readings
-            .into_iter()
-            .flatten()
-            .find(|reading| {
-                let alone = Map::from_iter([(name.to_string(), reading.clone())]);
-                !reading.is_null() && Self::from_map(alone, None).is_ok()
-            })
-            .unwrap_or_else(|| Value::from(text))
+            .wrap_err("the settings cannot be read")
     }
 
     fn from_map(mut merged: Map<String, Value>, file: Option<&Path>) -> Result<Self> {
-        // A preset's grid is for the sweep, and a run's config.toml holds digests as well.
-        merged.remove("sweep");
+        // A run's config.toml holds digests as well.
         merged.remove(DIGESTS);
         let settings = Self {
             source: take(&mut merged)?,
@@ -285,16 +301,6 @@ impl Settings {
     }
 }
 
-/// Reads a TOML file.
-pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{} is not valid", path.display()))
-}
-
 /// Takes the settings of one concept out of all.
 fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Value>) -> Result<T> {
     let Value::Object(defaults) = serde_json::to_value(T::default()).into_diagnostic()? else {
@@ -320,34 +326,13 @@ fn take<T: Default + Serialize + DeserializeOwned>(merged: &mut Map<String, Valu
         }
         let mut alone = defaults.clone();
         alone.insert(name.clone(), value.clone());
-        serde_json::from_value::<T>(Value::Object(alone))
-            .map_err(|error| miette!("the setting `{name}` is {value}: {error}"))?;
+        serde_json::from_value::<T>(Value::Object(alone)).map_err(|error| {
+            let expected = expectation(name, &value, &error);
+            miette!("the setting `{name}` is {value}: {expected}")
+        })?;
         own.insert(name.clone(), value);
     }
     serde_json::from_value(Value::Object(own)).into_diagnostic()
-}
-
-/// The setting that a misspelled name may mean: the nearest, if at least half of the name agrees.
-fn nearest<'a>(known: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    let distances = known.keys().map(|known| (distance(known, name), known));
-    let (distance, known) = distances.min()?;
-    (2 * distance <= name.len()).then_some(known)
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -28,6 +28,14 @@ pub(crate) fn tokenizer_directory(settings: &Settings) -> Result<PathBuf> {
                 "no model is given"
             )
         })?;
+    if !directory.as_os_str().is_empty() && !directory.exists() {
+        return Err(miette!(
+            help = "give the path of a tokenizer.json or of its folder with --tokenizer, or a \
+                    model with --model",
+            "there is no folder {} to take the tokenizer from",
+            directory.display()
+        ));
+    }
     if !directory.join("tokenizer.json").is_file() {
         return Err(miette!(
             help = "give a directory in the Hugging Face layout with --model, or a tokenizer with \

@@ -31,6 +31,26 @@ pub enum ReportError {
         /// What each of its runs lacks.
         reasons: Vec<String>,
     },
+    /// A file that no report wrote is in the way.
+    #[error(
+        "{} was not written by a report and would be overwritten: \
+         write the report to another folder, or move the file away",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The page has the name of the tables or of the figures' values.
+    #[error(
+        "the page cannot be {}: the files .json and .md are written beside it; \
+         give it a name that ends in .html",
+        path.display()
+    )]
+    PageName {
+        /// The page.
+        path: PathBuf,
+    },
     /// A figure could not be drawn.
     #[error("the figure `{name}` could not be drawn: {problem}")]
     Figure {

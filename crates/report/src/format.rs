@@ -1,4 +1,6 @@
-//! How numbers are written.
+//! How numbers are written, and text in HTML and Markdown.
+
+use crate::printable::printable;
 
 /// A weight as short as it can be written; `all` for runs without one.
 pub(crate) fn weight_label(weight: Option<f64>) -> String {
@@ -62,10 +64,30 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// Text escaped for HTML and its attributes.
 pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
+    printable(text)
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+/// Text within a line of Markdown: what would begin a tag, an entity or a link is escaped.
+pub(crate) fn markdown_text(text: &str) -> String {
+    let text = printable(text).replace('\n', " ");
+    let mut escaped = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '[' => escaped.push_str("\\["),
+            // Followed by anything else it begins no tag: `p < 0.001` stays as it is.
+            '<' if characters.peek().is_some_and(|next| !next.is_whitespace()) => {
+                escaped.push_str("&lt;");
+            }
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -96,5 +118,13 @@ mod tests {
             escape("<a href=\"x\">&"),
             "&lt;a href=&quot;x&quot;&gt;&amp;"
         );
+        for (text, markdown) in [
+            ("p < 0.001", "p < 0.001"),
+            ("<img src=x>\n&amp;", "&lt;img src=x> &amp;amp;"),
+            ("[here](javascript:alert())", "\\[here](javascript:alert())"),
+            ("\u{1b}[31m", "\\u001b\\[31m"),
+        ] {
+            assert_eq!(markdown_text(text), markdown);
+        }
     }
 }

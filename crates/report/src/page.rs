@@ -9,6 +9,9 @@ use crate::sweep::Sweep;
 use crate::table::Table;
 use crate::tables::{results_table, runs_table, section_tables, section_title};
 
+/// The heading of the page's last part.
+pub(crate) const METHODS_TITLE: &str = "<h2>How these numbers are computed</h2>";
+
 /// How the numbers are computed, for a reader who doubts them.
 const METHODS: &str = include_str!("methods.html");
 
@@ -35,7 +38,7 @@ pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
     body.push_str(&settings(report));
     body.push_str(&machines(report));
     body.push_str(&format!(
-        "<h2>How these numbers are computed</h2>\n\
+        "{METHODS_TITLE}\n\
          <div class=\"note\">\n{METHODS}<p>{} resamples, seed {}.</p></div>\n",
         report.options.resamples, report.options.seed
     ));

@@ -1,5 +1,7 @@
 //! A table, as text for a terminal and as Markdown.
 
+use crate::format::markdown_text;
+
 /// A table of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -76,11 +78,15 @@ impl Table {
             })
             .collect();
         let escaped = |cells: &[String]| -> Vec<String> {
-            cells.iter().map(|cell| cell.replace('|', "\\|")).collect()
+            let text = cells.iter().map(|cell| markdown_text(cell));
+            text.map(|cell| cell.replace('|', "\\|")).collect()
         };
         let row = |cells: &[String]| format!("| {} |\n", Self::line(cells, &widths, " | "));
         let rows = self.rows.iter().map(|cells| row(&escaped(cells)));
-        let head = [row(&self.header), format!("| {} |\n", rule.join(" | "))];
+        let head = [
+            row(&escaped(&self.header)),
+            format!("| {} |\n", rule.join(" | ")),
+        ];
         head.into_iter().chain(rows).collect()
     }
 }

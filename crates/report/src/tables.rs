@@ -1,11 +1,15 @@
 //! The tables of a report, and its whole text for a terminal and for a README.
 
 use crate::findings::findings;
-use crate::format::{count, duration, interval, loss, p_value, percent, points};
+use crate::format::{count, duration, interval, loss, markdown_text, p_value, percent, points};
+use crate::printable::printable;
 use crate::report::{Comparison, GroupStatistics, Report, Section};
 use crate::statistics::MeanOverSeeds;
 use crate::sweep::Sweep;
 use crate::table::Table;
+
+/// How the title of a section's first table begins.
+pub(crate) const RESULTS_TITLE: &str = "Accuracy in % on ";
 
 /// Accuracy and losses of each weight.
 pub(crate) fn results_table(section: &Section) -> Table {
@@ -43,7 +47,7 @@ pub(crate) fn results_table(section: &Section) -> Table {
     );
     Table::new(
         &format!(
-            "Accuracy in % on {} {} questions of {} passages (guessing: {} %)",
+            "{RESULTS_TITLE}{} {} questions of {} passages (guessing: {} %)",
             count(section.questions as u64),
             section.split,
             count(section.passages as u64),
@@ -213,7 +217,7 @@ pub fn text(report: &Report) -> String {
             .iter()
             .map(|run| format!("incomplete: {}: {}\n", run.name, run.reason)),
     );
-    text
+    printable(&text)
 }
 
 /// A report's tables and findings for a README.
@@ -221,15 +225,17 @@ pub fn markdown(report: &Report) -> String {
     let mut text = String::new();
     for section in &report.sections {
         if !section.settings.is_empty() {
-            text.push_str(&format!("### {}\n\n", section_title(section)));
+            let title = markdown_text(&section_title(section));
+            text.push_str(&format!("### {title}\n\n"));
         }
         for table in section_tables(section) {
-            text.push_str(&format!("{}:\n\n{}\n", table.title, table.markdown()));
+            let title = markdown_text(&table.title);
+            text.push_str(&format!("{title}:\n\n{}\n", table.markdown()));
         }
         text.extend(
             findings(section)
                 .iter()
-                .map(|finding| format!("- {finding}\n")),
+                .map(|finding| format!("- {}\n", markdown_text(finding))),
         );
         text.push('\n');
     }
@@ -237,14 +243,12 @@ pub fn markdown(report: &Report) -> String {
         report
             .warnings
             .iter()
-            .map(|warning| format!("- Warning: {warning}\n")),
+            .map(|warning| format!("- Warning: {}\n", markdown_text(warning))),
     );
-    text.extend(
-        report
-            .incomplete
-            .iter()
-            .map(|run| format!("- Incomplete: {}: {}\n", run.name, run.reason)),
-    );
+    text.extend(report.incomplete.iter().map(|run| {
+        let [name, reason] = [&run.name, &run.reason].map(|text| markdown_text(text));
+        format!("- Incomplete: {name}: {reason}\n")
+    }));
     text
 }
 

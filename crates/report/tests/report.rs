@@ -300,3 +300,74 @@ fn the_chosen_model_is_reported_on_test_questions() -> TestResult {
     assert_eq!(section.before, None);
     Ok(())
 }
+
+#[test]
+fn data_marks_up_no_page_and_drives_no_terminal() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let run = DemoRun {
+        name: "<b>run".to_string(),
+        config: "note = \"<script>\\u001B[2J\"".to_string(),
+        passages: 8,
+        levels: &["<img src=x>\u{1b}[31m", "middle"],
+        ..DemoRun::default()
+    };
+    write_run(directory.path(), &run)?;
+    write_run(
+        directory.path(),
+        &DemoRun {
+            name: "other".to_string(),
+            passages: 8,
+            ..DemoRun::default()
+        },
+    )?;
+    let page = directory.path().join("out/report.html");
+    let report = write_report(directory.path(), &page)?;
+    let markdown = fs::read_to_string(page.with_extension("md"))?;
+    let html = fs::read_to_string(&page)?;
+    let mut printed = vec![text(&report), markdown.clone(), html.clone()];
+    for figure in fs::read_dir(page.with_file_name("figures"))? {
+        printed.push(fs::read_to_string(figure?.path())?);
+    }
+    for text in &printed {
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+    assert!(markdown.contains("&lt;img src=x>") && markdown.contains("&lt;script>"));
+    for tag in ["<img", "<b>run", "<script"] {
+        assert!(!markdown.contains(tag) && !html.contains(tag), "{tag}");
+    }
+    Ok(())
+}
+
+#[test]
+fn files_that_no_report_wrote_stay() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let sweep = directory.path().join("weights");
+    write_sweep(&sweep, &[0.0, 1.0], 1, 8)?;
+    for (name, mine) in [
+        ("README.html", "<!doctype html>\n<p>mine</p>\n"),
+        ("README.json", "{\n  \"name\": \"mine\"\n}\n"),
+        ("README.md", "# Mine\n\n| prompt loss weight |\n"),
+        ("figures/accuracy.svg", "<svg>mine</svg>"),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join(name);
+        plw_files::write_atomic(&path, mine)?;
+        let refused = write_report(&sweep, folder.path().join("README.html"));
+        let message = refused.expect_err("it is refused").to_string();
+        assert!(message.contains(name), "{message}");
+        assert_eq!(fs::read_to_string(&path)?, mine);
+        assert_eq!(fs::read_dir(folder.path())?.count(), 1, "{name}");
+    }
+    // A report's own files are replaced, and so is an empty one.
+    let page = directory.path().join("report.html");
+    fs::write(&page, "")?;
+    for _ in 0..2 {
+        write_report(&sweep, &page)?;
+    }
+    for name in ["report.md", "report.json"] {
+        let refused = write_report(&sweep, directory.path().join("other").join(name));
+        let message = refused.expect_err("it is refused").to_string();
+        assert!(message.contains("ends in .html"), "{message}");
+    }
+    Ok(())
+}

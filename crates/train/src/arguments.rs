@@ -133,15 +133,15 @@ impl TrainingArguments {
         Ok(())
     }
 
-    /// `max_steps` wins over `num_train_epochs`, which then only has to be a number.
+    /// `max_steps` wins over `num_train_epochs`, which then only has to be positive.
     fn check_length(&self) -> Result<(), TrainError> {
         let epochs = self.num_train_epochs;
         check_not_negative("num_train_epochs", epochs)?;
         let expected = match self.max_steps {
-            Some(_) => return Ok(()),
-            None if epochs == 0.0 => {
-                "a positive number where max_steps does not say how long to train"
+            _ if epochs == 0.0 => {
+                "a positive number, or left out where max_steps says how long to train"
             }
+            Some(_) => return Ok(()),
             // Every step is planned ahead.
             None if epochs > MOST_EPOCHS => "at most 100000; max_steps has no such limit",
             None => return Ok(()),

@@ -30,5 +30,6 @@ pub use optimizer::{Optimizer, global_norm};
 pub use plan::{Plan, plan};
 pub use run::{Observer, Outcome, Run};
 pub use schedule::{LrSchedulerType, Schedule};
+pub use start::check_directory;
 pub use step::{LossAndGradients, PassOptions, StepOptions, StepResult, loss_and_gradients, step};
 pub use train::train;

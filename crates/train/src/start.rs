@@ -5,7 +5,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use plw_model::{CheckpointError, Llama};
 use plw_record::{
-    TrainingSummary, latest_checkpoint, truncate_evaluations_after, truncate_metrics_after,
+    RunConfig, RunDirectory, TrainingSummary, latest_checkpoint, truncate_evaluations_after,
+    truncate_metrics_after,
 };
 
 use crate::checkpoint::{self, TrainerState};
@@ -18,6 +19,36 @@ pub(crate) enum Start {
     At(Box<(Llama, TrainerState)>),
 }
 
+/// Refuses a directory that holds something else than this run, before anything is read for it.
+///
+/// # Errors
+///
+/// If it holds a run that is not to be resumed, a run with other settings, or the results of
+/// something else.
+pub fn check_directory(
+    directory: &RunDirectory,
+    config: &RunConfig,
+    resume: bool,
+) -> Result<(), TrainError> {
+    let path = || directory.path.clone();
+    if !directory.config().exists() {
+        return match directory.is_complete() {
+            true => Err(TrainError::NotARun { path: path() }),
+            false => Ok(()),
+        };
+    }
+    if !resume {
+        return Err(TrainError::RunExists { path: path() });
+    }
+    match directory.read_config()?.difference(config) {
+        None => Ok(()),
+        Some(difference) => Err(TrainError::OtherRun {
+            path: path(),
+            difference,
+        }),
+    }
+}
+
 /// A new run, or the weights, moments and state of the last complete checkpoint. Later lines are
 /// cut from the logs.
 pub(crate) fn start(
@@ -27,19 +58,8 @@ pub(crate) fn start(
     device: &Device,
 ) -> Result<Start, TrainError> {
     let directory = run.directory;
+    check_directory(directory, run.config, run.resume)?;
     if directory.config().exists() {
-        if !run.resume {
-            return Err(TrainError::RunExists {
-                path: directory.path.clone(),
-            });
-        }
-        let before = directory.read_config()?;
-        if let Some(difference) = before.difference(run.config) {
-            return Err(TrainError::OtherRun {
-                path: directory.path.clone(),
-                difference,
-            });
-        }
         if directory.is_complete() {
             return Ok(Start::Complete(Box::new(directory.read_summary()?)));
         }
@@ -62,10 +82,6 @@ pub(crate) fn start(
         for log in [directory.metrics(), directory.evaluations()] {
             plw_files::write_atomic(log, [])?;
         }
-    } else if directory.is_complete() {
-        return Err(TrainError::NotARun {
-            path: directory.path.clone(),
-        });
     }
     run.config.write(directory.config())?;
     Ok(Start::At(Box::new((model, TrainerState::default()))))

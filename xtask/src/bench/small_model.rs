@@ -43,19 +43,22 @@ pub(super) fn make(workspace: &Workspace, scratch: &Scratch, plw: &Path) -> Resu
     plw(
         "small-model-text",
         &["data", "pretraining-text"],
-        &[("--config", &described("text.toml")), ("--out", &text)],
+        &[
+            ("--config", &described("text.toml")),
+            ("--output-dir", &text),
+        ],
     )?;
     plw(
         "small-model-tokenizer",
         &["data", "tokenizer", "--vocab-size", VOCABULARY],
-        &[("--text", &text), ("--out", &tokenizer)],
+        &[("--text", &text), ("--output-dir", &tokenizer)],
     )?;
     plw(
         "small-model-questions",
         &["data", "synth"],
         &[
             ("--config", &described("questions.toml")),
-            ("--out", &questions),
+            ("--output-dir", &questions),
         ],
     )?;
     // A step leaves the random weights, a little changed, in the Hugging Face layout.

@@ -5,23 +5,29 @@ use std::process::ExitCode;
 use miette::Result;
 use plw_kernels::{Gpu, GpuRuntime};
 
+use crate::output::print;
+
 pub(crate) fn run() -> Result<ExitCode> {
+    print(&table())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table() -> String {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("cpu      {threads} threads");
+    let mut lines = vec![format!("{:<8} {threads} threads", "cpu")];
     let gpus = plw_kernels::gpus();
-    for gpu in &gpus {
-        println!("{}", line(gpu));
-    }
+    lines.extend(gpus.iter().map(line));
     for (runtime, name) in [(GpuRuntime::Cuda, "cuda"), (GpuRuntime::Wgpu, "wgpu")] {
         if !runtime.is_built_in() {
-            println!("{name:<8} not built in (cargo build --release --bin plw --features {name})");
+            let command = format!("cargo build --release --bin plw --features {name}");
+            lines.push(format!("{name:<8} not built in ({command})"));
         } else if !gpus.iter().any(|gpu| gpu.runtime == runtime) {
-            println!("{name:<8} built in; no GPU or no driver found");
+            lines.push(format!("{name:<8} built in; no GPU or no driver found"));
         }
     }
     #[cfg(feature = "cuda")]
-    println!("\n{}", libraries());
-    Ok(ExitCode::SUCCESS)
+    lines.push(libraries());
+    lines.join("\n") + "\n"
 }
 
 /// `cuda:0   NVIDIA H100 80GB HBM3, 85.0 GB, 227 KiB shared, bf16 (ptx_sm90)`

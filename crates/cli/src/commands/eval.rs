@@ -9,13 +9,16 @@ use plw_data::Split;
 use plw_eval::evaluate;
 use plw_model::{WeightType, load_adapter, load_llama_as};
 use plw_record::{
-    EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory, write_predictions,
+    Accuracy, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
+    write_predictions,
 };
 
 use crate::activations::activations;
-use crate::examples::{check_vocabulary, encoder, questions};
+use crate::examples::{check_first, check_vocabulary, encoder, questions};
 use crate::flags::EvalFlags;
 use crate::inputs::Inputs;
+use crate::output::print;
+use crate::output_folder::check_writable;
 use crate::progress::{EVALUATION, bar};
 use crate::settings::Settings;
 
@@ -28,13 +31,15 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             "a model and questions are needed"
         ));
     };
+    let device = source.device.open()?;
+    check_writable(&flags.output_dir)?;
     let split = source.split.unwrap_or(Split::Validation);
     let config = Inputs::default().resolved_evaluation(&settings, split)?;
     let output = Output::of(&flags.output_dir);
     output.check_free_for(&config)?;
+    // What can fail quickly comes before the questions are tokenized, which takes long.
     let encoder = encoder(&settings)?;
-    let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
-    let device = source.device.open()?;
+    check_first(&settings, &encoder, data, split, source.eval_limit)?;
     let activations = activations(source, &device)?;
     let mut llama = load_llama_as(model, &device, source.dtype).into_diagnostic()?;
     llama = llama.with_activations(activations);
@@ -45,8 +50,8 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             llama = llama.merge_lora();
         }
     }
+    let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
     check_vocabulary(&examples, llama.config())?;
-    // A folder that cannot be written to is found before the work is done.
     config.write(&output.config).into_diagnostic()?;
     let progress = bar(examples.len() as u64, EVALUATION);
     let layout = settings.batching.evaluation_layout();
@@ -65,8 +70,8 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         machine: Machine::this(),
     };
     record.write(&output.summary).into_diagnostic()?;
-    print(&record.summary);
-    println!("{}", output.summary.display());
+    let lines = describe(&record.summary);
+    print(&format!("{lines}{}\n", output.summary.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -114,7 +119,7 @@ impl Output {
     }
 }
 
-fn print(summary: &EvaluationSummary) {
+fn describe(summary: &EvaluationSummary) -> String {
     let mut lines = vec![("all".to_string(), &summary.accuracy)];
     lines.extend(
         summary
@@ -122,19 +127,20 @@ fn print(summary: &EvaluationSummary) {
             .iter()
             .map(|(level, accuracy)| (level.clone(), accuracy)),
     );
-    for (level, accuracy) in lines {
+    let line = |(level, accuracy): (String, &Accuracy)| {
         let [low, high] = accuracy.accuracy_interval;
-        println!(
+        format!(
             "{level}: {} of {} right, {:.1} % (95 % interval {:.1} to {:.1}); \
-             full-vocabulary argmax {:.1} %",
+             full-vocabulary argmax {:.1} %\n",
             accuracy.correct,
             accuracy.questions,
             100.0 * accuracy.accuracy,
             100.0 * low,
             100.0 * high,
             100.0 * accuracy.argmax_accuracy
-        );
-    }
+        )
+    };
+    lines.into_iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -1,24 +1,39 @@
 //! `plw inspect`: examples as the model gets them, for people or, with `--json`, for programs.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
 use plw_batch::Role;
 use plw_data::{
-    DatasetStatistics, Example, LevelStatistics, PromptEncoder, Split, TokenSpan, encode_examples,
+    DatasetStatistics, Example, LevelStatistics, PromptEncoder, SkippedRows, Split, TokenSpan,
+    encode_examples,
 };
 use plw_loss::TokenWeights;
+use plw_report::printable;
 use serde_json::{Map, Value, json};
 
 use crate::examples::{encoder, reader};
 use crate::flags::InspectFlags;
+use crate::output::{Reader, print, print_styled};
+use crate::progress::reading;
 use crate::settings::Settings;
+
+/// Examples printed before the statistics.
+const EXAMPLES: usize = 3;
 
 pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
     let settings = Settings::load(flags.config.as_deref(), flags)?;
     let weights = settings.loss.objective().into_diagnostic()?.weights;
-    let data = settings.source.train_data.as_deref();
+    let source = &settings.source;
+    let split = source.split.unwrap_or(Split::Train);
+    // `--data` is the setting train_data, whatever the split.
+    let of_split = match split {
+        Split::Validation if flags.data.is_none() => source.eval_data.as_deref(),
+        Split::Test if flags.data.is_none() => source.test_data.as_deref(),
+        _ => None,
+    };
+    let data = of_split.or(source.train_data.as_deref());
     let data =
         data.ok_or_else(|| miette!(help = "give --data PATH", "there is nothing to inspect"))?;
     let encoder = encoder(&settings)?;
@@ -27,52 +42,73 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
         "never" => false,
         _ => io::stdout().is_terminal(),
     };
-    let mut out = io::stdout().lock();
     let mut examples = Vec::new();
-    let rows = reader(&settings, data, Split::Train, settings.source.limit)?;
-    for example in rows.take(flags.examples) {
+    let rows = reader(&settings, data, split, source.limit)?;
+    for example in rows.take(flags.examples.unwrap_or(EXAMPLES)) {
         let inspected = Inspected::of(example.into_diagnostic()?, &encoder, weights)?;
         if flags.json {
             examples.push(inspected.json());
-        } else if !write(&mut out, &inspected.text(color))? {
+        } else if print_styled(&inspected.text(color))? == Reader::Gone {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    let mut rows = reader(&settings, data, Split::Train, settings.source.limit)?;
-    let encoded =
-        encode_examples(rows.by_ref(), &encoder, settings.batching.max_length).into_diagnostic()?;
-    let statistics = DatasetStatistics::of(&encoded);
-    let skipped = rows.skipped();
-    let mut text = String::new();
-    if flags.json {
-        let levels = statistics.levels.iter();
-        let levels: Map<_, _> = levels
-            .map(|(level, of)| (level.clone(), level_json(of)))
-            .collect();
-        let all = level_json(&statistics.total);
-        let skipped = skipped.rows;
-        let inspected =
-            json!({"examples": examples, "levels": levels, "all": all, "skipped_rows": skipped});
-        text = format!("{inspected}\n");
-    } else {
-        if skipped.rows > 0 {
-            text = format!("{skipped}\n");
+    // Statistics need every row, which takes long: not where examples alone are asked for.
+    let asks_for_statistics = flags.examples.is_none_or(|examples| examples == 0);
+    let statistics = asks_for_statistics
+        .then(|| statistics(&settings, &encoder, data, split))
+        .transpose()?;
+    print(&match (flags.json, statistics) {
+        (true, statistics) => {
+            let mut inspected = Map::from_iter([("examples".to_string(), examples.into())]);
+            inspected.extend(statistics.iter().flat_map(statistics_json));
+            Value::Object(inspected).to_string() + "\n"
         }
-        for (level, of) in &statistics.levels {
-            text += &level_text(level, of);
-        }
-        text += &level_text("all", &statistics.total);
-    }
-    write(&mut out, &text)?;
+        (false, Some(statistics)) => statistics_text(&statistics),
+        (false, None) => String::new(),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// False where nobody reads any more (`plw inspect | head`).
-fn write(out: &mut impl Write, text: &str) -> Result<bool> {
-    match out.write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        written => written.map(|()| true).into_diagnostic(),
+/// The statistics of all rows, and the bad rows left out.
+type Statistics = (DatasetStatistics, SkippedRows);
+
+fn statistics(
+    settings: &Settings,
+    encoder: &PromptEncoder,
+    data: &str,
+    split: Split,
+) -> Result<Statistics> {
+    let mut rows = reader(settings, data, split, settings.source.limit)?;
+    let bar = reading(data);
+    let counted = rows.by_ref().inspect(|_| bar.inc(1));
+    let encoded = encode_examples(counted, encoder, settings.batching.max_length);
+    bar.finish_and_clear();
+    let statistics = DatasetStatistics::of(&encoded.into_diagnostic()?);
+    Ok((statistics, rows.skipped().clone()))
+}
+
+fn statistics_json((statistics, skipped): &Statistics) -> Map<String, Value> {
+    let levels: Map<_, _> = statistics
+        .levels
+        .iter()
+        .map(|(level, of)| (level.clone(), level_json(of)))
+        .collect();
+    Map::from_iter([
+        ("levels".to_string(), levels.into()),
+        ("all".to_string(), level_json(&statistics.total)),
+        ("skipped_rows".to_string(), skipped.rows.into()),
+    ])
+}
+
+fn statistics_text((statistics, skipped): &Statistics) -> String {
+    let mut text = String::new();
+    if skipped.rows > 0 {
+        text = format!("{skipped}\n");
     }
+    for (level, of) in &statistics.levels {
+        text += &level_text(level, of);
+    }
+    text + &level_text("all", &statistics.total)
 }
 
 /// An example, its tokens, and what they weigh.
@@ -144,6 +180,7 @@ impl Inspected {
             self.weights.of(Role::Completion),
             example.answer_letter()
         );
+        text = printable(&text);
         for span in &self.spans {
             text += &paint(span, color);
         }
@@ -165,10 +202,10 @@ impl Inspected {
 
 /// Prompt plain, completion green, the answer bold on green; without colors in brackets.
 fn paint(span: &TokenSpan, color: bool) -> String {
-    let text = &span.text;
+    let text = printable(&span.text);
     match (span.role, span.is_answer, color) {
         (Role::Prompt, _, true) => format!("\u{1b}[2m{text}\u{1b}[0m"),
-        (Role::Prompt, _, false) => text.clone(),
+        (Role::Prompt, _, false) => text,
         (Role::Completion, true, true) => format!("\u{1b}[1;30;42m{text}\u{1b}[0m"),
         (Role::Completion, false, true) => format!("\u{1b}[32m{text}\u{1b}[0m"),
         (Role::Completion, true, false) => format!("[[{text}]]"),

@@ -7,12 +7,13 @@ use plw_model::load_config;
 use plw_train::{Forecast, ModelSize, forecast};
 
 use super::train::{read_config, unclear_start};
-use crate::examples::{encoder, training_examples};
+use crate::examples::{checked_encoder, training_examples};
 use crate::flags::PlanFlags;
+use crate::output::print;
 use crate::settings::Settings;
 
 pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
-    let settings = Settings::load_training(flags.config.as_deref(), &[], &flags.settings)?;
+    let settings = Settings::load_training(flags.config.as_deref(), &flags.settings)?;
     settings.check()?;
     let source = &settings.source;
     let config = match (&source.model, &source.init_config) {
@@ -20,8 +21,7 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
         (None, Some(file)) => read_config(file)?,
         _ => return Err(unclear_start()),
     };
-    let asks_for_questions = source.train_data.is_some();
-    let encoder = asks_for_questions.then(|| encoder(&settings)).transpose()?;
+    let encoder = checked_encoder(&settings)?;
     let examples = training_examples(&settings, encoder.as_ref())?;
     let lora = settings.lora.config();
     let model = ModelSize {
@@ -37,10 +37,10 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
         model,
     )
     .into_diagnostic()?;
-    match flags.json {
-        true => println!("{}", serde_json::to_string(&forecast).into_diagnostic()?),
-        false => print!("{}", describe(&forecast)),
-    }
+    print(&match flags.json {
+        true => serde_json::to_string(&forecast).into_diagnostic()? + "\n",
+        false => describe(&forecast),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

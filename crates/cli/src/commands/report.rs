@@ -5,21 +5,19 @@ use std::process::ExitCode;
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::flags::ReportFlags;
+use crate::output::print;
 
 pub(crate) fn run(flags: &ReportFlags) -> Result<ExitCode> {
     if !flags.runs.is_dir() {
         return Err(miette!(
-            help = "give the folder that a sweep's --out named",
+            help = "give the folder that a sweep's --output-dir named",
             "there is no folder {}",
             flags.runs.display()
         ));
     }
-    let page = flags
-        .out
-        .clone()
-        .unwrap_or_else(|| flags.runs.join("report.html"));
+    let page = flags.page();
     let report = plw_report::write_report(&flags.runs, &page).into_diagnostic()?;
-    println!("{}\n", plw_report::text(&report).trim_end());
-    println!("{}", page.display());
+    let tables = plw_report::text(&report);
+    print(&format!("{}\n\n{}\n", tables.trim_end(), page.display()))?;
     Ok(ExitCode::SUCCESS)
 }

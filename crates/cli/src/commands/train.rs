@@ -5,53 +5,45 @@ use std::process::ExitCode;
 
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Report, Result, miette};
-use plw_data::Split;
 use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
-use plw_record::{RunConfig, RunDirectory};
-use plw_train::{Outcome, Run, train};
+use plw_record::{RunConfig, RunDirectory, TrainingSummary};
+use plw_train::{Outcome, Run, check_directory, train};
 
 use crate::activations::activations;
-use crate::examples::{check_vocabulary, encoder, questions, training_examples};
+use crate::examples::{RunData, checked_encoder};
 use crate::flags::TrainFlags;
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, trained_on};
+use crate::output_folder::check_writable;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::tokenizer_files::{companions, tokenizer_directory};
 
 pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
-    let settings = Settings::load_training(flags.config.as_deref(), &[], &flags.settings)?;
+    let settings = Settings::load_training(flags.config.as_deref(), &flags.settings)?;
     // Wrong settings are reported before anything is read.
     settings.check()?;
+    for note in settings.notes() {
+        tracing::warn!("{note}");
+    }
     let device = settings.source.device.open()?.autodiff();
     let directory = RunDirectory::new(&flags.output_dir);
+    check_writable(&directory.path)?;
+    // What can fail quickly comes before the data is tokenized, which takes long.
+    let encoder = checked_encoder(&settings)?;
     let config = Inputs::default().resolved(&settings)?;
     if flags.resume && is_done(&directory, &config)? {
         tracing::info!("{} is complete already", directory.name());
         return Ok(ExitCode::SUCCESS);
     }
-    let source = &settings.source;
-    let asked = [&source.train_data, &source.eval_data, &source.test_data];
-    let encoder = asked
-        .iter()
-        .any(|data| data.is_some())
-        .then(|| encoder(&settings))
-        .transpose()?;
-    let questions = |data: &Option<String>, split, limit| {
-        data.as_deref()
-            .zip(encoder.as_ref())
-            .map(|(data, encoder)| questions(&settings, encoder, data, split, limit))
-            .transpose()
-    };
-    let data = training_examples(&settings, encoder.as_ref())?;
-    let validation = questions(&source.eval_data, Split::Validation, source.eval_limit)?;
-    let test = questions(&source.test_data, Split::Test, source.eval_limit)?;
-    let model = starting_model(&settings, &device)?;
-    for examples in [Some(&data), validation.as_ref(), test.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        check_vocabulary(examples, model.config())?;
+    check_directory(&directory, &config, flags.resume).into_diagnostic()?;
+    for data in trained_on(&config) {
+        tracing::warn!(
+            "{data} has a file of train_data: its questions are those that the model is trained on"
+        );
     }
+    let model = starting_model(&settings, &device)?;
+    let data = RunData::load(&settings, encoder.as_ref())?;
+    data.check(model.config())?;
     let run = Run {
         directory: &directory,
         config: &config,
@@ -59,29 +51,37 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         loss: &settings.loss,
         batching: &settings.batching,
         evaluation: settings.evaluation,
-        train: &data,
-        validation: validation.as_ref(),
-        test: test.as_ref(),
+        train: &data.train,
+        validation: data.validation.as_ref(),
+        test: data.test.as_ref(),
         companions: &companions(&tokenizer_directory(&settings)?),
         resume: flags.resume,
     };
     let mut progress = Progress::new(directory.name());
-    match train(&run, model, &device, &mut progress).into_diagnostic()? {
+    let outcome = train(&run, model, &device, &mut progress).into_diagnostic()?;
+    Ok(ended(&directory, &outcome))
+}
+
+/// Says how a run ended.
+fn ended(directory: &RunDirectory, outcome: &Outcome) -> ExitCode {
+    let name = directory.name();
+    match outcome {
         Outcome::Complete(summary) => {
+            let TrainingSummary { steps, .. } = **summary;
             tracing::info!(
-                "{} is complete: {} steps, {}",
-                directory.name(),
-                summary.steps,
+                run = name.as_str(),
+                steps,
+                "{name} is complete: {steps} steps, {}",
                 directory.summary().display()
             );
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
         Outcome::Stopped { step } => {
             match step {
                 0 => tracing::warn!("stopped before the first step; --resume starts again"),
                 step => tracing::warn!("stopped after step {step}; continue with --resume"),
             }
-            Ok(ExitCode::from(130))
+            ExitCode::from(130)
         }
     }
 }

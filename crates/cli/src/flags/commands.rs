@@ -1,6 +1,6 @@
 //! What each command takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -142,17 +142,18 @@ pub(crate) struct EvalFlags {
     #[command(flatten)]
     #[serde(flatten)]
     model: ModelFlags,
-    /// An adapter (a PEFT directory) for the model. As a setting, init_adapter.
-    #[arg(long, value_name = "DIR")]
+    /// An adapter (a PEFT directory) to evaluate the model with. `plw train` calls it
+    /// --init-adapter, because there it is what training starts from; the setting is init_adapter.
+    #[arg(id = "init_adapter", long = "adapter", value_name = "DIR")]
     #[serde(rename = "init_adapter", skip_serializing_if = "Option::is_none")]
     adapter: Option<PathBuf>,
     /// Questions: a parquet file, a directory in RACE's layout (its validation files), or
     /// hub:owner/name. As a setting, eval_data.
-    #[arg(long, value_name = "PATH")]
+    #[arg(id = "eval_data", long = "data", value_name = "PATH")]
     #[serde(rename = "eval_data", skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     /// Only the first N questions. As a setting, eval_limit.
-    #[arg(long, value_name = "N")]
+    #[arg(id = "eval_limit", long = "limit", value_name = "N")]
     #[serde(rename = "eval_limit", skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
     /// Which files of a directory or hub data set: train, validation or test [default: validation]
@@ -178,20 +179,26 @@ pub(crate) struct InspectFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
     /// Questions: a parquet file, a directory in RACE's layout (its training files), or
-    /// hub:owner/name; as a setting, train_data.
-    #[arg(long, value_name = "PATH")]
+    /// hub:owner/name. As a setting, train_data.
+    #[arg(id = "train_data", long = "data", value_name = "PATH")]
     #[serde(rename = "train_data", skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
+    pub(crate) data: Option<String>,
+    /// Which files of a directory or hub data set: train, validation or test [default: train].
+    /// Without --data the questions are those of train_data, eval_data or test_data.
+    #[arg(long, value_name = "SPLIT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<String>,
     /// Only the first N rows.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
-    /// Examples printed.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Print N examples and read no further. Without it 3 are printed, and then the statistics of
+    /// all rows; with 0 the statistics alone.
+    #[arg(long, value_name = "N")]
     #[serde(skip)]
-    pub(crate) examples: usize,
-    /// One JSON object instead of text: the examples, their tokens with role and weight, and the
-    /// statistics of each level.
+    pub(crate) examples: Option<usize>,
+    /// One JSON object instead of text: the examples, their tokens with role and weight, and, where
+    /// all rows are read, the statistics of each level.
     #[arg(long)]
     #[serde(skip)]
     pub(crate) json: bool,
@@ -217,10 +224,14 @@ pub(crate) struct InspectFlags {
 pub(crate) struct SweepFlags {
     /// A preset: a TOML file of settings with a table `sweep` of lists, such as
     /// `prompt_loss_weight = [0, 0.1, 1]`.
-    pub(crate) preset: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "preset")]
+    config: Option<PathBuf>,
+    /// The preset, where earlier versions took it.
+    #[arg(hide = true, conflicts_with = "config")]
+    pub(super) preset: Option<PathBuf>,
     /// Folder of the runs.
     #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    pub(crate) output_dir: PathBuf,
     /// Prompt loss weights instead of the preset's, separated by commas.
     #[arg(
         long,
@@ -228,14 +239,22 @@ pub(crate) struct SweepFlags {
         value_delimiter = ',',
         allow_hyphen_values = true
     )]
-    pub(crate) plw: Option<Vec<f64>>,
+    pub(crate) prompt_loss_weight: Option<Vec<f64>>,
     /// Number of seeds instead of the preset's: 1, 2, ...
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
-    /// Write the runs' settings below OUT/presets and print their commands for sh, one per line,
+    /// Write the runs' settings below DIR/presets and print their commands for sh, one per line,
     /// without running any.
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+impl SweepFlags {
+    /// The preset.
+    pub(crate) fn config(&self) -> &Path {
+        let given = self.config.as_ref().or(self.preset.as_ref());
+        given.expect("clap requires one of them")
+    }
 }
 
 #[derive(Debug, Args)]
@@ -248,9 +267,9 @@ pub(crate) struct DataFlags {
 pub(crate) enum DataCommand {
     /// Writes synthetic reading comprehension as parquet, in RACE's layout.
     Synth {
-        /// Output folder.
+        /// Output folder. One that already holds the questions of these settings is left alone.
         #[arg(long, value_name = "DIR")]
-        out: PathBuf,
+        output_dir: PathBuf,
         /// A TOML file of the generator's settings.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -264,9 +283,9 @@ pub(crate) enum DataCommand {
         /// A TOML file of a stage's settings.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Output folder.
+        /// Output folder. One that already holds the text of this stage is left alone.
         #[arg(long, value_name = "DIR")]
-        out: PathBuf,
+        output_dir: PathBuf,
     },
     /// Makes a tokenizer of the most frequent words of a text.
     Tokenizer {
@@ -281,7 +300,7 @@ pub(crate) enum DataCommand {
         vocab_size: usize,
         /// Output folder.
         #[arg(long, value_name = "DIR")]
-        out: PathBuf,
+        output_dir: PathBuf,
     },
 }
 
@@ -289,7 +308,19 @@ pub(crate) enum DataCommand {
 pub(crate) struct ReportFlags {
     /// Folder of runs.
     pub(crate) runs: PathBuf,
-    /// The page to write; RUNS/report.html if not given.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
+    /// Folder for report.html, report.json, report.md and figures/; RUNS if not given.
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// The page, where earlier versions took it.
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "output_dir")]
+    pub(super) out: Option<PathBuf>,
+}
+
+impl ReportFlags {
+    /// The page to write.
+    pub(crate) fn page(&self) -> PathBuf {
+        let folder = self.output_dir.as_ref().unwrap_or(&self.runs);
+        let page = self.out.clone();
+        page.unwrap_or_else(|| folder.join("report.html"))
+    }
 }

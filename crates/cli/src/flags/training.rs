@@ -65,7 +65,8 @@ pub(crate) struct LoraFlags {
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_target_modules: Option<Vec<String>>,
-    /// Start from this adapter (a PEFT directory) instead of a random one.
+    /// Start from this adapter (a PEFT directory) instead of a random one. `plw eval` calls it
+    /// --adapter, because there nothing starts from it.
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     init_adapter: Option<PathBuf>,

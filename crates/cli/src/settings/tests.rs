@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use super::*;
 use serde_json::json;
 
@@ -34,6 +36,20 @@ fn settings_are_flat_and_checked_by_name() {
             json!({"packing": "tight"}),
             "the setting `packing` is \"tight\"",
         ),
+        (
+            json!({"lora_r": "8"}),
+            "it must be a whole number of at least 0, without quotes: lora_r = 8",
+        ),
+        (
+            json!({"lora_r": -1}),
+            "the setting `lora_r` is -1: it must be a whole number of at least 0",
+        ),
+        (
+            json!({"shuffle": "false"}),
+            "it must be true or false, without quotes: shuffle = false",
+        ),
+        (json!({"model": 1}), "it must be text, in quotes"),
+        (json!({"lora_target_modules": 1}), "it must be a list"),
     ] {
         let error = load(case).expect_err("refused").to_string();
         assert!(error.contains(says), "{error}");
@@ -57,6 +73,10 @@ fn settings_that_no_run_can_have_are_refused_before_anything_is_read() {
         ),
         (json!({"max_steps": 0}), "max_steps is 0"),
         (json!({"num_train_epochs": 0}), "num_train_epochs is 0"),
+        (
+            json!({"num_train_epochs": 0, "max_steps": 5}),
+            "num_train_epochs is 0: it must be a positive number, or left out",
+        ),
         (json!({"learning_rate": -1}), "learning_rate"),
         (json!({"load_best_model_at_end": true}), "load_best"),
     ] {
@@ -64,6 +84,17 @@ fn settings_that_no_run_can_have_are_refused_before_anything_is_read() {
         let error = settings.check().expect_err("refused").to_string();
         assert!(error.contains(says), "{error}");
     }
+}
+
+fn given(name: OsString, text: OsString) -> Result<Map<String, Value>> {
+    let variables = [("HOME", "/"), ("PLW_LOG", "debug"), ("PLW_SEED", "x")];
+    let variables = variables.map(|(name, text)| (name.into(), text.into()));
+    environment::given_by(
+        variables.into_iter().chain([(name, text)]),
+        &["seed".to_string()],
+        &Settings::default_values(),
+        |values| Settings::from_map(values, None).map(drop),
+    )
 }
 
 #[test]
@@ -79,10 +110,44 @@ fn an_environment_variable_is_read_as_its_setting_is() {
             "q_proj,k_proj",
             json!(["q_proj", "k_proj"]),
         ),
-        ("learning_rate", "fast", json!("fast")),
     ] {
-        assert_eq!(Settings::typed(name, text), value, "{name}={text}");
+        let given = given(variable(name).into(), text.into()).expect("a setting");
+        assert_eq!(
+            given,
+            Map::from_iter([(name.to_string(), value)]),
+            "{name}={text}"
+        );
     }
+}
+
+#[test]
+fn an_environment_variable_that_is_no_setting_is_an_error() {
+    for (name, text, says) in [
+        ("PLW_LERNING_RATE", "1", "did you mean PLW_LEARNING_RATE?"),
+        (
+            "PLW_ZZZZZ",
+            "1",
+            "`plw train --help` names every setting's variable",
+        ),
+        ("PLW_LIMIT", "few", "PLW_LIMIT cannot be used"),
+    ] {
+        let error = given(name.into(), text.into()).expect_err("it is refused");
+        let said = format!("{error}: {:?}", error.help().map(|help| help.to_string()));
+        assert!(said.contains(name) && said.contains(says), "{said}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_text_of_a_setting_must_be_utf_8() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let bad = || OsString::from_vec(vec![0xff]);
+    for name in ["BAD".into(), bad()] {
+        assert!(given(name, bad()).expect("no setting").is_empty());
+    }
+    let error = given("PLW_MODEL".into(), bad()).expect_err("it is refused");
+    assert!(error.to_string().contains("PLW_MODEL"), "{error}");
 }
 
 #[test]
@@ -102,6 +167,39 @@ fn what_toml_cannot_hold_is_refused() {
         "the setting `seed` is 18446744073709551615: \
          the largest integer in TOML is 9223372036854775807"
     );
+}
+
+#[test]
+fn sources_that_no_command_can_use_are_refused() {
+    for (case, says) in [
+        (json!({"limit": 0}), "`limit` is 0, which leaves no row"),
+        (json!({"eval_limit": 0}), "`eval_limit` is 0"),
+        (
+            json!({"init_adapter": "none/there"}),
+            "`init_adapter` names",
+        ),
+    ] {
+        let settings = load(case).expect("each is a setting");
+        let error = settings.source.check().expect_err("refused").to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_in_vain_is_said() {
+    for (case, notes) in [
+        (json!({"eval_steps": 5}), vec!["eval_steps is 5"]),
+        (json!({"eval_limit": 5}), vec!["eval_limit is 5"]),
+        (json!({"eval_limit": 5, "test_data": "rows"}), vec![]),
+        (json!({"eval_steps": 5, "eval_data": "rows"}), vec![]),
+        (json!({}), vec![]),
+    ] {
+        let said = load(case).expect("each is a setting").notes();
+        assert_eq!(said.len(), notes.len(), "{said:?}");
+        for (said, note) in said.iter().zip(notes) {
+            assert!(said.starts_with(note), "{said}");
+        }
+    }
 }
 
 #[test]

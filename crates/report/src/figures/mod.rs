@@ -9,6 +9,7 @@ mod training;
 mod weights;
 
 use crate::error::ReportError;
+use crate::printable::printable;
 use crate::report::Report;
 use crate::sweep::Sweep;
 use chart::Chart;
@@ -58,6 +59,8 @@ fn draw(chart: Chart, name: String, section: usize) -> Result<Figure, ReportErro
         name: name.clone(),
         problem,
     })?;
+    // XML has no control characters, not even as entities.
+    let svg = printable(&svg);
     Ok(Figure {
         inline_svg: style::for_page(&svg, chart.title),
         svg: style::on_white(&svg),

@@ -1,0 +1,313 @@
+//! The runs of a sweep: every combination of the lists that a preset's table `sweep` holds.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use miette::{IntoDiagnostic, Result, miette};
+use plw_files::write_atomic;
+use toml::{Table, Value};
+
+use crate::flags::SweepFlags;
+use crate::settings::{Preset, Settings, nearest};
+
+/// More runs than any sweep has time for; each has its settings in memory.
+const MOST_RUNS: usize = 10_000;
+
+/// A run of the grid.
+pub(super) struct Planned {
+    pub(super) directory: PathBuf,
+    /// Where its settings are written.
+    config: PathBuf,
+    /// Its settings, as those of the sweep's preset.
+    preset: Preset,
+    /// Names of the settings that the grid decides.
+    pub(super) varied: Vec<String>,
+}
+
+impl Planned {
+    /// The settings that the run's process will have.
+    pub(super) fn settings(&self) -> Result<Settings> {
+        Settings::of_preset(&self.preset, &self.varied)
+    }
+
+    /// Writes its settings, for its process to read. That process looks for relative paths beside
+    /// this file first, where nothing of their names may be.
+    pub(super) fn write_settings(&self) -> Result<&Path> {
+        let text = toml::to_string(&self.preset.settings).into_diagnostic()?;
+        write_atomic(&self.config, text).into_diagnostic()?;
+        match Preset::read(&self.config)?.settings == self.preset.settings {
+            true => Ok(&self.config),
+            false => Err(miette!(
+                help = "give absolute paths in the preset, or another --output-dir",
+                "a relative path of the preset leads elsewhere from {}",
+                self.config.display()
+            )),
+        }
+    }
+}
+
+/// Every combination of the preset's lists, the last list varying fastest.
+pub(super) fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
+    let preset = Preset::read(flags.config())?;
+    let lists = lists(&preset, flags)?;
+    let count = |product: usize, list: &(String, Vec<Value>)| product.checked_mul(list.1.len());
+    let runs = lists.iter().try_fold(1, count);
+    if runs.is_none_or(|runs| runs > MOST_RUNS) {
+        return Err(miette!(
+            help = "give fewer or shorter lists, or split the sweep",
+            "the sweep has {} runs: more than the {MOST_RUNS} that a sweep may have",
+            runs.map_or("too many".to_string(), |runs| runs.to_string())
+        ));
+    }
+    let mut combinations = vec![Vec::<(String, Value)>::new()];
+    for (name, values) in lists {
+        combinations = combinations
+            .iter()
+            .flat_map(|before| {
+                values
+                    .iter()
+                    .map(|value| [before.as_slice(), &[(name.clone(), value.clone())]].concat())
+            })
+            .collect();
+    }
+    let runs = combinations
+        .into_iter()
+        .map(|combination| planned(&flags.output_dir, &preset, combination));
+    let mut directories = HashSet::new();
+    runs.map(|run| match directories.insert(run.directory.clone()) {
+        true => Ok(run),
+        false => Err(miette!(
+            help = "give every value of a list once",
+            "two runs of the sweep would both be {}",
+            run.directory.display()
+        )),
+    })
+    .collect()
+}
+
+/// The lists of settings to go through, the flags' instead of the preset's.
+fn lists(preset: &Preset, flags: &SweepFlags) -> Result<Vec<(String, Vec<Value>)>> {
+    let file = preset.path.display();
+    let mut lists = match &preset.sweep {
+        Some(Value::Table(lists)) => lists.clone(),
+        None => Table::new(),
+        Some(other) => {
+            return Err(miette!(
+                "`sweep` in {file} is {other}: it must be a table of lists"
+            ));
+        }
+    };
+    if let Some(weights) = &flags.prompt_loss_weight {
+        lists.insert("prompt_loss_weight".to_string(), weights.clone().into());
+    }
+    let given = take_count(&mut lists)?;
+    if let Some(seeds) = flags.seeds.or(given) {
+        lists.insert("seed".to_string(), seeds_up_to(seeds)?);
+    }
+    let known = Settings::default_values();
+    let mut checked = Vec::new();
+    for (name, values) in ordered(lists) {
+        if !known.contains_key(&name) {
+            return Err(miette!(
+                help = match nearest(&known, &name) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => "`plw train --help` lists the settings".to_string(),
+                },
+                "`sweep.{name}` in {file} is not a setting"
+            ));
+        }
+        match values {
+            Value::Array(values) if values.is_empty() => {
+                return Err(miette!(
+                    "`sweep.{name}` in {file} is empty: the sweep would have no run"
+                ));
+            }
+            Value::Array(values) => checked.push((name, values)),
+            _ => return Err(miette!("`sweep.{name}` in {file} must be a list")),
+        }
+    }
+    Ok(checked)
+}
+
+fn seeds_up_to(count: u64) -> Result<Value> {
+    match i64::try_from(count) {
+        Ok(0) => Err(miette!("a sweep of 0 seeds has no run: give at least 1")),
+        Ok(last) if count <= MOST_RUNS as u64 => Ok((1..=last).collect::<Vec<_>>().into()),
+        _ => Err(miette!(
+            "a sweep of {count} seeds has more than the {MOST_RUNS} runs that a sweep may have: \
+             give fewer seeds"
+        )),
+    }
+}
+
+/// Seeds vary slowest, so that the first runs show every weight with the first seed.
+fn ordered(lists: Table) -> Vec<(String, Value)> {
+    let (seeds, mut others): (Vec<_>, Vec<_>) =
+        lists.into_iter().partition(|(name, _)| name == "seed");
+    let mut all = seeds;
+    all.append(&mut others);
+    all
+}
+
+fn take_count(lists: &mut Table) -> Result<Option<u64>> {
+    let Some(seeds) = lists.remove("seeds") else {
+        return Ok(None);
+    };
+    let count = seeds
+        .as_integer()
+        .and_then(|seeds| u64::try_from(seeds).ok());
+    let count =
+        count.ok_or_else(|| miette!("`sweep.seeds` is {seeds}: it must be a number of seeds"))?;
+    Ok(Some(count))
+}
+
+fn planned(out: &Path, preset: &Preset, combination: Vec<(String, Value)>) -> Planned {
+    let mut run = preset.clone();
+    let varied = combination.iter().map(|(key, _)| key.clone()).collect();
+    let mut name = Vec::new();
+    for (key, value) in combination {
+        let short = if key == "prompt_loss_weight" {
+            "plw"
+        } else {
+            key.as_str()
+        };
+        let shown = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_string);
+        // 1.0 and 1 are one weight, and one run.
+        let shown = shown
+            .strip_suffix(".0")
+            .map(str::to_string)
+            .unwrap_or(shown);
+        name.push(format!("{short}-{}", shown.replace(['/', ' '], "_")));
+        let value = preset.resolved(&key, value);
+        run.settings.insert(key, value);
+    }
+    let name = if name.is_empty() {
+        "run".to_string()
+    } else {
+        name.join("_")
+    };
+    Planned {
+        directory: out.join(&name),
+        config: out.join("presets").join(format!("{name}.toml")),
+        preset: run,
+        varied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of the runs, or what is wrong.
+    fn names(preset: &str, weights: Option<Vec<f64>>, seeds: Option<&str>) -> Result<Vec<String>> {
+        use clap::Parser;
+
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            flags: SweepFlags,
+        }
+
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("preset.toml");
+        std::fs::write(&path, preset).expect("written");
+        let path = path.display().to_string();
+        let mut line = vec!["sweep", "--config", &path, "--output-dir", "out"];
+        if let Some(seeds) = seeds {
+            line.extend(["--seeds", seeds]);
+        }
+        let mut flags = Line::try_parse_from(line).expect("valid flags").flags;
+        flags.prompt_loss_weight = weights;
+        let runs = grid(&flags)?;
+        let below = |run: &Planned| run.directory.strip_prefix("out").map(Path::to_path_buf);
+        let names = runs.iter().map(|run| below(run).expect("it lies there"));
+        Ok(names.map(|name| name.display().to_string()).collect())
+    }
+
+    #[test]
+    fn a_path_that_a_run_would_find_elsewhere_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let mut preset = Preset {
+            path: folder.path().join("preset.toml"),
+            settings: Table::from_iter([("train_data".to_string(), "../rows".into())]),
+            sweep: None,
+        };
+        let out = folder.path().join("out");
+        let run = planned(&out, &preset, Vec::new());
+        run.write_settings().expect("nothing is there");
+        std::fs::create_dir(out.join("rows")).expect("made");
+        let error = run.write_settings().expect_err("it is refused").to_string();
+        assert!(error.contains("leads elsewhere"), "{error}");
+        let rows = out.join("rows").display().to_string();
+        preset
+            .settings
+            .insert("train_data".to_string(), rows.into());
+        let run = planned(&out, &preset, Vec::new());
+        run.write_settings()
+            .expect("an absolute path leads to one place");
+    }
+
+    const PRESET: &str = "max_steps = 3\n[sweep]\nprompt_loss_weight = [0, 0.1, 1.0]\nseeds = 2\n";
+
+    #[test]
+    fn a_grid_has_every_combination_and_flags_win() {
+        let runs = names(PRESET, None, None).expect("valid");
+        assert_eq!(runs[..2], ["seed-1_plw-0", "seed-1_plw-0.1"]);
+        assert_eq!(runs.len(), 6);
+        let runs = names(PRESET, Some(vec![1.0]), Some("1")).expect("valid");
+        assert_eq!(runs, ["seed-1_plw-1"]);
+    }
+
+    #[test]
+    fn a_grid_that_cannot_be_run_is_refused_before_anything_is_written() {
+        for (preset, weights, seeds, says) in [
+            (
+                PRESET,
+                Some(vec![1.0, 1.0]),
+                None,
+                "both be out/seed-1_plw-1",
+            ),
+            (PRESET, None, Some("0"), "0 seeds"),
+            (
+                PRESET,
+                None,
+                Some("9000000000000000000"),
+                "more than the 10000 runs",
+            ),
+            (
+                PRESET,
+                None,
+                Some("18446744073709551615"),
+                "more than the 10000 runs",
+            ),
+            (
+                PRESET,
+                None,
+                Some("99999999999"),
+                "more than the 10000 runs",
+            ),
+            (PRESET, None, Some("5000"), "has 15000 runs"),
+            (
+                "[sweep]\nseeds = 99999999999\n",
+                None,
+                None,
+                "more than the 10000",
+            ),
+            ("[sweep]\n'../../../evil' = [1]\n", None, None, "evil` in"),
+            (
+                "[sweep]\nlearning_rte = [1]\n",
+                None,
+                None,
+                "is not a setting",
+            ),
+            ("[sweep]\nlearning_rate = 1\n", None, None, "must be a list"),
+            ("[sweep]\nlearning_rate = []\n", None, None, "is empty"),
+            ("sweep = 1\n", None, None, "a table of lists"),
+        ] {
+            let error = names(preset, weights, seeds).expect_err("it is refused");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+}

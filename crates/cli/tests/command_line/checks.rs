@@ -1,0 +1,87 @@
+//! What is checked before data is tokenized, and what is read at all.
+
+use std::fs;
+
+use crate::smoke::{Smoke, failed, succeeded};
+
+#[test]
+fn what_can_fail_quickly_fails_before_data_is_tokenized() {
+    let smoke = Smoke::new();
+    let run = "train --config smoke.toml --max-steps 1";
+    succeeded(&smoke.run(&format!("{run} --output-dir taken")));
+    fs::create_dir(smoke.path("gpt")).expect("made");
+    fs::write(smoke.path("gpt/config.json"), "{\"model_type\": \"gpt2\"}").expect("written");
+    let assets = format!("--tokenizer {}/../../assets", env!("CARGO_MANIFEST_DIR"));
+    for (flags, says) in [
+        ("--output-dir taken", "holds a run already"),
+        (
+            "--output-dir smoke.toml/run",
+            "results cannot be written to",
+        ),
+        ("--output-dir new --eval-data smoke.toml", "smoke.toml"),
+        ("--output-dir new --test-data nowhere", "nowhere"),
+        ("--output-dir new --prompt-template {nothing}", "nothing"),
+        ("--output-dir new --chat-template no.jinja", "no.jinja"),
+        ("--output-dir new --model taken", "taken/checkpoints/step-1"),
+        ("--output-dir new --init-adapter gpt", "adapter_config.json"),
+        (&format!("--output-dir new --model gpt {assets}"), "gpt2"),
+        ("--output-dir new --limit 0", "`limit` is 0"),
+    ] {
+        let said = failed(&smoke.run(&format!("{run} {flags}")));
+        assert!(said.contains(says), "{flags}: {said}");
+        assert!(!said.contains("tokenizing"), "{flags}: {said}");
+        assert!(!smoke.path("new").exists(), "{flags}");
+    }
+}
+
+#[test]
+fn examples_are_read_as_far_as_they_are_printed() {
+    let smoke = Smoke::new();
+    let damaged = smoke.path("questions/middle/train-00000-of-00001.parquet");
+    fs::write(damaged, "not parquet").expect("written");
+    let inspect = "inspect --config smoke.toml";
+    let printed = succeeded(&smoke.run(&format!("{inspect} --examples 1")));
+    assert!(
+        printed.contains("answer") && !printed.contains("dropped as too long"),
+        "{printed}"
+    );
+    failed(&smoke.run(inspect));
+    let printed = succeeded(&smoke.run(&format!("{inspect} --split validation")));
+    assert!(printed.contains("all: 46 examples"), "{printed}");
+}
+
+#[test]
+fn data_that_was_made_already_is_left_alone() {
+    let smoke = Smoke::new();
+    let line = "data synth --config data.toml --seed 5 --output-dir more";
+    let printed = succeeded(&smoke.run(line));
+    assert!(printed.contains("questions\n"), "{printed}");
+    let train = smoke.path("more/high/train-00000-of-00001.parquet");
+    let made = fs::metadata(&train)
+        .and_then(|file| file.modified())
+        .expect("there");
+    assert_eq!(succeeded(&smoke.run(line)), "");
+    let now = fs::metadata(&train)
+        .and_then(|file| file.modified())
+        .expect("there");
+    assert_eq!(made, now);
+    let said = failed(&smoke.run("data synth --config data.toml --seed 6 --output-dir more"));
+    assert!(said.contains("would be overwritten"), "{said}");
+}
+
+#[test]
+fn what_is_asked_for_in_vain_is_said() {
+    let smoke = Smoke::new();
+    let rows = "questions/high/train-00000-of-00001.parquet";
+    let copy = "--eval-data copy.parquet --max-steps 1 --output-dir seen";
+    fs::copy(smoke.path(rows), smoke.path("copy.parquet")).expect("copied");
+    let output = smoke.run(&format!(
+        "train --config smoke.toml --train-data {rows} {copy}"
+    ));
+    succeeded(&output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("eval_data has a file of train_data"),
+        "{said}"
+    );
+}

@@ -1,0 +1,11 @@
+//! The command line from outside: surroundings, signals, output, logs, names, and what is checked
+//! when.
+
+mod checks;
+mod environment;
+mod logs;
+mod names;
+mod output;
+#[cfg(unix)]
+mod signals;
+mod smoke;

@@ -1,0 +1,47 @@
+//! Which files a report may replace: those that a report wrote.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use plw_files::FileError;
+
+use crate::error::ReportError;
+use crate::page::METHODS_TITLE;
+use crate::tables::RESULTS_TITLE;
+
+/// Refuses to replace a file that no report wrote. An empty one holds nothing to lose.
+pub(crate) fn check_replaceable(path: &Path) -> Result<(), ReportError> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(FileError::cannot("read", path))?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let end = path.extension().and_then(|end| end.to_str());
+    let is_ours = match end.unwrap_or_default() {
+        "md" => is_markdown(&text),
+        "json" => is_json(&text),
+        "svg" => text.starts_with("<svg width=\"760\" "),
+        _ => text.starts_with("<!doctype html>") && text.contains(METHODS_TITLE),
+    };
+    match is_ours || bytes.is_empty() {
+        true => Ok(()),
+        false => Err(ReportError::Foreign {
+            path: path.to_path_buf(),
+        }),
+    }
+}
+
+/// A results table comes first, after the heading of its section if there is more than one.
+fn is_markdown(text: &str) -> bool {
+    (text.starts_with("### ") || text.starts_with(RESULTS_TITLE))
+        && text.lines().any(|line| line.starts_with(RESULTS_TITLE))
+}
+
+fn is_json(text: &str) -> bool {
+    let has = |key: &str| text.contains(&format!("\n  \"{key}\": "));
+    text.starts_with('{')
+        && ["name", "sections", "common_settings", "options"]
+            .into_iter()
+            .all(has)
+}
