@@ -4,10 +4,11 @@ use miette::{IntoDiagnostic, Result, miette};
 use plw_batch::Examples;
 use plw_data::{
     Dataset, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions, Source, Split,
-    load_questions, load_texts, read_examples,
+    load_questions, load_texts, read_example_files,
 };
 use plw_model::LlamaConfig;
 
+use crate::downloads::files;
 use crate::settings::Settings;
 use crate::tokenizer_files::tokenizer_directory;
 
@@ -82,7 +83,8 @@ pub(crate) fn reader(
     limit: Option<u64>,
 ) -> Result<ExampleReader> {
     let source: Source = source.parse().into_diagnostic()?;
-    read_examples(&source, split, &read_options(settings, limit)).into_diagnostic()
+    let files = files(&source, split)?;
+    read_example_files(files, &read_options(settings, limit)).into_diagnostic()
 }
 
 fn read_options(settings: &Settings, limit: Option<u64>) -> ReadOptions {

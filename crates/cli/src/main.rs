@@ -3,6 +3,7 @@
 mod allocator;
 mod commands;
 mod device;
+mod downloads;
 mod examples;
 mod failure;
 mod flags;
