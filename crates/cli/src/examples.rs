@@ -4,10 +4,11 @@ use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_batch::Examples;
 use plw_data::{
     ExampleReader, LoadError, ModelTokenizer, PromptEncoder, ReadOptions, SkippedRows, Source,
-    Split, TextReader, encode_examples, encode_texts, read_examples, read_text,
+    Split, TextReader, encode_examples, encode_texts, read_example_files, read_text,
 };
 use plw_model::LlamaConfig;
 
+use crate::downloads::files;
 use crate::progress::reading;
 use crate::settings::Settings;
 use crate::tokenizer_files::tokenizer_directory;
@@ -175,7 +176,8 @@ pub(crate) fn reader(
     limit: Option<u64>,
 ) -> Result<ExampleReader> {
     let source: Source = source.parse().into_diagnostic()?;
-    read_examples(&source, split, &read_options(settings, limit)).into_diagnostic()
+    let files = files(&source, split)?;
+    read_example_files(files, &read_options(settings, limit)).into_diagnostic()
 }
 
 fn text_reader(settings: &Settings, source: &str) -> Result<TextReader> {

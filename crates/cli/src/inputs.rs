@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result};
-use plw_data::{ChatTemplateChoice, Hub, Source, Split};
+use plw_data::{ChatTemplateChoice, Source, Split};
 use plw_files::digest_file;
 use plw_record::RunConfig;
 use toml::{Table, Value};
 
+use crate::downloads::files;
 use crate::settings::{DIGESTS, Settings};
 use crate::tokenizer_files::{companions, tokenizer_directory};
 
@@ -65,7 +66,7 @@ impl Inputs {
         for &(name, data, split) in data {
             let Some(data) = data else { continue };
             let place: Source = data.parse().into_diagnostic()?;
-            let files = place.files(split, &Hub::from_env()).into_diagnostic()?;
+            let files = files(&place, split)?;
             add(name, files.into_iter().map(|file| file.path).collect())?;
         }
         for (name, directory) in [

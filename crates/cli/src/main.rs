@@ -4,6 +4,7 @@ mod activations;
 mod allocator;
 mod commands;
 mod device;
+mod downloads;
 mod examples;
 mod failure;
 mod flags;

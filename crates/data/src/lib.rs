@@ -20,9 +20,7 @@ pub use encode::{
     EncodeError, Encoded, OptionTokenError, PromptEncoder, PromptError, PromptSettingsError,
     TokenSpan,
 };
-pub use files::{
-    DataFile, Hub, HubDataset, HubError, Source, SourceError, Split, list_files, split_of_file,
-};
+pub use files::{DataFile, HubDataset, Source, SourceError, Split, list_files, split_of_file};
 pub use prompt::{
     BUILT_IN_CHAT_TEMPLATES, BuiltInChatTemplate, ChatTemplate, ChatTemplateChoice,
     ChatTemplateError, Fields, OptionsStyle, PromptSettings, PromptTemplate, TemplateError,

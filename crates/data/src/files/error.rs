@@ -1,8 +1,8 @@
-//! Why the files of a source cannot be found or downloaded.
+//! Why the files of a source cannot be found.
 
 use std::path::PathBuf;
 
-use hf_hub::api::sync::ApiError;
+use plw_hub::HubError;
 
 use super::split::Split;
 
@@ -63,67 +63,4 @@ pub enum SourceError {
     /// The hub fails.
     #[error(transparent)]
     Hub(#[from] HubError),
-}
-
-/// Why a data set cannot be downloaded from the hub.
-#[derive(Debug, thiserror::Error)]
-pub enum HubError {
-    /// There is no such data set or revision, or it is not public: the hub answers 401 for both.
-    #[error(
-        "{endpoint} answers {status} for {dataset}: there is no such data set or revision, or it \
-         is not public; check the name, or set HF_TOKEN if you have access to it"
-    )]
-    NotFound {
-        /// The hub's address.
-        endpoint: String,
-        /// The data set.
-        dataset: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// The hub does not answer, and the cache does not hold the files.
-    #[error(
-        "{dataset} could not be downloaded from the hub: {endpoint} gives no answer ({source}), \
-         and {cached}; check the network, or set HF_ENDPOINT to a mirror"
-    )]
-    Unreachable {
-        /// The hub's address.
-        endpoint: String,
-        /// The data set.
-        dataset: String,
-        /// The cause.
-        source: Box<ApiError>,
-        /// What the cache lacks.
-        cached: String,
-    },
-    /// Only the cache may be read, and it does not hold the files.
-    #[error("offline (HF_HUB_OFFLINE is set), and {cached}; run once with access to the hub")]
-    Offline {
-        /// What the cache lacks.
-        cached: String,
-    },
-    /// A file cannot be downloaded.
-    #[error(
-        "{file} could not be downloaded from {endpoint}: {source}; try again (the part that \
-         arrived is kept)"
-    )]
-    Download {
-        /// The file.
-        file: String,
-        /// The hub's address.
-        endpoint: String,
-        /// The cause.
-        source: Box<ApiError>,
-    },
-    /// The cache cannot be written.
-    #[error(
-        "cannot write {path}: {source}; set HF_HUB_CACHE or HF_HOME to a writable folder",
-        path = path.display()
-    )]
-    Cache {
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
 }

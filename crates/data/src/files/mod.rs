@@ -1,20 +1,17 @@
 //! Where data comes from: the parquet files that a path or a data set on the hub stands for. Knows
-//! names, layouts and the hub; reads no row.
+//! names and layouts; reads no row.
 
 mod data_file;
 mod error;
 mod folder;
-mod hub;
-mod hub_cache;
 mod hub_dataset;
 mod source;
 mod split;
 mod split_files;
 
 pub use data_file::DataFile;
-pub use error::{HubError, SourceError};
+pub use error::SourceError;
 pub use folder::list_files;
-pub use hub::Hub;
 pub use hub_dataset::HubDataset;
 pub use source::Source;
 pub use split::{Split, split_of_file};

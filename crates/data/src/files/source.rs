@@ -4,12 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use plw_hub::{Hub, HubError};
 use serde::{Deserialize, Serialize};
 
 use super::data_file::DataFile;
 use super::error::SourceError;
 use super::folder::list_files;
-use super::hub::Hub;
 use super::hub_dataset::HubDataset;
 use super::split::Split;
 use super::split_files::split_files;
@@ -75,10 +75,18 @@ impl fmt::Display for Source {
 
 impl Source {
     /// The files of a split, in the order of their names. Files on the hub are downloaded first,
-    /// unless they are in the cache.
-    pub fn files(&self, split: Split, hub: &Hub) -> Result<Vec<DataFile>, SourceError> {
+    /// unless they are in the cache. `hub`, such as [`Hub::from_env`], is called for them alone: a
+    /// path needs none of its settings.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn files(
+        &self,
+        split: Split,
+        hub: impl FnOnce() -> Result<Hub, HubError>,
+    ) -> Result<Vec<DataFile>, SourceError> {
         match self {
-            Self::Hub(dataset) => hub.files(dataset, split),
+            Self::Hub(dataset) => dataset.files(split, &hub()?),
             Self::Path(path) if path.is_file() => Ok(vec![local_file(path)]),
             Self::Path(path) if path.is_dir() => {
                 let names = list_files(path)?;

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
 use plw_batch::option_letter;
+use plw_hub::Hub;
 
 use super::bad_row::{Problem, Refusal, SkippedRows, required};
 use super::error::RowError;
@@ -13,7 +14,7 @@ use super::example::Example;
 use super::row_reader::{ReadOptions, RowFormat, RowReader};
 use super::schema::column_of;
 use super::text_columns::{TextColumn, TextListColumn, is_printable, is_text, is_text_list};
-use crate::files::{DataFile, Hub, Source, Split};
+use crate::files::{DataFile, Source, Split};
 
 const EXAMPLE_ID: &str = "example_id";
 const ARTICLE: &str = "article";
@@ -43,7 +44,7 @@ pub fn read_examples(
     split: Split,
     options: &ReadOptions,
 ) -> Result<ExampleReader, RowError> {
-    read_example_files(source.files(split, &Hub::from_env())?, options)
+    read_example_files(source.files(split, Hub::from_env)?, options)
 }
 
 /// Like [`read_examples`], for files that [`Source::files`] returned.

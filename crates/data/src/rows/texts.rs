@@ -2,13 +2,14 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
+use plw_hub::Hub;
 
 use super::bad_row::{Refusal, SkippedRows, required};
 use super::error::RowError;
 use super::row_reader::{ReadOptions, RowFormat, RowReader};
 use super::schema::column_of;
 use super::text_columns::{TextColumn, is_text};
-use crate::files::{DataFile, Hub, Source, Split};
+use crate::files::{DataFile, Source, Split};
 
 /// Opens the texts of a source: one column of its rows, usually `text`. Bounds memory as
 /// [`crate::read_examples`] does. A null or empty text is a bad row.
@@ -21,7 +22,7 @@ pub fn read_text(
     column: &str,
     options: &ReadOptions,
 ) -> Result<TextReader, RowError> {
-    let files = source.files(split, &Hub::from_env())?;
+    let files = source.files(split, Hub::from_env)?;
     RowReader::open(
         files,
         Texts {

@@ -2,10 +2,10 @@
 
 mod server;
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use plw_data::{Hub, ReadOptions, Source, Split, read_example_files};
+use plw_data::{ReadOptions, Source, Split, read_example_files};
+use plw_hub::Hub;
 
 use crate::server::{FIRST, SECOND, Server, content};
 
@@ -13,7 +13,7 @@ use crate::server::{FIRST, SECOND, Server, content};
 fn read(source: &str, split: Split, hub: &Hub) -> Result<Vec<[String; 3]>, String> {
     let source: Source = source.parse().expect("a source");
     let files = source
-        .files(split, hub)
+        .files(split, || Ok(hub.clone()))
         .map_err(|error| error.to_string())?;
     let reader =
         read_example_files(files, &ReadOptions::default()).map_err(|error| error.to_string())?;
@@ -37,9 +37,7 @@ const HIGH: &str = "high/train-00000-of-00001.parquet";
 
 #[test]
 fn files_are_downloaded_once() {
-    let Some(mut server) = Server::start() else {
-        return;
-    };
+    let mut server = Server::start();
     let cache = tempfile::tempdir().expect("a temporary folder");
     let hub = server.hub(cache.path());
     let expected = [HIGH, MIDDLE].map(|file| {
@@ -115,9 +113,7 @@ fn files_are_downloaded_once() {
 
 #[test]
 fn revisions_folders_and_files_are_distinguished() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     let cache = tempfile::tempdir().expect("a temporary folder");
     let hub = server.hub(cache.path());
     assert_eq!(
@@ -165,9 +161,7 @@ fn revisions_folders_and_files_are_distinguished() {
 
 #[test]
 fn errors_name_what_the_hub_does_not_have() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     let cache = tempfile::tempdir().expect("a temporary folder");
     let hub = server.hub(cache.path());
     for (source, split, parts) in [
@@ -202,14 +196,12 @@ fn errors_name_what_the_hub_does_not_have() {
     assert!(read("hub:ehovy/race/middle", Split::Train, &hub).is_ok());
     *server.state.main.lock().expect("no panic") = "";
     let error = read("hub:ehovy/race/middle", Split::Train, &hub).expect_err("gone");
-    assert!(error.contains("404 for hub:ehovy/race/middle"), "{error}");
+    assert!(error.contains("404 for hub:ehovy/race: "), "{error}");
 }
 
 #[test]
 fn an_interrupted_download_continues() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     let cache = tempfile::tempdir().expect("a temporary folder");
     server.state.breaks_off.store(true, Ordering::SeqCst);
     let hub = server.hub(cache.path());
@@ -220,11 +212,11 @@ fn an_interrupted_download_continues() {
     let requests = server.take_requests();
     let downloads: Vec<_> = requests
         .iter()
-        .filter(|request| request.starts_with("/store/") && request.ends_with('-'))
+        .filter(|request| request.starts_with("/store/"))
         .collect();
     assert_eq!(downloads.len(), 2, "{requests:?}");
     assert!(
-        !downloads[1].ends_with("bytes=0-"),
+        downloads[1].ends_with('-'),
         "the second continues where the first broke off: {downloads:?}"
     );
 }
@@ -239,10 +231,8 @@ fn a_cache_that_another_program_filled_is_read() {
     std::fs::create_dir_all(repository.join("refs")).expect("a folder");
     std::fs::write(repository.join("refs/main"), FIRST).expect("a file");
     let hub = Hub {
-        endpoint: "http://127.0.0.1:9".into(),
-        cache: cache.path().to_owned(),
         offline: true,
-        token: None,
+        ..Hub::new("http://127.0.0.1:9", cache.path())
     };
     for source in [
         "hub:ehovy/race",
@@ -256,69 +246,4 @@ fn a_cache_that_another_program_filled_is_read() {
         );
     }
     assert!(read("hub:ehovy/race/high", Split::Train, &hub).is_err());
-}
-
-type Variables = &'static [(&'static str, &'static str)];
-
-#[test]
-fn the_environment_is_read_as_huggingface_hub_reads_it() {
-    let cases: [(Variables, &str, &str, bool); 6] = [
-        (&[("HOME", "/h")], "https://huggingface.co", "", false),
-        (
-            &[("HF_HOME", "/f")],
-            "https://huggingface.co",
-            "/f/hub",
-            false,
-        ),
-        (
-            &[("HF_HOME", "/f"), ("HF_HUB_CACHE", "/c")],
-            "https://huggingface.co",
-            "/c",
-            false,
-        ),
-        (
-            &[("XDG_CACHE_HOME", "/x"), ("HF_HUB_OFFLINE", "0")],
-            "https://huggingface.co",
-            "/x/huggingface/hub",
-            false,
-        ),
-        (
-            &[("HF_HOME", "/f"), ("HF_ENDPOINT", "http://mirror/")],
-            "http://mirror",
-            "/f/hub",
-            false,
-        ),
-        (
-            &[
-                ("HF_HOME", "/f"),
-                ("HF_HUB_OFFLINE", "True"),
-                ("HF_ENDPOINT", ""),
-            ],
-            "https://huggingface.co",
-            "/f/hub",
-            true,
-        ),
-    ];
-    for (variables, endpoint, cache, offline) in cases {
-        let find = |name: &str| {
-            variables
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| value.to_string())
-        };
-        let hub = Hub::from_variables(find);
-        assert_eq!(
-            (hub.endpoint.as_str(), hub.offline),
-            (endpoint, offline),
-            "{variables:?}"
-        );
-        if cache.is_empty() {
-            assert!(hub.cache.ends_with("huggingface/hub"), "{variables:?}");
-        } else {
-            assert_eq!(hub.cache, Path::new(cache), "{variables:?}");
-        }
-    }
-    let secret = Hub::from_variables(|name| (name == "HF_TOKEN").then(|| "sesame".to_owned()));
-    assert_eq!(secret.token.as_deref(), Some("sesame"));
-    assert!(!format!("{secret:?}").contains("sesame"));
 }
