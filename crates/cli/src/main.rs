@@ -5,6 +5,7 @@ mod commands;
 mod device;
 mod examples;
 mod failure;
+mod file_size_limit;
 mod flags;
 mod inputs;
 mod logging;
@@ -22,6 +23,7 @@ use logging::LogFormat;
 /// checkpoint.
 fn main() -> ExitCode {
     allocator::configure();
+    file_size_limit::become_an_error();
     let cli = Cli::read();
     logging::start(cli.log_format, cli.quiet);
     let result = match cli.command {

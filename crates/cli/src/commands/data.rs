@@ -1,10 +1,11 @@
 //! `plw data`: makes synthetic data, and a tokenizer for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{ReadOptions, Source, Split, read_text, write_text};
+use plw_files::{remove_partial, write_atomic};
 use plw_synthetic::{
     PretrainingStage, SyntheticConfig, pretraining_text, train_tokenizer, write_synthetic,
     write_tokenizer,
@@ -17,7 +18,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
     let (DataCommand::Synth { out, .. }
     | DataCommand::PretrainingText { out, .. }
     | DataCommand::Tokenizer { out, .. }) = &flags.command;
-    check_new(out)?;
+    let making = Making::start(out, &flags.command)?;
     match &flags.command {
         DataCommand::Synth { out, config, seed } => {
             let mut settings: SyntheticConfig = config
@@ -58,18 +59,54 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             );
         }
     }
+    making.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses a folder that is not empty: real data has files of the same names.
-fn check_new(out: &Path) -> Result<()> {
-    let holds_something = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
-    if out.is_file() || holds_something {
-        return Err(miette!(
-            help = "choose another folder with --out, or remove this one",
-            "{} exists already and would be overwritten",
-            out.display()
-        ));
+/// A folder that is being filled. Until it is complete, a file in it says so, and by which command:
+/// one that was stopped can then be started again.
+struct Making {
+    unfinished: PathBuf,
+}
+
+impl Making {
+    /// Refuses a folder that is not empty, unless the same command was stopped in it: real data has
+    /// files of the same names.
+    fn start(out: &Path, command: &DataCommand) -> Result<Self> {
+        let made = match command {
+            DataCommand::Synth { .. } => "plw data synth",
+            DataCommand::PretrainingText { .. } => "plw data pretraining-text",
+            DataCommand::Tokenizer { .. } => "plw data tokenizer",
+        };
+        let unfinished = out.join(".unfinished");
+        let is_restart = std::fs::read_to_string(&unfinished).is_ok_and(|by| by == made);
+        if out.is_dir() {
+            remove_partial(out).into_diagnostic()?;
+        }
+        let mut entries = std::fs::read_dir(out).into_iter().flatten();
+        if !is_restart && (out.is_file() || entries.next().is_some()) {
+            return Err(miette!(
+                help = "choose another folder with --out, or remove this one",
+                "{} exists already and would be overwritten",
+                out.display()
+            ));
+        }
+        write_atomic(&unfinished, made).into_diagnostic()?;
+        Ok(Self { unfinished })
     }
-    Ok(())
+
+    /// The folder is complete. What a stopped command left half-written goes.
+    fn finish(self) -> Result<()> {
+        if let Some(folder) = self.unfinished.parent() {
+            remove_partial(folder).into_diagnostic()?;
+            for entry in std::fs::read_dir(folder).into_diagnostic()?.flatten() {
+                if entry.path().is_dir() {
+                    remove_partial(entry.path()).into_diagnostic()?;
+                }
+            }
+        }
+        std::fs::remove_file(&self.unfinished)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot remove {}", self.unfinished.display()))
+    }
 }
