@@ -98,29 +98,41 @@ impl TrainingArguments {
     }
 
     fn check_optimizer(&self) -> Result<(), TrainError> {
+        let (rate, decay) = (self.learning_rate, self.weight_decay);
+        check_not_negative("weight_decay", decay)?;
         for (name, value) in [
-            ("learning_rate", self.learning_rate),
-            ("weight_decay", self.weight_decay),
+            ("learning_rate", rate),
             ("max_grad_norm", self.max_grad_norm),
         ] {
-            check_not_negative(name, value)?;
+            if value != 0.0 && !f32_holds(value) {
+                return Err(TrainError::setting(name, value, HELD_BY_F32));
+            }
         }
         for (name, value) in [
             ("adam_beta1", self.adam_beta1),
             ("adam_beta2", self.adam_beta2),
         ] {
-            if !(0.0..1.0).contains(&value) {
-                let expected = "a number from 0 up to but not including 1";
+            if !(0.0..1.0).contains(&value) || value as f32 == 1.0 {
+                let expected = "a number from 0 up to 0.9999999; f32 rounds what is nearer to 1";
                 return Err(TrainError::setting(name, value, expected));
             }
         }
-        if !(self.adam_epsilon.is_finite() && self.adam_epsilon > 0.0) {
-            let expected = "a small positive number";
+        if !f32_holds(self.adam_epsilon) {
+            let expected = "a small positive number, at least 1.2e-38, as f32 holds it";
             return Err(TrainError::setting(
                 "adam_epsilon",
                 self.adam_epsilon,
                 expected,
             ));
+        }
+        // What AdamW multiplies by: see `plw_kernels::adamw`.
+        if [rate / (1.0 - self.adam_beta1), rate * decay]
+            .iter()
+            .any(|&factor| factor > f64::from(f32::MAX))
+        {
+            let expected = "less: AdamW computes learning_rate / (1 - adam_beta1) and \
+                            learning_rate * weight_decay in f32, which ends at 3.4e38";
+            return Err(TrainError::setting("learning_rate", rate, expected));
         }
         if !(0.0..=1.0).contains(&self.warmup_ratio) {
             let expected = "a share between 0 and 1";
@@ -240,6 +252,14 @@ impl LossArguments {
     }
 }
 
+/// What f32 can hold of a setting that may be 0.
+const HELD_BY_F32: &str = "0, or a number from 1.2e-38 to 3.4e38, as f32 holds it";
+
+/// Whether f32 holds a positive number with all of its digits.
+fn f32_holds(value: f64) -> bool {
+    (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&value)
+}
+
 /// Checks that a setting is a finite number of at least 0.
 fn check_not_negative(name: &'static str, value: f64) -> Result<(), TrainError> {
     match value.is_finite() && value >= 0.0 {
@@ -271,6 +291,45 @@ mod tests {
             let error = check(size, steps).expect_err("refused");
             let named = format!("per_device_train_batch_size is {size}");
             assert!(error.contains(&named), "{error}");
+        }
+    }
+    #[test]
+    fn settings_that_f32_does_not_hold_are_refused() {
+        type Change = fn(&mut TrainingArguments);
+        let with = |change: Change| {
+            let mut arguments = TrainingArguments::default();
+            change(&mut arguments);
+            arguments.check().map_err(|error| error.to_string())
+        };
+        let refused: [(Change, &str); 10] = [
+            (|a| a.adam_epsilon = 1e-46, "adam_epsilon is 1e-46"),
+            (|a| a.adam_epsilon = 1e39, "adam_epsilon is 1e39"),
+            (|a| a.adam_epsilon = 0.0, "adam_epsilon is 0.0"),
+            (|a| a.learning_rate = 1e38, "learning_rate is 1e38"),
+            (|a| a.learning_rate = 1e-50, "learning_rate is 1e-50"),
+            (|a| a.learning_rate = -1.0, "learning_rate is -1.0"),
+            (
+                |a| (a.learning_rate, a.weight_decay) = (1e20, 1e20),
+                "learning_rate * weight_decay",
+            ),
+            (|a| a.max_grad_norm = 1e-60, "max_grad_norm is 1e-60"),
+            (
+                |a| a.adam_beta1 = 0.999_999_999,
+                "adam_beta1 is 0.999999999",
+            ),
+            (|a| a.adam_beta2 = f64::NAN, "adam_beta2 is NaN"),
+        ];
+        for (change, says) in refused {
+            let error = with(change).expect_err(says);
+            assert!(error.contains(says), "{error}");
+        }
+        let accepted: [Change; 3] = [
+            |a| (a.learning_rate, a.max_grad_norm) = (0.0, 0.0),
+            |a| (a.adam_beta1, a.adam_beta2) = (0.0, 0.999_999_9),
+            |a| a.adam_epsilon = 1e-37,
+        ];
+        for change in accepted {
+            assert_eq!(with(change), Ok(()));
         }
     }
 }

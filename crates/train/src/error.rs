@@ -73,6 +73,20 @@ pub enum TrainError {
         /// The batch's examples.
         examples: String,
     },
+    /// An update left weights or moments that are infinite or not a number.
+    #[error(
+        "after step {step} the weights of `{tensor}`, or AdamW's moments of them, are not finite: \
+         checkpoints of earlier steps stay as they are; \
+         lower the learning rate, or look at these examples: {examples}"
+    )]
+    WeightsNotFinite {
+        /// The first such parameter.
+        tensor: String,
+        /// The optimizer step.
+        step: u64,
+        /// The batch's examples.
+        examples: String,
+    },
     /// A checkpoint's trainer state cannot be used.
     #[error("{path}: {problem}; remove the checkpoint to resume from the one before it")]
     TrainerState {
@@ -123,12 +137,12 @@ pub enum TrainError {
 impl TrainError {
     pub(crate) fn setting(
         name: &'static str,
-        value: impl ToString,
+        value: impl std::fmt::Debug,
         expected: &'static str,
     ) -> Self {
         Self::Setting {
             name,
-            value: value.to_string(),
+            value: format!("{value:?}"),
             expected,
         }
     }

@@ -161,24 +161,20 @@ fn save(
 }
 
 /// Adds the names of the step's examples to an error that lacks them.
-fn name_examples(error: TrainError, examples: &Examples, batches: &[Batch]) -> TrainError {
-    match error {
-        TrainError::NotFinite {
-            what, value, step, ..
-        } => {
-            let names: Vec<String> = batches
-                .iter()
-                .flat_map(|batch| &batch.sequences)
-                .map(|sequence| examples.key(sequence.example))
-                .map(|key| format!("{} ({} row {})", key.example_id, key.file, key.row))
-                .collect();
-            TrainError::NotFinite {
-                what,
-                value,
-                step,
-                examples: names.join(", "),
-            }
-        }
-        other => other,
+fn name_examples(mut error: TrainError, examples: &Examples, batches: &[Batch]) -> TrainError {
+    if let TrainError::NotFinite {
+        examples: names, ..
     }
+    | TrainError::WeightsNotFinite {
+        examples: names, ..
+    } = &mut error
+    {
+        let sequences = batches.iter().flat_map(|batch| &batch.sequences);
+        let all: Vec<String> = sequences
+            .map(|sequence| examples.key(sequence.example))
+            .map(|key| format!("{} ({} row {})", key.example_id, key.file, key.row))
+            .collect();
+        *names = all.join(", ");
+    }
+    error
 }
