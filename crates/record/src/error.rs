@@ -74,4 +74,19 @@ pub enum RecordError {
         /// The run's directory.
         path: PathBuf,
     },
+    /// A run's `.lock` is a symbolic link: writing to it would write to something else.
+    #[error("{path} is a symbolic link, which a run does not make: remove it")]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The directory of a run was moved, removed or replaced while a process was writing to it.
+    #[error(
+        "{path} was moved, removed or replaced while the run was writing to it, so the run has \
+         stopped: put it back and continue with --resume, or start again"
+    )]
+    Displaced {
+        /// The run's directory, or what it is locked by.
+        path: PathBuf,
+    },
 }
