@@ -12,7 +12,8 @@ pub enum RecordError {
     File(#[from] FileError),
     /// A line of a log cannot be read as a row.
     #[error(
-        "{path}:{line}: not a row of this log ({source}); remove the line, or start the run again"
+        "{path}:{line}: not a row of this log ({source}); \
+         put the log back as it was, or start the run again"
     )]
     Row {
         /// The log.
@@ -88,5 +89,15 @@ pub enum RecordError {
     Displaced {
         /// The run's directory, or what it is locked by.
         path: PathBuf,
+    },
+    /// A log does not hold the rows that a checkpoint counts on.
+    #[error(
+        "{path}: {problem}: put the log back as it was, or train again with another --output-dir"
+    )]
+    Rows {
+        /// The log.
+        path: PathBuf,
+        /// Which row is missing or out of place.
+        problem: String,
     },
 }

@@ -25,8 +25,8 @@ pub use directory::RunDirectory;
 pub use error::RecordError;
 pub use lock::RunLock;
 pub use logs::{
-    MetricsRow, append_evaluation, append_metrics, read_evaluations, read_metrics,
-    truncate_evaluations_after, truncate_metrics_after,
+    MetricsRow, append_evaluation, append_metrics, check_metrics, read_evaluations, read_metrics,
+    resume_evaluations, resume_metrics,
 };
 pub use machine::{Machine, peak_memory_bytes};
 pub use predictions::{PredictionRow, read_predictions, write_predictions};

@@ -1,6 +1,7 @@
 //! The settings of a training run, named as in transformers' TrainingArguments where it has them.
 
 use plw_loss::{Normalization, Objective, TokenWeights};
+use plw_model::WeightType;
 use serde::{Deserialize, Serialize};
 
 use crate::{LrSchedulerType, Schedule, TrainError};
@@ -44,10 +45,17 @@ pub struct TrainingArguments {
     pub logging_steps: u64,
     /// Steps between evaluations. None: only before the first and after the last step.
     pub eval_steps: Option<u64>,
-    /// Steps between checkpoints. None: only after the last step.
-    pub save_steps: Option<u64>,
-    /// Checkpoints kept. None: all.
+    /// Steps between checkpoints, besides that after the last step; 0 turns the others off.
+    pub save_steps: u64,
+    /// Checkpoints kept. None: all. A checkpoint goes when a later one exists and a step has been
+    /// taken from it, since only that shows that its weights still compute a loss.
     pub save_total_limit: Option<usize>,
+    /// Whether checkpoints hold the model alone. They take a third of the space, and no run can
+    /// resume from them.
+    pub save_only_model: bool,
+    /// Type in which checkpoints hold the weights of a model whose weights are all trained. Another
+    /// than float32 needs `save_only_model`: rounded weights would change a resumed run.
+    pub save_dtype: WeightType,
     /// Whether the checkpoint that was best on the validation questions is the run's result.
     pub load_best_model_at_end: bool,
 }
@@ -72,8 +80,10 @@ impl Default for TrainingArguments {
             seed: 1234,
             logging_steps: 1,
             eval_steps: None,
-            save_steps: None,
+            save_steps: 500,
             save_total_limit: None,
+            save_only_model: false,
+            save_dtype: WeightType::F32,
             load_best_model_at_end: false,
         }
     }
@@ -94,7 +104,8 @@ impl TrainingArguments {
     pub fn check(&self) -> Result<(), TrainError> {
         self.check_optimizer()?;
         self.check_length()?;
-        self.check_counts()
+        self.check_counts()?;
+        self.check_saving()
     }
 
     fn check_optimizer(&self) -> Result<(), TrainError> {
@@ -145,6 +156,22 @@ impl TrainingArguments {
         Ok(())
     }
 
+    fn check_saving(&self) -> Result<(), TrainError> {
+        if self.save_dtype == WeightType::F32 {
+            return Ok(());
+        }
+        let expected = if !self.save_only_model {
+            "float32 without save_only_model: a run that resumes from rounded weights would end \
+             with others"
+        } else if self.load_best_model_at_end {
+            "float32 with load_best_model_at_end, which reads the best model from its checkpoint"
+        } else {
+            return Ok(());
+        };
+        let name = self.save_dtype.name();
+        Err(TrainError::setting("save_dtype", name, expected))
+    }
+
     /// `max_steps` wins over `num_train_epochs`, which then only has to be a number.
     fn check_length(&self) -> Result<(), TrainError> {
         let epochs = self.num_train_epochs;
@@ -172,7 +199,6 @@ impl TrainingArguments {
             ("max_steps", self.max_steps.unwrap_or(1)),
             ("logging_steps", self.logging_steps),
             ("eval_steps", self.eval_steps.unwrap_or(1)),
-            ("save_steps", self.save_steps.unwrap_or(1)),
             (
                 "save_total_limit",
                 self.save_total_limit.unwrap_or(1) as u64,
@@ -208,6 +234,25 @@ impl TrainingArguments {
             warmup_steps,
             total_steps,
         }
+    }
+
+    /// Whether a step of a run of `total_steps` has a row in `metrics.jsonl`.
+    pub(crate) fn logs_after(&self, step: u64, total_steps: u64) -> bool {
+        step == total_steps || step.is_multiple_of(self.logging_steps)
+    }
+
+    /// Whether a checkpoint follows a step of a run of `total_steps`.
+    pub(crate) fn saves_after(&self, step: u64, total_steps: u64) -> bool {
+        step == total_steps || (self.save_steps > 0 && step.is_multiple_of(self.save_steps))
+    }
+
+    /// Whether an evaluation follows a step of a run of `total_steps`. Step 0 is before the first.
+    pub(crate) fn evaluates_after(&self, step: u64, total_steps: u64) -> bool {
+        step == 0
+            || step == total_steps
+            || self
+                .eval_steps
+                .is_some_and(|every| step.is_multiple_of(every))
     }
 
     /// Packs of an optimizer step. Without packing each example is a pack.
@@ -301,7 +346,7 @@ mod tests {
             change(&mut arguments);
             arguments.check().map_err(|error| error.to_string())
         };
-        let refused: [(Change, &str); 10] = [
+        let refused: [(Change, &str); 11] = [
             (|a| a.adam_epsilon = 1e-46, "adam_epsilon is 1e-46"),
             (|a| a.adam_epsilon = 1e39, "adam_epsilon is 1e39"),
             (|a| a.adam_epsilon = 0.0, "adam_epsilon is 0.0"),
@@ -318,15 +363,20 @@ mod tests {
                 "adam_beta1 is 0.999999999",
             ),
             (|a| a.adam_beta2 = f64::NAN, "adam_beta2 is NaN"),
+            (
+                |a| (a.save_only_model, a.save_dtype) = (false, WeightType::Bf16),
+                "save_dtype is \"bfloat16\": it must be float32 without save_only_model",
+            ),
         ];
         for (change, says) in refused {
             let error = with(change).expect_err(says);
             assert!(error.contains(says), "{error}");
         }
-        let accepted: [Change; 3] = [
+        let accepted: [Change; 4] = [
             |a| (a.learning_rate, a.max_grad_norm) = (0.0, 0.0),
             |a| (a.adam_beta1, a.adam_beta2) = (0.0, 0.999_999_9),
             |a| a.adam_epsilon = 1e-37,
+            |a| (a.save_only_model, a.save_dtype) = (true, WeightType::Bf16),
         ];
         for change in accepted {
             assert_eq!(with(change), Ok(()));

@@ -8,7 +8,7 @@ use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_data::Split;
 use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory};
-use plw_train::{Outcome, Run, train};
+use plw_train::{Outcome, Run, check_directory, check_saved_model, train};
 
 use crate::examples::{check_vocabulary, encoder, questions, training_examples};
 use crate::flags::TrainFlags;
@@ -28,6 +28,7 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         tracing::info!("{} is complete already", directory.name());
         return Ok(ExitCode::SUCCESS);
     }
+    check_directory(&directory, &config, flags.resume).into_diagnostic()?;
     let source = &settings.source;
     let asked = [&source.train_data, &source.eval_data, &source.test_data];
     let encoder = asked
@@ -78,6 +79,11 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         Outcome::Stopped { step } => {
             match step {
                 0 => tracing::warn!("stopped before the first step; --resume starts again"),
+                step if settings.training.save_only_model => {
+                    tracing::warn!(
+                        "stopped after step {step}, whose checkpoint is the model alone"
+                    );
+                }
                 step => tracing::warn!("stopped after step {step}; continue with --resume"),
             }
             Ok(ExitCode::from(130))
@@ -105,6 +111,9 @@ pub(super) fn read_config(file: &Path) -> Result<LlamaConfig> {
 /// The weights a run starts from.
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
+    for directory in source.model.iter().chain(&source.init_adapter) {
+        check_saved_model(directory).into_diagnostic()?;
+    }
     let model = match (&source.model, &source.init_config) {
         (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
         (None, Some(file)) => {
