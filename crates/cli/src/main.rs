@@ -7,6 +7,7 @@ mod device;
 mod downloads;
 mod examples;
 mod failure;
+mod file_size_limit;
 mod flags;
 mod inputs;
 mod logging;
@@ -32,6 +33,7 @@ use logging::{LogFlags, LogFormat};
 /// checkpoint.
 fn main() -> ExitCode {
     allocator::configure();
+    file_size_limit::become_an_error();
     let cli = Cli::read();
     match logging::start(cli.log).and_then(|()| run(&cli)) {
         Ok(code) => code,

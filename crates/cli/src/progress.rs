@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plw_record::{EvaluationRow, MetricsRow};
 use plw_report::printable;
-use plw_train::{Observer, Plan};
+use plw_train::{Beginning, Observer, Plan};
 
 use crate::logging::shows_bars;
 use crate::signals;
@@ -72,13 +72,32 @@ fn styled(total: Option<u64>, template: &str) -> ProgressBar {
 }
 
 impl Observer for Progress {
-    fn started(&mut self, plan: &Plan, from_step: u64) {
+    fn started(&mut self, plan: &Plan, beginning: Beginning) {
         self.total = plan.steps.len() as u64;
+        let (name, now) = (&self.name, self.total);
+        match beginning {
+            Beginning::New => {}
+            Beginning::WithoutCheckpoint => {
+                tracing::info!("{name} has no checkpoint yet: starting over");
+            }
+            Beginning::Checkpoint { step, total_steps } if total_steps == now => {
+                tracing::info!("{name} resumed at step {step} of {now}");
+            }
+            Beginning::Checkpoint { step, total_steps } => tracing::info!(
+                "{name} resumed at step {step}, with {now} steps instead of {total_steps}: the \
+                 learning rates of the steps taken are those of a run of {now} steps, so its \
+                 result is the same"
+            ),
+        }
         let template = "{prefix} step {pos}/{len} {wide_bar} {msg}, {eta} left";
         self.steps = bar(self.total, template)
             .with_prefix(printable(&self.name))
-            .with_position(from_step);
+            .with_position(beginning.step());
         self.steps.reset_eta();
+    }
+
+    fn warned(&mut self, message: &str) {
+        tracing::warn!("{message}");
     }
 
     fn stepped(&mut self, row: &MetricsRow) {

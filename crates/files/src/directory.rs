@@ -4,14 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use crate::FileError;
-use crate::partial::{Partial, remove_partial};
+use crate::partial::{Partial, remove_partial_of};
 
 /// Writes a directory so that `path` names nothing, the old directory, or everything that `write`
 /// puts into the temporary directory that it is given. Every file and directory in it is synced
 /// before the rename. Creates missing parent directories.
 ///
-/// Removes first what killed processes left unfinished beside `path`, so only one process may write
-/// there at a time.
+/// Removes first what killed processes left unfinished of it, so only one process may write `path`
+/// at a time.
 ///
 /// # Errors
 ///
@@ -23,7 +23,7 @@ pub fn write_directory_atomic<T, E: From<FileError>>(
 ) -> Result<T, E> {
     let path = path.as_ref();
     let parent = make_parent(path)?;
-    remove_partial(&parent)?;
+    remove_partial_of(path, &parent)?;
     let (partial, ()) = Partial::claim(path, |candidate| fs::create_dir(candidate))?;
     let value = write(&partial.path)?;
     sync_tree(&partial.path)?;
@@ -73,16 +73,20 @@ fn sync_tree(path: &Path) -> Result<(), FileError> {
         if entry.is_dir() {
             sync_tree(&entry)?;
         } else {
-            // Windows syncs only files that are open for writing.
-            OpenOptions::new()
-                .read(true)
-                .write(cfg!(windows))
-                .open(&entry)
-                .and_then(|file| file.sync_all())
-                .map_err(FileError::cannot("sync", &entry))?;
+            sync_content(&entry)?;
         }
     }
     sync_directory(path)
+}
+
+/// Makes the content of a file durable. Windows syncs only files that are open for writing.
+pub(crate) fn sync_content(path: &Path) -> Result<(), FileError> {
+    OpenOptions::new()
+        .read(true)
+        .write(cfg!(windows))
+        .open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(FileError::cannot("sync", path))
 }
 
 /// Makes the names in a directory durable. Windows has no such call and needs none.
@@ -98,7 +102,7 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::partial::{is_partial, names};
+    use crate::partial::{final_name, names};
     use crate::write_atomic;
 
     #[test]
@@ -107,7 +111,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("step-3");
         write_directory_atomic(&path, |temporary| {
-            assert!(!path.exists() && is_partial(temporary));
+            assert!(!path.exists() && final_name(temporary) == Some("step-3"));
             assert_eq!(temporary.parent(), path.parent());
             write_atomic(temporary.join("trainer_state/state.json"), "{}")
         })?;
@@ -120,7 +124,7 @@ mod tests {
     fn a_directory_is_replaced_whole_and_leftovers_go() -> Result<(), Box<dyn std::error::Error>> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("step-3");
-        fs::create_dir_all(directory.path().join(".step-9.77-0.partial/weights"))?;
+        fs::create_dir_all(directory.path().join(".step-3.77-0.partial/weights"))?;
         fs::create_dir_all(path.join("stale"))?;
         write_directory_atomic(&path, |temporary| {
             write_atomic(temporary.join("fresh"), "1")

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::FileError;
-use crate::directory::{make_parent, sync_directory};
+use crate::directory::{make_parent, sync_content, sync_directory};
 use crate::partial::Partial;
 
 /// Writes a file so that `path` names the old content or all of `bytes`. Creates missing parent
@@ -67,6 +67,17 @@ pub fn write_json_atomic(
         .map_err(FileError::cannot("write JSON to", path))?;
     bytes.push(b'\n');
     write_atomic(path, bytes)
+}
+
+/// Makes a file's content and its name durable: for files that grow, which cannot be written whole.
+///
+/// # Errors
+///
+/// If there is no such file, or the operating system refuses.
+pub fn sync_file(path: impl AsRef<Path>) -> Result<(), FileError> {
+    let path = path.as_ref();
+    sync_content(path)?;
+    sync_directory(&make_parent(path)?)
 }
 
 #[cfg(test)]

@@ -13,5 +13,5 @@ mod partial;
 pub use digest::{digest, digest_file};
 pub use directory::{remove_directory_atomic, write_directory_atomic};
 pub use error::FileError;
-pub use file::{write_atomic, write_atomic_with, write_json_atomic};
+pub use file::{sync_file, write_atomic, write_atomic_with, write_json_atomic};
 pub use partial::remove_partial;

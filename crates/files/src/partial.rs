@@ -51,7 +51,17 @@ impl Drop for Partial {
 ///
 /// If the operating system refuses.
 pub fn remove_partial(directory: impl AsRef<Path>) -> Result<(), FileError> {
-    let directory = directory.as_ref();
+    remove_where(directory.as_ref(), |_| true)
+}
+
+/// Removes what killed processes left unfinished of `path` alone, in the directory `parent`.
+pub(crate) fn remove_partial_of(path: &Path, parent: &Path) -> Result<(), FileError> {
+    let name = path.file_name().unwrap_or_default();
+    remove_where(parent, |unfinished| name == unfinished)
+}
+
+/// Removes the unfinished files and directories whose final name is wanted.
+fn remove_where(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), FileError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -59,18 +69,21 @@ pub fn remove_partial(directory: impl AsRef<Path>) -> Result<(), FileError> {
     };
     for entry in entries {
         let path = entry.map_err(FileError::cannot("list", directory))?.path();
-        if is_partial(&path) {
+        if final_name(&path).is_some_and(&wanted) {
             remove(&path).map_err(FileError::cannot("remove the unfinished", &path))?;
         }
     }
     Ok(())
 }
 
-/// Whether this crate gives such a name to unfinished files and directories.
-pub(crate) fn is_partial(path: &Path) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| name.starts_with('.') && name.ends_with(PARTIAL))
+/// The final name of what this crate calls `.NAME.PROCESS-NUMBER.partial` while it is unfinished.
+/// None for other names.
+pub(crate) fn final_name(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?.strip_prefix('.')?;
+    let (name, maker) = name.strip_suffix(PARTIAL)?.rsplit_once('.')?;
+    let (process, number) = maker.split_once('-')?;
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    (is_number(process) && is_number(number)).then_some(name)
 }
 
 fn is_taken(error: &io::Error) -> bool {
@@ -98,4 +111,30 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_crate_are_cleaned_up() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path();
+        let kept = [".a.partial", ".b.1-x.partial", "c.1-0.partial", "d.partial"];
+        for name in kept {
+            fs::write(path.join(name), "a user's")?;
+        }
+        for name in [".a.txt.12-0.partial", ".step-3.7-1.partial"] {
+            fs::create_dir(path.join(name))?;
+            fs::write(path.join(name).join("half"), "")?;
+        }
+        remove_partial_of(&path.join("a.txt"), path)?;
+        assert!(!path.join(".a.txt.12-0.partial").exists());
+        assert!(path.join(".step-3.7-1.partial").exists());
+        remove_partial(path)?;
+        assert_eq!(names(path), kept);
+        remove_partial(path.join("none"))?;
+        Ok(())
+    }
 }

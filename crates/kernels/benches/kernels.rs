@@ -12,9 +12,9 @@ use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion};
 use plw_kernels::{
     AdamW, AdamWStep, AttentionHeads, AttentionMask, DEFAULT_CHUNK, LinearInput, LinearOperands,
-    LinearWeight, LowRankAdapter, Moments, RotaryEmbedding, TargetTable, adamw, adamw_reference,
-    apply_rotary, apply_rotary_reference, attention, attention_reference, embedding,
-    embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    LinearWeight, LowRankAdapter, Moments, RotaryEmbedding, TargetTable, Updated, adamw,
+    adamw_reference, apply_rotary, apply_rotary_reference, attention, attention_reference,
+    embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
     linear_reference, rms_norm, rms_norm_reference, squared_norm, squared_norm_reference, swiglu,
     swiglu_reference,
 };
@@ -293,7 +293,7 @@ fn cross_entropies(criterion: &mut Criterion) {
 }
 
 /// [`adamw`] or its reference.
-type Step = fn(Tensor<2>, Tensor<2>, Option<Moments<2>>, &AdamWStep) -> (Tensor<2>, Moments<2>);
+type Step = fn(Tensor<2>, Tensor<2>, Option<Moments<2>>, &AdamWStep) -> Updated<2>;
 
 /// [`squared_norm`] or its reference.
 type SquaredNorm = fn(&Tensor<2>) -> f64;
@@ -316,8 +316,8 @@ fn optimizers(criterion: &mut Criterion) {
             bencher.iter(|| {
                 // Moved in and out, so that nobody else holds the tensors and the step is in place.
                 let (parameter, moments) = state.take().expect("put back each time");
-                let (parameter, moments) = form(parameter, gradient.clone(), moments, &step);
-                state = Some((parameter, Some(moments)));
+                let updated = form(parameter, gradient.clone(), moments, &step);
+                state = Some((updated.parameter, Some(updated.moments)));
             });
         });
     }

@@ -1,10 +1,10 @@
 //! AdamW with PyTorch's formula, and the global norm that gradients are clipped to.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Shape, Tensor};
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::cube;
-use crate::flex::tensor::{as_slice, from_flex, into_flex, into_unique};
+use crate::flex::tensor::{as_slice, from_flex, from_vec, into_flex, into_unique};
 use crate::flex::{self, adamw as pass};
 use crate::operations::has_kernels;
 
@@ -54,6 +54,31 @@ pub struct Moments<const D: usize> {
     pub second: Tensor<D>,
 }
 
+/// A parameter after a step.
+#[derive(Debug, Clone)]
+pub struct Updated<const D: usize> {
+    /// Its new value.
+    pub parameter: Tensor<D>,
+    /// Its new moments.
+    pub moments: Moments<D>,
+    /// One element: 0 where all of the parameter and its second moment is finite, else more. It is
+    /// a tensor, so that a device need not be waited for after each parameter.
+    pub not_finite: Tensor<1>,
+}
+
+impl<const D: usize> Updated<D> {
+    /// Counts what is not finite in Burn operations.
+    fn counted(parameter: Tensor<D>, moments: Moments<D>) -> Self {
+        let count = |values: &Tensor<D>| values.clone().is_finite().bool_not().float().sum();
+        let not_finite = count(&parameter) + count(&moments.second);
+        Self {
+            parameter,
+            moments,
+            not_finite,
+        }
+    }
+}
+
 /// One AdamW step of one parameter (Loshchilov and Hutter 2019, arXiv 1711.05101), as
 /// `torch.optim.AdamW` computes it:
 ///
@@ -77,7 +102,7 @@ pub fn adamw<const D: usize>(
     gradient: Tensor<D>,
     moments: Option<Moments<D>>,
     step: &AdamWStep,
-) -> (Tensor<D>, Moments<D>) {
+) -> Updated<D> {
     check(&parameter, &gradient, moments.as_ref(), step);
     if !has_kernels(&parameter) || !has_kernels(&gradient) {
         return adamw_reference(parameter, gradient, moments, step);
@@ -116,23 +141,27 @@ pub fn adamw<const D: usize>(
             first: from_cube(first),
             second: from_cube(second),
         };
-        return (from_cube(parameter), moments);
+        return Updated::counted(from_cube(parameter), moments);
     }
     let gradient = into_flex(gradient).to_contiguous();
     let [mut parameter, mut first, mut second] =
         [parameter, first, second].map(|tensor| into_unique(into_flex(tensor)));
-    pass::update(
+    let finite = pass::update(
         parameter.storage_mut(),
         as_slice(&gradient),
         first.storage_mut(),
         second.storage_mut(),
         &coefficients,
     );
-    let moments = Moments {
-        first: from_flex(first),
-        second: from_flex(second),
-    };
-    (from_flex(parameter), moments)
+    let not_finite = if finite { 0.0 } else { 1.0 };
+    Updated {
+        parameter: from_flex(parameter),
+        moments: Moments {
+            first: from_flex(first),
+            second: from_flex(second),
+        },
+        not_finite: from_flex(from_vec(vec![not_finite], Shape::new([1]))),
+    }
 }
 
 fn check<const D: usize>(
@@ -166,7 +195,7 @@ pub fn adamw_reference<const D: usize>(
     gradient: Tensor<D>,
     moments: Option<Moments<D>>,
     step: &AdamWStep,
-) -> (Tensor<D>, Moments<D>) {
+) -> Updated<D> {
     check(&parameter, &gradient, moments.as_ref(), step);
     let AdamW {
         beta_1,
@@ -201,8 +230,8 @@ pub fn adamw_reference<const D: usize>(
         .clone()
         .div(denominator)
         .mul_scalar(learning_rate / bias_1);
-    let decayed = parameter.mul_scalar(1.0 - learning_rate * weight_decay);
-    (decayed - update, moments)
+    let parameter = parameter.mul_scalar(1.0 - learning_rate * weight_decay) - update;
+    Updated::counted(parameter, moments)
 }
 
 /// The sum of squares of gradients, which is the square of their norm together. It waits for the
@@ -274,7 +303,7 @@ mod tests {
     use super::*;
     use burn::tensor::{Device, Distribution, Tolerance};
 
-    type Form = fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep) -> (Tensor<1>, Moments<1>);
+    type Form = fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep) -> Updated<1>;
 
     fn step(number: u64, learning_rate: f64) -> AdamWStep {
         AdamWStep {
@@ -296,13 +325,14 @@ mod tests {
             step
         };
         let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &device);
-        let (p, m) = adamw(tensor([1.0, -2.0]), tensor([0.5, -3.0]), None, &step(1));
-        p.to_data().assert_approx_eq(
+        let first = adamw(tensor([1.0, -2.0]), tensor([0.5, -3.0]), None, &step(1));
+        first.parameter.to_data().assert_approx_eq(
             &tensor([0.85, -1.8]).to_data(),
             Tolerance::<f32>::absolute(1e-6),
         );
-        let (p, _) = adamw(p, tensor([-1.0, 0.0]), Some(m), &step(2));
-        p.to_data().assert_approx_eq(
+        let moments = Some(first.moments);
+        let second = adamw(first.parameter, tensor([-1.0, 0.0]), moments, &step(2));
+        second.parameter.to_data().assert_approx_eq(
             &tensor([0.844_110_37, -1.642_994]).to_data(),
             Tolerance::<f32>::absolute(1e-6),
         );
@@ -322,8 +352,9 @@ mod tests {
                     ..step(number, 1e-2)
                 };
                 let take = |(parameter, moments), adamw: Form| {
-                    let (parameter, moments) = adamw(parameter, gradient.clone(), moments, &step);
-                    (parameter, Some(moments))
+                    let updated = adamw(parameter, gradient.clone(), moments, &step);
+                    assert_eq!(updated.not_finite.into_scalar::<f32>(), 0.0);
+                    (updated.parameter, Some(updated.moments))
                 };
                 fused = take(fused, adamw);
                 plain = take(plain, adamw_reference);
@@ -335,6 +366,29 @@ mod tests {
             });
             for (found, expected) in found.iter().zip(&expected) {
                 found.assert_approx_eq(expected, tolerance);
+            }
+        }
+    }
+
+    #[test]
+    fn both_forms_tell_of_what_is_not_finite() {
+        let device = Device::flex();
+        let ones = || Tensor::<1>::ones([5], &device);
+        let with = |value: f32| Tensor::<1>::from_data([1.0, 1.0, value, 1.0, 1.0], &device);
+        for (parameter, gradient, finite) in [
+            (ones(), ones(), true),
+            (with(f32::MAX), ones(), true),
+            (with(f32::NAN), ones(), false),
+            (with(f32::INFINITY), ones(), false),
+            (ones(), with(f32::NAN), false),
+            // Its square overflows, so that the element would never move again.
+            (ones(), with(1e30), false),
+        ] {
+            let forms: [Form; 2] = [adamw, adamw_reference];
+            for form in forms {
+                let updated = form(parameter.clone(), gradient.clone(), None, &step(1, 1e-2));
+                let not_finite = updated.not_finite.into_scalar::<f32>();
+                assert_eq!(not_finite == 0.0, finite, "{parameter} {gradient}");
             }
         }
     }

@@ -29,7 +29,7 @@ mod swiglu;
 mod target_table;
 
 pub use adamw::{
-    AdamW, AdamWStep, Moments, adamw, adamw_reference, clip_factor, squared_norm,
+    AdamW, AdamWStep, Moments, Updated, adamw, adamw_reference, clip_factor, squared_norm,
     squared_norm_reference,
 };
 pub use attention::{AttentionHeads, attention, attention_reference};

@@ -7,10 +7,11 @@
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use plw_kernels::{
     AdamW, AdamWStep, AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight,
-    LowRankAdapter, Moments, RotaryEmbedding, TargetTable, adamw, adamw_reference, apply_rotary,
-    apply_rotary_reference, attention, attention_reference, embedding, embedding_reference, linear,
-    linear_cross_entropy, linear_cross_entropy_reference, linear_reference, rms_norm,
-    rms_norm_reference, squared_norm, squared_norm_reference, swiglu, swiglu_reference,
+    LowRankAdapter, Moments, RotaryEmbedding, TargetTable, Updated, adamw, adamw_reference,
+    apply_rotary, apply_rotary_reference, attention, attention_reference, embedding,
+    embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    linear_reference, rms_norm, rms_norm_reference, squared_norm, squared_norm_reference, swiglu,
+    swiglu_reference,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -249,8 +250,7 @@ proptest! {
         let mut random = Random::new(seed);
         let start = random.elements([count]);
         let gradients: Vec<TensorData> = (0..3).map(|_| random.elements([count])).collect();
-        type Form =
-            fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep) -> (Tensor<1>, Moments<1>);
+        type Form = fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep) -> Updated<1>;
         let run = |adamw: Form, device: &Device| {
             let device = device.clone().inner();
             let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), &device);
@@ -262,8 +262,9 @@ proptest! {
                     learning_rate: 1e-2,
                     gradient_factor: 0.5,
                 };
-                let (after, new) = adamw(parameter, tensor(gradient), moments, &step);
-                (parameter, moments) = (after, Some(new));
+                let updated = adamw(parameter, tensor(gradient), moments, &step);
+                assert_eq!(updated.not_finite.into_scalar::<f32>(), 0.0);
+                (parameter, moments) = (updated.parameter, Some(updated.moments));
             }
             let Moments { first, second } = moments.expect("three steps were taken");
             [parameter, first, second].map(Tensor::into_data).to_vec()

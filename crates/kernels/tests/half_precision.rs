@@ -1,5 +1,5 @@
-//! Operations on activations in bf16: operands are rounded, sums are in f32, and results are rounded
-//! once.
+//! Operations on activations in bf16: operands are rounded, sums are in f32, and results are
+//! rounded once.
 
 use burn::tensor::{DType, Device, Distribution, FloatDType, Tensor, TensorData, Tolerance};
 use plw_kernels::{

@@ -2,7 +2,8 @@
 
 use plw_batch::Role;
 
-/// Loss weights by role: finite, not negative, not both zero. The prompt's weight is that of Vaughn
+/// Loss weights by role: not negative, not both zero, and such that f32 holds them, in which losses
+/// are computed. The prompt's weight is that of Vaughn
 /// 2024, the completion's that of Weighted Instruction Tuning (arXiv 2507.07817).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenWeights {
@@ -13,9 +14,9 @@ pub struct TokenWeights {
 /// A loss that cannot be weighed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum WeightError {
-    /// A weight is negative, infinite or not a number.
+    /// A weight is negative, not a number, or too large or too small for f32.
     #[error(
-        "{name} is {value}: a loss weight must be a finite number that is not negative \
+        "{name} is {value:?}: a loss weight must be 0 or from 1.2e-38 to 3.4e38, as f32 holds it \
          (0 masks the tokens, 1 counts them fully)"
     )]
     NotAWeight {
@@ -50,13 +51,14 @@ impl TokenWeights {
     ///
     /// # Errors
     ///
-    /// Where one is negative or not finite, or both are zero.
+    /// Where f32 does not hold one, one is negative, or both are zero.
     pub fn new(prompt: f64, completion: f64) -> Result<Self, WeightError> {
         for (name, value) in [
             ("prompt_loss_weight", prompt),
             ("completion_loss_weight", completion),
         ] {
-            if !value.is_finite() || value < 0.0 {
+            let held = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
+            if value != 0.0 && !held.contains(&value) {
                 return Err(WeightError::NotAWeight { name, value });
             }
         }
@@ -97,6 +99,9 @@ mod tests {
             (-0.1, 1.0, "prompt_loss_weight is -0.1"),
             (f64::NAN, 1.0, "prompt_loss_weight is NaN"),
             (1.0, f64::INFINITY, "completion_loss_weight is inf"),
+            // Sums of such weights would overflow, and every loss would be 0.
+            (1e308, 1e308, "prompt_loss_weight is 1e308"),
+            (1.0, 1e-46, "completion_loss_weight is 1e-46"),
             (0.0, 0.0, "both 0"),
         ] {
             let error = TokenWeights::new(prompt, completion)

@@ -117,6 +117,12 @@ impl TensorFiles {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// The tensors that are left, each with its element type as safetensors names it.
+    pub fn types(&self) -> impl Iterator<Item = (&str, String)> {
+        let tensors = self.tensors.iter();
+        tensors.map(|(name, entry)| (name.as_str(), format!("{:?}", entry.dtype)))
+    }
+
     /// Whether a tensor of this name is left.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)

@@ -21,8 +21,8 @@ pub enum WeightType {
 }
 
 impl WeightType {
-    /// The name that transformers writes into `config.json`.
-    pub(crate) fn name(self) -> &'static str {
+    /// The name that transformers writes into `config.json`, and that settings have.
+    pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "float32",
             Self::Bf16 => "bfloat16",

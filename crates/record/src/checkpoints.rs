@@ -15,6 +15,12 @@ pub fn checkpoint_name(step: u64) -> String {
     format!("step-{step}")
 }
 
+/// The step of a checkpoint's directory name. None if it is not one.
+pub fn step_of(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (checkpoint_name(step) == name).then_some(step)
+}
+
 /// Makes `latest` name a complete checkpoint of `checkpoints_dir`, atomically.
 pub fn update_latest(checkpoints_dir: impl AsRef<Path>, name: &str) -> Result<(), RecordError> {
     let latest = checkpoints_dir.as_ref().join(LATEST);
@@ -30,8 +36,9 @@ pub fn latest_checkpoint(
     let pointer = checkpoints_dir.join(LATEST);
     match fs::read_to_string(&pointer) {
         Ok(name) => {
-            let named = checkpoints_dir.join(name.trim());
-            if !name.trim().is_empty() && named.is_dir() {
+            let name = name.trim();
+            let named = checkpoints_dir.join(name);
+            if step_of(name).is_some() && named.is_dir() {
                 return Ok(Some(named));
             }
         }
@@ -57,8 +64,7 @@ pub fn checkpoints(checkpoints_dir: impl AsRef<Path>) -> Result<Vec<(u64, PathBu
         let step = path
             .file_name()
             .and_then(|name| name.to_str())
-            .and_then(|name| name.strip_prefix("step-"))
-            .and_then(|step| step.parse().ok());
+            .and_then(step_of);
         if let Some(step) = step
             && path.is_dir()
         {
@@ -99,7 +105,13 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let path = directory.path();
         assert_eq!(latest_checkpoint(path.join("none"))?, None);
-        for name in ["step-2", "step-10", ".step-20.9-0.partial", "other"] {
+        for name in [
+            "step-2",
+            "step-10",
+            ".step-20.9-0.partial",
+            "step-040",
+            "other",
+        ] {
             fs::create_dir(path.join(name))?;
         }
         fs::write(path.join("step-30"), "a file")?;
@@ -111,8 +123,11 @@ mod tests {
         assert_eq!(latest_checkpoint(path)?, Some(path.join("step-10")));
         update_latest(path, "step-2")?;
         assert_eq!(latest_checkpoint(path)?, Some(path.join("step-2")));
-        update_latest(path, "step-99")?;
-        assert_eq!(latest_checkpoint(path)?, Some(path.join("step-10")));
+        for name in ["step-99", "other", "../..", ""] {
+            update_latest(path, name)?;
+            let latest = latest_checkpoint(path)?;
+            assert_eq!(latest, Some(path.join("step-10")), "{name}");
+        }
         Ok(())
     }
 

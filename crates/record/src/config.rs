@@ -9,6 +9,18 @@ use toml::{Table, Value};
 
 use crate::RecordError;
 
+/// Settings that say what of a run is kept on disk. They change nothing that the run computes, so a
+/// run is the same whatever they are.
+const KEEPING: [&str; 4] = [
+    "save_steps",
+    "save_total_limit",
+    "save_only_model",
+    "save_dtype",
+];
+
+/// Settings that say how long a run trains. The steps before its end may be the same without them.
+const LENGTH: [&str; 2] = ["max_steps", "num_train_epochs"];
+
 /// Everything that decides a run's result, resolved to one TOML table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RunConfig {
@@ -54,9 +66,29 @@ impl RunConfig {
     }
 
     /// The first setting, in order, that has another value in `now`, and both values. A setting
-    /// within tables has a dotted name.
+    /// within tables has a dotted name. Settings that only say what is kept on disk (`save_steps`,
+    /// `save_total_limit`, `save_only_model` and `save_dtype`) do not count.
     pub fn difference(&self, now: &Self) -> Option<String> {
-        difference_of_tables(&self.table, &now.table)
+        let [before, now] = [self, now].map(|config| config.without(&KEEPING));
+        difference_of_tables(&before.table, &now.table)
+    }
+
+    /// The same without `max_steps` and `num_train_epochs`: what decides each step of a run,
+    /// however long it is.
+    pub fn without_length(&self) -> Self {
+        self.without(&LENGTH)
+    }
+
+    /// A hash of what decides each step of a run. Its checkpoints carry it, so that those of
+    /// another run are told apart.
+    pub fn step_hash(&self) -> String {
+        self.without_length().without(&KEEPING).hash()
+    }
+
+    fn without(&self, names: &[&str]) -> Self {
+        let mut table = self.table.clone();
+        table.retain(|name, _| !names.contains(&name));
+        Self { table }
     }
 }
 
@@ -152,6 +184,19 @@ mod tests {
         ] {
             assert_eq!(before.difference(&config(now)).as_deref(), Some(difference));
         }
+    }
+
+    #[test]
+    fn what_is_kept_and_how_long_it_takes_does_not_make_another_run() {
+        let before = config("seed = 1\nmax_steps = 4\nsave_steps = 2\n");
+        let now = config("seed = 1\nmax_steps = 4\nsave_total_limit = 1\nsave_dtype = \"f\"\n");
+        assert_eq!(before.difference(&now), None);
+        let longer = config("seed = 1\nnum_train_epochs = 2.0\n");
+        assert!(before.difference(&longer).is_some());
+        let [short, long] = [&before, &longer].map(RunConfig::without_length);
+        assert_eq!(short.difference(&long), None);
+        assert_eq!(before.step_hash(), longer.step_hash());
+        assert_ne!(before.step_hash(), config("seed = 2").step_hash());
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! The directory of a run: which file lies where below `runs/<name>`, and who may write there.
+//! The directory of a run: which file lies where below `runs/<name>`.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use plw_files::{FileError, remove_partial};
+use plw_files::{FileError, remove_partial, sync_file};
 
 use crate::{
-    EvaluationRow, MetricsRow, RecordError, RunConfig, TrainingSummary, read_evaluations,
+    EvaluationRow, MetricsRow, RecordError, RunConfig, RunLock, TrainingSummary, read_evaluations,
     read_metrics,
 };
 
@@ -15,13 +15,6 @@ use crate::{
 pub struct RunDirectory {
     /// `runs/<name>`.
     pub path: PathBuf,
-}
-
-/// Held while a process writes to a run. The operating system releases it when the process ends,
-/// however it ends.
-#[derive(Debug)]
-pub struct RunLock {
-    _file: File,
 }
 
 impl RunDirectory {
@@ -33,26 +26,48 @@ impl RunDirectory {
     /// Creates the directory where it is missing and removes what killed processes left unfinished
     /// in it. Refuses if another process is writing there.
     pub fn create(&self) -> Result<RunLock, RecordError> {
-        for directory in [&self.path, &self.predictions_dir(), &self.checkpoints()] {
+        let make = |directory: &Path| {
             fs::create_dir_all(directory)
-                .map_err(FileError::cannot("make the directory", directory))?;
-        }
-        let lock = self.path.join(".lock");
-        let file = File::create(&lock).map_err(FileError::cannot("make", &lock))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(RecordError::Locked {
-                    path: self.path.clone(),
-                });
+                .map_err(FileError::cannot("make the directory", directory))
+        };
+        make(&self.path)?;
+        let lock = RunLock::take(&self.path)?;
+        let within = [self.predictions_dir(), self.checkpoints()];
+        within.iter().try_for_each(|directory| make(directory))?;
+        remove_partial(&self.path)?;
+        within.iter().try_for_each(remove_partial)?;
+        Ok(lock)
+    }
+
+    /// The first record that the directory holds, of those that a run or an evaluation leaves.
+    /// None if a new run can begin here; other files are not its concern.
+    pub fn first_record(&self) -> Option<PathBuf> {
+        let is_filled = |path: &PathBuf| {
+            let mut entries = fs::read_dir(path).into_iter().flatten();
+            entries.next().is_some()
+        };
+        let files = [
+            self.config(),
+            self.metrics(),
+            self.evaluations(),
+            self.summary(),
+            self.path.join("evaluation.toml"),
+            self.path.join("predictions.parquet"),
+        ];
+        let directories = [self.checkpoints(), self.predictions_dir()];
+        let mut files = files.into_iter().filter(|file| file.exists());
+        let mut directories = directories.into_iter().filter(is_filled);
+        files.next().or_else(|| directories.next())
+    }
+
+    /// Makes the rows of both logs durable: a checkpoint counts on those up to its step.
+    pub fn sync_logs(&self) -> Result<(), RecordError> {
+        for log in [self.metrics(), self.evaluations()] {
+            if log.exists() {
+                sync_file(log)?;
             }
-            // Some network file systems have no locks. The run is then unguarded, but works.
-            Err(TryLockError::Error(_)) => {}
         }
-        for directory in [&self.path, &self.predictions_dir(), &self.checkpoints()] {
-            remove_partial(directory)?;
-        }
-        Ok(RunLock { _file: file })
+        Ok(())
     }
 
     /// Whether the run is complete: `summary.json` is written last.
@@ -163,10 +178,11 @@ mod tests {
         assert!(matches!(run.create(), Err(RecordError::Locked { .. })));
         drop(lock);
         run.create()?;
-        assert!(!run.is_complete());
+        assert!(!run.is_complete() && run.first_record().is_none());
         assert_eq!(run.name(), "plw-0.1-seed-1");
         assert!(RunDirectory::all_in(directory.path())?.is_empty());
         RunConfig::default().write(run.config())?;
+        assert_eq!(run.first_record(), Some(run.config()));
         assert_eq!(RunDirectory::all_in(directory.path())?, [run]);
         Ok(())
     }

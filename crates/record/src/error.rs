@@ -12,7 +12,8 @@ pub enum RecordError {
     File(#[from] FileError),
     /// A line of a log cannot be read as a row.
     #[error(
-        "{path}:{line}: not a row of this log ({source}); remove the line, or start the run again"
+        "{path}:{line}: not a row of this log ({source}); \
+         put the log back as it was, or start the run again"
     )]
     Row {
         /// The log.
@@ -73,5 +74,30 @@ pub enum RecordError {
     Locked {
         /// The run's directory.
         path: PathBuf,
+    },
+    /// A run's `.lock` is a symbolic link: writing to it would write to something else.
+    #[error("{path} is a symbolic link, which a run does not make: remove it")]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The directory of a run was moved, removed or replaced while a process was writing to it.
+    #[error(
+        "{path} was moved, removed or replaced while the run was writing to it, so the run has \
+         stopped: put it back and continue with --resume, or start again"
+    )]
+    Displaced {
+        /// The run's directory, or what it is locked by.
+        path: PathBuf,
+    },
+    /// A log does not hold the rows that a checkpoint counts on.
+    #[error(
+        "{path}: {problem}: put the log back as it was, or train again with another --output-dir"
+    )]
+    Rows {
+        /// The log.
+        path: PathBuf,
+        /// Which row is missing or out of place.
+        problem: String,
     },
 }

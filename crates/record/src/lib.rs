@@ -10,6 +10,7 @@ mod checkpoints;
 mod config;
 mod directory;
 mod error;
+mod lock;
 mod logs;
 mod machine;
 mod predictions;
@@ -17,14 +18,15 @@ mod proportion;
 mod summary;
 
 pub use checkpoints::{
-    checkpoint_name, checkpoints, latest_checkpoint, remove_old_checkpoints, update_latest,
+    checkpoint_name, checkpoints, latest_checkpoint, remove_old_checkpoints, step_of, update_latest,
 };
 pub use config::RunConfig;
-pub use directory::{RunDirectory, RunLock};
+pub use directory::RunDirectory;
 pub use error::RecordError;
+pub use lock::RunLock;
 pub use logs::{
-    MetricsRow, append_evaluation, append_metrics, read_evaluations, read_metrics,
-    truncate_evaluations_after, truncate_metrics_after,
+    MetricsRow, append_evaluation, append_metrics, check_metrics, read_evaluations, read_metrics,
+    resume_evaluations, resume_metrics,
 };
 pub use machine::{Machine, peak_memory_bytes};
 pub use predictions::{PredictionRow, read_predictions, write_predictions};

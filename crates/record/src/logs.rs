@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use plw_files::{FileError, write_atomic};
@@ -41,14 +42,14 @@ pub struct MetricsRow {
     pub seconds: f64,
 }
 
-/// Appends a row to `metrics.jsonl`.
-pub fn append_metrics(path: impl AsRef<Path>, row: &MetricsRow) -> Result<(), RecordError> {
+/// Appends a row to `metrics.jsonl`, and returns where in the file it is.
+pub fn append_metrics(path: impl AsRef<Path>, row: &MetricsRow) -> Result<Range<u64>, RecordError> {
     append(path.as_ref(), row)
 }
 
 /// Appends a row to `evaluations.jsonl`.
 pub fn append_evaluation(path: impl AsRef<Path>, row: &EvaluationRow) -> Result<(), RecordError> {
-    append(path.as_ref(), row)
+    append(path.as_ref(), row).map(drop)
 }
 
 /// Reads `metrics.jsonl`, without a half-written last line. A missing file has no rows.
@@ -61,25 +62,42 @@ pub fn read_evaluations(path: impl AsRef<Path>) -> Result<Vec<EvaluationRow>, Re
     read(path.as_ref())
 }
 
-/// Prepares a resume at the checkpoint of `step`: cuts the rows of later steps and a half-written
-/// last line, atomically.
-pub fn truncate_metrics_after(path: impl AsRef<Path>, step: u64) -> Result<(), RecordError> {
-    truncate_after(path.as_ref(), Some(step))
+/// Prepares `metrics.jsonl` for a resume, atomically: cuts the rows of the steps that `is_cut`
+/// names (those after the checkpoint) and a half-written last line.
+///
+/// # Errors
+///
+/// If the other rows are not those of the `expected` steps, in this order.
+pub fn resume_metrics(
+    path: impl AsRef<Path>,
+    expected: impl IntoIterator<Item = u64>,
+    is_cut: impl Fn(u64) -> bool,
+) -> Result<(), RecordError> {
+    resume(path.as_ref(), expected.into_iter(), is_cut)
 }
 
-/// Like [`truncate_metrics_after`], for `evaluations.jsonl` and the step of the last evaluation
-/// that the checkpoint knows of. Without such a step no row stays. Also cuts the row of the test
-/// data, which is written after the last checkpoint whatever its step.
-pub fn truncate_evaluations_after(
+/// Like [`resume_metrics`], for `evaluations.jsonl`. Also cuts the row of the test data, which is
+/// written after the last checkpoint whatever its step.
+pub fn resume_evaluations(
     path: impl AsRef<Path>,
-    step: Option<u64>,
+    expected: impl IntoIterator<Item = u64>,
+    is_cut: impl Fn(u64) -> bool,
 ) -> Result<(), RecordError> {
-    truncate_after(path.as_ref(), step)
+    resume(path.as_ref(), expected.into_iter(), is_cut)
+}
+
+/// Checks that `metrics.jsonl` holds the rows of the `expected` steps in this order, and no others.
+pub fn check_metrics(
+    path: impl AsRef<Path>,
+    expected: impl IntoIterator<Item = u64>,
+) -> Result<(), RecordError> {
+    let path = path.as_ref();
+    kept_rows(path, &read_bytes(path)?, expected.into_iter(), |_| false).map(drop)
 }
 
 /// Appends one line in one write. Cuts a half-written line first, so that a kill cannot spoil this
 /// one.
-fn append(path: &Path, row: &impl Serialize) -> Result<(), RecordError> {
+fn append(path: &Path, row: &impl Serialize) -> Result<Range<u64>, RecordError> {
     let mut line = serde_json::to_vec(row)
         .map_err(io::Error::from)
         .map_err(FileError::cannot("write JSON to", path))?;
@@ -87,7 +105,7 @@ fn append(path: &Path, row: &impl Serialize) -> Result<(), RecordError> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(FileError::cannot("make the directory", parent))?;
     }
-    let append_line = || -> io::Result<()> {
+    let append_line = || -> io::Result<Range<u64>> {
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -104,7 +122,9 @@ fn append(path: &Path, row: &impl Serialize) -> Result<(), RecordError> {
                 file.set_len(whole_lines(&bytes).len() as u64)?;
             }
         }
-        file.write_all(&line)
+        let start = file.seek(SeekFrom::End(0))?;
+        file.write_all(&line)?;
+        Ok(start..start + line.len() as u64)
     };
     Ok(append_line().map_err(FileError::cannot("append to", path))?)
 }
@@ -148,25 +168,61 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
         .collect()
 }
 
-fn truncate_after(path: &Path, step: Option<u64>) -> Result<(), RecordError> {
-    /// Reads only the step, so that the remaining lines keep their bytes.
+fn resume(
+    path: &Path,
+    expected: impl Iterator<Item = u64>,
+    is_cut: impl Fn(u64) -> bool,
+) -> Result<(), RecordError> {
+    let bytes = read_bytes(path)?;
+    let kept = kept_rows(path, &bytes, expected, is_cut)?;
+    if kept == bytes {
+        return Ok(());
+    }
+    Ok(write_atomic(path, kept)?)
+}
+
+/// The lines of the expected steps, byte for byte.
+fn kept_rows(
+    path: &Path,
+    bytes: &[u8],
+    mut expected: impl Iterator<Item = u64>,
+    is_cut: impl Fn(u64) -> bool,
+) -> Result<Vec<u8>, RecordError> {
+    /// Reads only what tells the rows apart.
     #[derive(Deserialize)]
     struct Stepped {
         step: u64,
         split: Option<String>,
     }
-    let bytes = read_bytes(path)?;
+    let wrong = |problem: String| RecordError::Rows {
+        path: path.to_path_buf(),
+        problem,
+    };
     let mut kept = Vec::with_capacity(bytes.len());
-    for line in parse_lines::<Stepped>(path, &bytes) {
-        let (line, row) = line?;
-        if step.is_some_and(|step| row.step <= step) && row.split.as_deref() != Some("test") {
-            kept.extend_from_slice(line);
+    for (index, line) in parse_lines::<Stepped>(path, bytes).enumerate() {
+        let (line, Stepped { step, split }) = line?;
+        if is_cut(step) || split.as_deref() == Some("test") {
+            continue;
+        }
+        let line_number = index + 1;
+        match expected.next() {
+            Some(next) if next == step => kept.extend_from_slice(line),
+            Some(next) => {
+                return Err(wrong(format!(
+                    "line {line_number} is of step {step}, where the row of step {next} belongs"
+                )));
+            }
+            None => {
+                return Err(wrong(format!(
+                    "line {line_number} is of step {step}, of which this run has no row there"
+                )));
+            }
         }
     }
-    if kept == bytes {
-        return Ok(());
+    match expected.next() {
+        None => Ok(kept),
+        Some(step) => Err(wrong(format!("the row of step {step} is missing"))),
     }
-    Ok(write_atomic(path, kept)?)
 }
 
 #[cfg(test)]
@@ -215,33 +271,85 @@ mod tests {
         append_metrics(&path, &row(4))?;
         assert_eq!(read_metrics(&path)?, [row(1), row(2), row(4)]);
         fs::write(&path, &half)?;
-        truncate_metrics_after(&path, 1)?;
+        resume_metrics(&path, [1], |step| step > 1)?;
         assert_eq!(fs::read_to_string(&path)?, format!("{}\n", line(1)?));
         fs::write(&path, "{\"step\":")?;
-        truncate_metrics_after(&path, 9)?;
+        resume_metrics(&path, [], |_| false)?;
         assert_eq!(fs::read_to_string(&path)?, "");
         Ok(())
     }
 
     #[test]
-    fn truncation_keeps_lines_as_they_are() -> Result<(), Box<dyn std::error::Error>> {
+    fn kept_lines_stay_as_they_are() -> Result<(), Box<dyn std::error::Error>> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("evaluations.jsonl");
-        let text = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":5}\n{\"step\":3}\n\
+        let text = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":3}\n{\"step\":5}\n\
                     {\"step\":0,\"split\":\"test\"}\n";
         fs::write(&path, text)?;
-        truncate_evaluations_after(&path, Some(4))?;
+        resume_evaluations(&path, [0, 3], |step| step > 4)?;
         let kept = "{\"step\": 0, \"of a later version\": [1]}\n{\"step\":3}\n";
         assert_eq!(fs::read_to_string(&path)?, kept);
-        truncate_evaluations_after(&path, None)?;
+        resume_evaluations(&path, [], |_| true)?;
         assert_eq!(fs::read_to_string(&path)?, "");
-        truncate_evaluations_after(directory.path().join("none.jsonl"), Some(4))?;
+        resume_evaluations(directory.path().join("none.jsonl"), [], |_| false)?;
         assert!(!directory.path().join("none.jsonl").exists());
-        fs::write(&path, "{\"step\":1}\nnot a row\n")?;
-        let message = truncate_evaluations_after(&path, Some(4))
+        Ok(())
+    }
+
+    #[test]
+    fn a_log_without_the_rows_that_count_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("metrics.jsonl");
+        // What the log holds, of which rows 2, 4 and 6 are expected and 7 and later ones cut.
+        let cases: [(&[u64], Option<&str>); 9] = [
+            (&[2, 4, 6], None),
+            (&[2, 4, 6, 8, 7], None),
+            (&[], Some("the row of step 2 is missing")),
+            (&[2, 4], Some("the row of step 6 is missing")),
+            (&[2, 4, 8], Some("the row of step 6 is missing")),
+            (
+                &[2, 6, 4],
+                Some("line 2 is of step 6, where the row of step 4 belongs"),
+            ),
+            (
+                &[2, 2, 4, 6],
+                Some("line 2 is of step 2, where the row of step 4 belongs"),
+            ),
+            (
+                &[2, 3, 4, 6],
+                Some("line 2 is of step 3, where the row of step 4 belongs"),
+            ),
+            (
+                &[2, 4, 6, 6],
+                Some("line 4 is of step 6, of which this run has no row there"),
+            ),
+        ];
+        for (steps, says) in cases {
+            let lines = steps.iter().map(|step| format!("{{\"step\":{step}}}\n"));
+            let text: String = lines.collect();
+            fs::write(&path, &text)?;
+            let resumed = resume_metrics(&path, [2, 4, 6], |step| step > 6);
+            let error = resumed.err().map(|error| error.to_string());
+            match (&error, says) {
+                (None, None) => {
+                    let kept = "{\"step\":2}\n{\"step\":4}\n{\"step\":6}\n";
+                    assert_eq!(fs::read_to_string(&path)?, kept);
+                }
+                (Some(error), Some(says)) => {
+                    assert!(
+                        error.contains(says) && error.contains("metrics.jsonl"),
+                        "{error}"
+                    );
+                    assert_eq!(fs::read_to_string(&path)?, text, "it is left as it was");
+                }
+                _ => panic!("{steps:?}: {error:?}"),
+            }
+        }
+        fs::write(&path, "{\"step\":2}\nnot a row\n")?;
+        let message = check_metrics(&path, [2])
             .expect_err("it is refused")
             .to_string();
-        assert!(message.contains("evaluations.jsonl:2"), "{message}");
+        assert!(message.contains("metrics.jsonl:2"), "{message}");
         Ok(())
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use plw_record::{
-    EvaluationRow, MetricsRow, PredictionRow, RunDirectory, TrainingSummary, read_predictions,
+    Accuracy, EvaluationRow, MetricsRow, PredictionRow, RunDirectory, TrainingSummary,
+    read_predictions,
 };
 use serde::Serialize;
 use toml::{Table, Value};
@@ -146,6 +147,18 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
             twice.key.file
         ));
     }
+    let counted = Accuracy::of(&predictions);
+    if !agree(&counted, &reported.summary.accuracy) {
+        return Err(format!(
+            "summary.json says that {} of {} questions were answered correctly, and {} that {} of \
+             {} were: one of the two was changed; evaluate or train again",
+            reported.summary.accuracy.correct,
+            reported.summary.accuracy.questions,
+            predictions_path.display(),
+            counted.correct,
+            counted.questions
+        ));
+    }
     let initial_path = directory.predictions_of(&reported.split, 0);
     let initial_predictions = match initial_path.is_file() {
         true => Some(read_predictions(&initial_path).map_err(reason)?),
@@ -178,6 +191,16 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
         metrics,
         evaluations: directory.read_evaluations().map_err(reason)?,
     })
+}
+
+/// Whether a summary's accuracy is that of the predictions beside it. Its intervals are not
+/// compared: another version may compute them otherwise.
+fn agree(counted: &Accuracy, summary: &Accuracy) -> bool {
+    let counts = |of: &Accuracy| (of.questions, of.correct, of.argmax_correct);
+    let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    counts(counted) == counts(summary)
+        && close(counted.accuracy, summary.accuracy)
+        && close(counted.argmax_accuracy, summary.argmax_accuracy)
 }
 
 /// The last part of a dotted key.

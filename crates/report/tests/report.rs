@@ -243,6 +243,41 @@ fn incomplete_and_damaged_runs_are_listed() -> TestResult {
 }
 
 #[test]
+fn a_summary_that_its_predictions_contradict_is_left_out() -> TestResult {
+    let edits: [fn(&mut plw_record::Accuracy); 4] = [
+        |accuracy| accuracy.accuracy = 0.99,
+        |accuracy| accuracy.correct += 1,
+        |accuracy| accuracy.argmax_accuracy = 0.99,
+        |accuracy| accuracy.questions *= 2,
+    ];
+    for edit in edits {
+        let directory = tempfile::tempdir()?;
+        write_sweep(directory.path(), &[0.0, 1.0], 1, 8)?;
+        let run = RunDirectory::new(directory.path().join("plw-1-seed-1"));
+        let mut summary = run.read_summary()?;
+        edit(
+            &mut summary
+                .last
+                .as_mut()
+                .ok_or("an evaluation")?
+                .summary
+                .accuracy,
+        );
+        summary.write(run.summary())?;
+        let report = report(directory.path())?;
+        let [left_out] = report.incomplete.as_slice() else {
+            panic!("{:?}", report.incomplete)
+        };
+        assert_eq!(left_out.name, "plw-1-seed-1");
+        assert!(
+            left_out.reason.contains("summary.json says") && left_out.reason.contains("step-200"),
+            "{left_out:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn runs_with_other_questions_are_named() -> TestResult {
     let directory = tempfile::tempdir()?;
     write_sweep(directory.path(), &[0.0, 1.0], 1, 10)?;

@@ -1,6 +1,7 @@
 //! The settings of a training run, named as in transformers' TrainingArguments where it has them.
 
 use plw_loss::{Normalization, Objective, TokenWeights};
+use plw_model::WeightType;
 use serde::{Deserialize, Serialize};
 
 use crate::{LrSchedulerType, Schedule, TrainError};
@@ -44,10 +45,17 @@ pub struct TrainingArguments {
     pub logging_steps: u64,
     /// Steps between evaluations. None: only before the first and after the last step.
     pub eval_steps: Option<u64>,
-    /// Steps between checkpoints. None: only after the last step.
-    pub save_steps: Option<u64>,
-    /// Checkpoints kept. None: all.
+    /// Steps between checkpoints, besides that after the last step; 0 turns the others off.
+    pub save_steps: u64,
+    /// Checkpoints kept. None: all. A checkpoint goes when a later one exists and a step has been
+    /// taken from it, since only that shows that its weights still compute a loss.
     pub save_total_limit: Option<usize>,
+    /// Whether checkpoints hold the model alone. They take a third of the space, and no run can
+    /// resume from them.
+    pub save_only_model: bool,
+    /// Type in which checkpoints hold the weights of a model whose weights are all trained. Another
+    /// than float32 needs `save_only_model`: rounded weights would change a resumed run.
+    pub save_dtype: WeightType,
     /// Whether the checkpoint that was best on the validation questions is the run's result.
     pub load_best_model_at_end: bool,
 }
@@ -72,8 +80,10 @@ impl Default for TrainingArguments {
             seed: 1234,
             logging_steps: 1,
             eval_steps: None,
-            save_steps: None,
+            save_steps: 500,
             save_total_limit: None,
+            save_only_model: false,
+            save_dtype: WeightType::F32,
             load_best_model_at_end: false,
         }
     }
@@ -94,33 +104,46 @@ impl TrainingArguments {
     pub fn check(&self) -> Result<(), TrainError> {
         self.check_optimizer()?;
         self.check_length()?;
-        self.check_counts()
+        self.check_counts()?;
+        self.check_saving()
     }
 
     fn check_optimizer(&self) -> Result<(), TrainError> {
+        let (rate, decay) = (self.learning_rate, self.weight_decay);
+        check_not_negative("weight_decay", decay)?;
         for (name, value) in [
-            ("learning_rate", self.learning_rate),
-            ("weight_decay", self.weight_decay),
+            ("learning_rate", rate),
             ("max_grad_norm", self.max_grad_norm),
         ] {
-            check_not_negative(name, value)?;
+            if value != 0.0 && !f32_holds(value) {
+                return Err(TrainError::setting(name, value, HELD_BY_F32));
+            }
         }
         for (name, value) in [
             ("adam_beta1", self.adam_beta1),
             ("adam_beta2", self.adam_beta2),
         ] {
-            if !(0.0..1.0).contains(&value) {
-                let expected = "a number from 0 up to but not including 1";
+            if !(0.0..1.0).contains(&value) || value as f32 == 1.0 {
+                let expected = "a number from 0 up to 0.9999999; f32 rounds what is nearer to 1";
                 return Err(TrainError::setting(name, value, expected));
             }
         }
-        if !(self.adam_epsilon.is_finite() && self.adam_epsilon > 0.0) {
-            let expected = "a small positive number";
+        if !f32_holds(self.adam_epsilon) {
+            let expected = "a small positive number, at least 1.2e-38, as f32 holds it";
             return Err(TrainError::setting(
                 "adam_epsilon",
                 self.adam_epsilon,
                 expected,
             ));
+        }
+        // What AdamW multiplies by: see `plw_kernels::adamw`.
+        if [rate / (1.0 - self.adam_beta1), rate * decay]
+            .iter()
+            .any(|&factor| factor > f64::from(f32::MAX))
+        {
+            let expected = "less: AdamW computes learning_rate / (1 - adam_beta1) and \
+                            learning_rate * weight_decay in f32, which ends at 3.4e38";
+            return Err(TrainError::setting("learning_rate", rate, expected));
         }
         if !(0.0..=1.0).contains(&self.warmup_ratio) {
             let expected = "a share between 0 and 1";
@@ -131,6 +154,22 @@ impl TrainingArguments {
             ));
         }
         Ok(())
+    }
+
+    fn check_saving(&self) -> Result<(), TrainError> {
+        if self.save_dtype == WeightType::F32 {
+            return Ok(());
+        }
+        let expected = if !self.save_only_model {
+            "float32 without save_only_model: a run that resumes from rounded weights would end \
+             with others"
+        } else if self.load_best_model_at_end {
+            "float32 with load_best_model_at_end, which reads the best model from its checkpoint"
+        } else {
+            return Ok(());
+        };
+        let name = self.save_dtype.name();
+        Err(TrainError::setting("save_dtype", name, expected))
     }
 
     /// `max_steps` wins over `num_train_epochs`, which then only has to be positive.
@@ -160,7 +199,6 @@ impl TrainingArguments {
             ("max_steps", self.max_steps.unwrap_or(1)),
             ("logging_steps", self.logging_steps),
             ("eval_steps", self.eval_steps.unwrap_or(1)),
-            ("save_steps", self.save_steps.unwrap_or(1)),
             (
                 "save_total_limit",
                 self.save_total_limit.unwrap_or(1) as u64,
@@ -196,6 +234,25 @@ impl TrainingArguments {
             warmup_steps,
             total_steps,
         }
+    }
+
+    /// Whether a step of a run of `total_steps` has a row in `metrics.jsonl`.
+    pub(crate) fn logs_after(&self, step: u64, total_steps: u64) -> bool {
+        step == total_steps || step.is_multiple_of(self.logging_steps)
+    }
+
+    /// Whether a checkpoint follows a step of a run of `total_steps`.
+    pub(crate) fn saves_after(&self, step: u64, total_steps: u64) -> bool {
+        step == total_steps || (self.save_steps > 0 && step.is_multiple_of(self.save_steps))
+    }
+
+    /// Whether an evaluation follows a step of a run of `total_steps`. Step 0 is before the first.
+    pub(crate) fn evaluates_after(&self, step: u64, total_steps: u64) -> bool {
+        step == 0
+            || step == total_steps
+            || self
+                .eval_steps
+                .is_some_and(|every| step.is_multiple_of(every))
     }
 
     /// Packs of an optimizer step. Without packing each example is a pack.
@@ -240,6 +297,14 @@ impl LossArguments {
     }
 }
 
+/// What f32 can hold of a setting that may be 0.
+const HELD_BY_F32: &str = "0, or a number from 1.2e-38 to 3.4e38, as f32 holds it";
+
+/// Whether f32 holds a positive number with all of its digits.
+fn f32_holds(value: f64) -> bool {
+    (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&value)
+}
+
 /// Checks that a setting is a finite number of at least 0.
 fn check_not_negative(name: &'static str, value: f64) -> Result<(), TrainError> {
     match value.is_finite() && value >= 0.0 {
@@ -271,6 +336,50 @@ mod tests {
             let error = check(size, steps).expect_err("refused");
             let named = format!("per_device_train_batch_size is {size}");
             assert!(error.contains(&named), "{error}");
+        }
+    }
+    #[test]
+    fn settings_that_f32_does_not_hold_are_refused() {
+        type Change = fn(&mut TrainingArguments);
+        let with = |change: Change| {
+            let mut arguments = TrainingArguments::default();
+            change(&mut arguments);
+            arguments.check().map_err(|error| error.to_string())
+        };
+        let refused: [(Change, &str); 11] = [
+            (|a| a.adam_epsilon = 1e-46, "adam_epsilon is 1e-46"),
+            (|a| a.adam_epsilon = 1e39, "adam_epsilon is 1e39"),
+            (|a| a.adam_epsilon = 0.0, "adam_epsilon is 0.0"),
+            (|a| a.learning_rate = 1e38, "learning_rate is 1e38"),
+            (|a| a.learning_rate = 1e-50, "learning_rate is 1e-50"),
+            (|a| a.learning_rate = -1.0, "learning_rate is -1.0"),
+            (
+                |a| (a.learning_rate, a.weight_decay) = (1e20, 1e20),
+                "learning_rate * weight_decay",
+            ),
+            (|a| a.max_grad_norm = 1e-60, "max_grad_norm is 1e-60"),
+            (
+                |a| a.adam_beta1 = 0.999_999_999,
+                "adam_beta1 is 0.999999999",
+            ),
+            (|a| a.adam_beta2 = f64::NAN, "adam_beta2 is NaN"),
+            (
+                |a| (a.save_only_model, a.save_dtype) = (false, WeightType::Bf16),
+                "save_dtype is \"bfloat16\": it must be float32 without save_only_model",
+            ),
+        ];
+        for (change, says) in refused {
+            let error = with(change).expect_err(says);
+            assert!(error.contains(says), "{error}");
+        }
+        let accepted: [Change; 4] = [
+            |a| (a.learning_rate, a.max_grad_norm) = (0.0, 0.0),
+            |a| (a.adam_beta1, a.adam_beta2) = (0.0, 0.999_999_9),
+            |a| a.adam_epsilon = 1e-37,
+            |a| (a.save_only_model, a.save_dtype) = (true, WeightType::Bf16),
+        ];
+        for change in accepted {
+            assert_eq!(with(change), Ok(()));
         }
     }
 }

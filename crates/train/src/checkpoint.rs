@@ -2,96 +2,73 @@
 //! with bit-identical results.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use plw_files::{FileError, write_directory_atomic};
 use plw_kernels::Moments;
 use plw_model::{CheckpointError, Llama, StoredTensor, TensorFiles, WeightType, write_tensors};
-use plw_record::{EvaluationRow, checkpoint_name, update_latest};
-use serde::{Deserialize, Serialize};
+use plw_record::{RunLock, checkpoint_name, update_latest};
 
+use crate::run::Run;
+use crate::trainer_state::{TRAINER_STATE, TrainerState, damaged, write_state};
 use crate::{Optimizer, TrainError};
 
-/// The state of a run, without the weights and the moments.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct TrainerState {
-    /// Optimizer steps taken.
-    pub step: u64,
-    /// Tokens trained on. A prefix counts once for each sequence that shares it.
-    pub tokens: u64,
-    /// Positions computed, padding included.
-    pub tokens_computed: u64,
-    /// Questions trained on.
-    pub questions: u64,
-    /// Seconds of all steps.
-    pub seconds: f64,
-    /// Tokens of the timed steps: those after the second step of each process.
-    pub timed_tokens: u64,
-    /// Questions of the timed steps.
-    pub timed_questions: u64,
-    /// Seconds of the timed steps.
-    pub timed_seconds: f64,
-    /// Objective of the last step.
-    pub train_loss: Option<f64>,
-    /// The evaluation before the first step.
-    pub initial: Option<EvaluationRow>,
-    /// The last evaluation on the validation questions.
-    pub last: Option<EvaluationRow>,
-    /// The evaluation with the best accuracy, the earliest of equals.
-    pub best: Option<EvaluationRow>,
-}
-
-const STATE_FILE: &str = "trainer_state/state.json";
 const OPTIMIZER_FILE: &str = "trainer_state/optimizer.safetensors";
 
-/// Writes `checkpoints/step-N`, complete or not at all, and makes `latest` name it.
+/// Writes `checkpoints/step-N`, complete or not at all, and makes `latest` name it. The rows that
+/// it counts on are made durable first.
 ///
-/// Weights are stored in f32, whatever they were read from: a smaller type would change the results
-/// of a resumed run. `companions` (the files of the tokenizer) are copied beside them.
+/// Weights are stored in f32, whatever they were read from, unless `save_dtype` says otherwise: a
+/// smaller type would change the results of a resumed run. The companions (the files of the
+/// tokenizer) are copied beside them.
 pub(crate) fn save(
-    checkpoints: &Path,
+    run: &Run<'_>,
+    lock: &RunLock,
     model: &Llama,
     optimizer: &Optimizer,
     state: &TrainerState,
-    companions: &[PathBuf],
-) -> Result<PathBuf, TrainError> {
+) -> Result<(), TrainError> {
+    lock.check()?;
+    run.directory.sync_logs()?;
+    let checkpoints = run.directory.checkpoints();
     let name = checkpoint_name(state.step);
-    let path = checkpoints.join(&name);
-    write_directory_atomic(&path, |directory| -> Result<(), TrainError> {
-        match model.lora() {
-            Some(_) => plw_model::save_adapter(model, directory)?,
-            None => plw_model::save_llama(model, directory, WeightType::F32)?,
-        }
-        for companion in companions {
-            if let Some(file_name) = companion.file_name() {
-                fs::copy(companion, directory.join(file_name))
-                    .map_err(FileError::cannot("copy", companion))?;
+    let training = run.training;
+    write_directory_atomic(
+        checkpoints.join(&name),
+        |directory| -> Result<(), TrainError> {
+            match model.lora() {
+                Some(_) => plw_model::save_adapter(model, directory)?,
+                None => plw_model::save_llama(model, directory, training.save_dtype)?,
             }
-        }
-        let trainer_state = directory.join("trainer_state");
-        fs::create_dir_all(&trainer_state)
-            .map_err(FileError::cannot("make the directory", &trainer_state))?;
-        let state_file = directory.join(STATE_FILE);
-        let json = serde_json::to_vec_pretty(state).map_err(|error| TrainError::TrainerState {
-            path: state_file.clone(),
-            problem: error.to_string(),
-        })?;
-        fs::write(&state_file, json).map_err(FileError::cannot("write", &state_file))?;
-        save_moments(optimizer, &directory.join(OPTIMIZER_FILE))
-    })?;
-    update_latest(checkpoints, &name)?;
-    Ok(path)
+            for companion in run.companions {
+                if let Some(file_name) = companion.file_name() {
+                    fs::copy(companion, directory.join(file_name))
+                        .map_err(FileError::cannot("copy", companion))?;
+                }
+            }
+            let trainer_state = directory.join(TRAINER_STATE);
+            fs::create_dir_all(&trainer_state)
+                .map_err(FileError::cannot("make the directory", &trainer_state))?;
+            if !training.save_only_model {
+                save_moments(optimizer, &directory.join(OPTIMIZER_FILE))?;
+            }
+            write_state(directory, state)
+        },
+    )?;
+    Ok(update_latest(checkpoints, &name)?)
 }
 
-/// Reads what [`save`] wrote beside the weights.
-pub(crate) fn load_state(checkpoint: &Path) -> Result<TrainerState, TrainError> {
-    let path = checkpoint.join(STATE_FILE);
-    let bytes = fs::read(&path).map_err(FileError::cannot("read", &path))?;
-    serde_json::from_slice(&bytes).map_err(|error| TrainError::TrainerState {
-        path,
-        problem: error.to_string(),
-    })
+/// Writes the state into the checkpoint of its step, whose weights are those that it knows.
+pub(crate) fn update_state(
+    run: &Run<'_>,
+    lock: &RunLock,
+    state: &TrainerState,
+) -> Result<(), TrainError> {
+    lock.check()?;
+    run.directory.sync_logs()?;
+    let name = checkpoint_name(state.step);
+    write_state(&run.directory.checkpoints().join(name), state)
 }
 
 fn save_moments(optimizer: &Optimizer, path: &Path) -> Result<(), TrainError> {
@@ -108,32 +85,97 @@ fn save_moments(optimizer: &Optimizer, path: &Path) -> Result<(), TrainError> {
     Ok(write_tensors(path, tensors, WeightType::F32, metadata)?)
 }
 
-/// The optimizer's state in a checkpoint: the moments of the model's parameters, and the number of
-/// steps.
+/// The weights of a checkpoint: all of them, or the adapter on top of the model's. They must be
+/// those of a model like `model`, whose tensors have the same names and shapes.
+pub(crate) fn restore(
+    model: Llama,
+    checkpoint: &Path,
+    device: &Device,
+) -> Result<Llama, TrainError> {
+    let unusable = |problem: CheckpointError| unusable(checkpoint, problem);
+    let (lora, tensors) = (model.lora(), model.parameters());
+    let file = match lora {
+        Some(_) => "adapter_model.safetensors",
+        None => "model.safetensors",
+    };
+    let file = checkpoint.join(file);
+    require_f32(&file, &TensorFiles::open(&file).map_err(unusable)?)?;
+    let restored = match lora {
+        Some(_) => plw_model::load_adapter(model, checkpoint).map_err(unusable)?,
+        None => plw_model::load_llama(checkpoint, device).map_err(unusable)?,
+    };
+    let now = restored.parameters();
+    let other = tensors
+        .iter()
+        .zip(&now)
+        .find(|(expected, now)| expected != now);
+    let problem = if let Some((expected, now)) = other {
+        format!(
+            "its tensor `{}` has shape {:?}, and the run's model has `{}` of shape {:?} there",
+            now.name, now.shape, expected.name, expected.shape
+        )
+    } else if tensors.len() != now.len() {
+        format!(
+            "it has {} tensors, and the run's model {}",
+            now.len(),
+            tensors.len()
+        )
+    } else if lora != restored.lora() {
+        "its adapter has other settings than the run's".to_string()
+    } else {
+        return Ok(restored);
+    };
+    Err(damaged(checkpoint, problem))
+}
+
+/// Checks that a run can resume from a checkpoint at all.
+pub(crate) fn require_moments(checkpoint: &Path) -> Result<(), TrainError> {
+    match checkpoint.join(OPTIMIZER_FILE).exists() {
+        true => Ok(()),
+        false => Err(TrainError::OnlyModel {
+            path: checkpoint.to_path_buf(),
+        }),
+    }
+}
+
+/// A run's own weights and moments are in f32: another type would have lost digits.
+fn require_f32(path: &Path, tensors: &TensorFiles) -> Result<(), TrainError> {
+    match tensors.types().find(|(_, found)| found != "F32") {
+        None => Ok(()),
+        Some((name, found)) => {
+            let problem = format!("tensor `{name}` has type {found}, and a run's are F32");
+            Err(damaged(path, problem))
+        }
+    }
+}
+
+/// The optimizer's state in a checkpoint, after `steps` steps: the moments of every parameter that
+/// is trained, in f32 and of its size, and no others.
 pub(crate) fn load_moments(
     optimizer: &mut Optimizer,
     model: &Llama,
     checkpoint: &Path,
+    steps: u64,
     device: &Device,
 ) -> Result<(), TrainError> {
     let path = checkpoint.join(OPTIMIZER_FILE);
-    let unusable = |problem: CheckpointError| TrainError::Checkpoint {
-        path: checkpoint.to_path_buf(),
-        problem: Box::new(problem),
-    };
+    let unusable = |problem: CheckpointError| unusable(checkpoint, problem);
     let mut file = TensorFiles::open(&path).map_err(unusable)?;
-    let steps = file.metadata("steps").and_then(|steps| steps.parse().ok());
-    optimizer.steps = steps.ok_or_else(|| TrainError::TrainerState {
-        path,
-        problem: "the number of steps is missing".to_string(),
-    })?;
+    let counted = file.metadata("steps").unwrap_or("not said");
+    if counted != steps.to_string() {
+        let problem = format!("it is of step {counted}, and the checkpoint of step {steps}");
+        return Err(damaged(&path, problem));
+    }
+    require_f32(&path, &file)?;
+    optimizer.steps = steps;
     optimizer.moments.clear();
-    for parameter in model.parameters() {
+    let parameters = model.parameters();
+    let trained = parameters
+        .into_iter()
+        .filter(|parameter| parameter.trainable);
+    // Before the first step there are none.
+    for parameter in trained.filter(|_| steps > 0) {
         let name = parameter.name;
-        // A parameter that was never updated has no moments.
-        if !file.contains(&format!("first.{name}")) {
-            continue;
-        }
         let count = parameter.shape.iter().product();
         let mut take = |kind: &str| -> Result<Tensor<1>, CheckpointError> {
             let values = file.take(&format!("{kind}.{name}"), &[count])?;
@@ -144,4 +186,11 @@ pub(crate) fn load_moments(
         optimizer.moments.insert(name, Moments { first, second });
     }
     file.finish().map_err(unusable)
+}
+
+fn unusable(checkpoint: &Path, problem: CheckpointError) -> TrainError {
+    TrainError::Checkpoint {
+        path: checkpoint.to_path_buf(),
+        problem: Box::new(problem),
+    }
 }

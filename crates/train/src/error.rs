@@ -41,10 +41,43 @@ pub enum TrainError {
         /// The run's directory.
         path: PathBuf,
     },
-    /// The run's directory holds results that no run left.
-    #[error("{path} holds the results of an evaluation: choose another --output-dir")]
+    /// The run's directory holds records, and no config.toml that says which run's.
+    #[error(
+        "{path} holds {record} and no config.toml that says which run it is of: \
+         choose another --output-dir, or put config.toml back"
+    )]
     NotARun {
         /// The run's directory.
+        path: PathBuf,
+        /// The first of the records, relative to the directory.
+        record: String,
+    },
+    /// The checkpoint in the run's directory is of another run.
+    #[error(
+        "{path} is of another run, whose settings were not those in config.toml: \
+         choose another --output-dir, or put the run's own checkpoint there"
+    )]
+    OtherCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// The run cannot have another number of steps than it had before.
+    #[error("the run in {path} cannot have {steps} steps: {reason}")]
+    Length {
+        /// The run's directory.
+        path: PathBuf,
+        /// The steps that the settings ask for now.
+        steps: u64,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// A checkpoint without the optimizer's state.
+    #[error(
+        "{path} holds the model without the optimizer's state (save_only_model), so no run can \
+         resume from it: train again with another --output-dir"
+    )]
+    OnlyModel {
+        /// The checkpoint.
         path: PathBuf,
     },
     /// The run's directory holds a run with other settings.
@@ -73,9 +106,34 @@ pub enum TrainError {
         /// The batch's examples.
         examples: String,
     },
-    /// A checkpoint's trainer state cannot be used.
+    /// An update left weights or moments that are infinite or not a number.
+    #[error(
+        "after step {step} the weights of `{tensor}`, or AdamW's moments of them, are not finite: \
+         checkpoints of earlier steps stay as they are; \
+         lower the learning rate, or look at these examples: {examples}"
+    )]
+    WeightsNotFinite {
+        /// The first such parameter.
+        tensor: String,
+        /// The optimizer step.
+        step: u64,
+        /// The batch's examples.
+        examples: String,
+    },
+    /// A file of a checkpoint cannot be used.
     #[error("{path}: {problem}; remove the checkpoint to resume from the one before it")]
     TrainerState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A checkpoint that is used as a model is not as it was written.
+    #[error(
+        "{path}: {problem}; it is of a checkpoint, whose trainer_state has the digest of each \
+         file: use another checkpoint, or remove its trainer_state to use the files as they are"
+    )]
+    SavedModel {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -123,12 +181,12 @@ pub enum TrainError {
 impl TrainError {
     pub(crate) fn setting(
         name: &'static str,
-        value: impl ToString,
+        value: impl std::fmt::Debug,
         expected: &'static str,
     ) -> Self {
         Self::Setting {
             name,
-            value: value.to_string(),
+            value: format!("{value:?}"),
             expected,
         }
     }

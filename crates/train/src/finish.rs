@@ -2,18 +2,22 @@
 
 use burn::tensor::Device;
 use plw_model::Llama;
-use plw_record::{EvaluationRow, Machine, TrainingSummary, checkpoint_name, peak_memory_bytes};
+use plw_record::{
+    EvaluationRow, Machine, RunLock, TrainingSummary, check_metrics, checkpoint_name,
+    peak_memory_bytes,
+};
 
-use crate::checkpoint::TrainerState;
+use crate::checkpoint::restore;
 use crate::run::{Observer, Outcome, Run};
-use crate::start::restore;
+use crate::trainer_state::{TrainerState, read_state};
 use crate::validation::evaluate_on;
 use crate::{Plan, TrainError};
 
-/// Evaluates the result on the test questions, if there are any, and writes the summary. A stop
-/// meanwhile leaves both to the resumed run.
+/// Evaluates the result on the test questions, if there are any, and writes the summary, once every
+/// row of the metrics is there. A stop meanwhile leaves both to the resumed run.
 pub(crate) fn finish(
     run: &Run<'_>,
+    lock: &RunLock,
     model: Llama,
     plan: &Plan,
     state: TrainerState,
@@ -29,7 +33,7 @@ pub(crate) fn finish(
         None => None,
         Some(examples) => {
             let (step, result) = result(run, model, best.as_ref(), state.step, device)?;
-            let row = evaluate_on(run, &result, examples, "test", step, observer)?;
+            let row = evaluate_on(run, lock, &result, examples, "test", step, observer)?;
             if row.is_none() {
                 return Ok(Outcome::Stopped { step: state.step });
             }
@@ -64,6 +68,11 @@ pub(crate) fn finish(
         initial: state.initial,
         last: state.last,
     };
+    lock.check()?;
+    let steps = 1..=summary.steps;
+    let logged = steps.filter(|&step| run.training.logs_after(step, summary.steps));
+    check_metrics(run.directory.metrics(), logged)?;
+    run.directory.sync_logs()?;
     summary.write(run.directory.summary())?;
     Ok(Outcome::Complete(Box::new(summary)))
 }
@@ -80,7 +89,7 @@ fn result(
         return Ok((last_step, last));
     };
     let path = run.directory.checkpoints().join(checkpoint_name(best.step));
-    match restore(last, &path, device) {
+    match read_state(&path).and_then(|_| restore(last, &path, device)) {
         Ok(model) => Ok((best.step, model)),
         Err(problem) => Err(TrainError::BestCheckpoint {
             path,

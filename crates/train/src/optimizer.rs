@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use plw_kernels::{AdamW, AdamWStep, Moments, adamw, squared_norm};
+use burn::tensor::Tensor;
+use plw_kernels::{AdamW, AdamWStep, Moments, Updated, adamw, squared_norm};
 use plw_model::{Llama, NamedTensors};
 
-use crate::TrainingArguments;
+use crate::{TrainError, TrainingArguments};
 
 /// AdamW's state: the moments of each parameter that was ever updated, by its name, and the number
 /// of steps taken.
@@ -36,13 +37,18 @@ impl Optimizer {
 
     /// One AdamW step of every parameter that has a gradient. The gradients are multiplied by
     /// `gradient_factor` first.
+    ///
+    /// # Errors
+    ///
+    /// If a parameter or its moments are not finite afterwards: [`TrainError::WeightsNotFinite`],
+    /// without the names of examples. The model is lost then.
     pub fn step(
         &mut self,
         model: Llama,
         gradients: NamedTensors,
         gradient_factor: f64,
         learning_rate: f64,
-    ) -> Llama {
+    ) -> Result<Llama, TrainError> {
         self.steps += 1;
         let step = AdamWStep {
             settings: self.settings,
@@ -50,13 +56,34 @@ impl Optimizer {
             learning_rate,
             gradient_factor,
         };
-        model.update(gradients, |name, value, gradient| {
+        let (mut names, mut not_finite) = (Vec::new(), Vec::new());
+        let model = model.update(gradients, |name, value, gradient| {
             let before = self.moments.remove(name);
-            let (value, moments) = adamw(value, gradient, before, &step);
-            self.moments.insert(name.to_string(), moments);
-            value
-        })
+            let updated: Updated<1> = adamw(value, gradient, before, &step);
+            self.moments.insert(name.to_string(), updated.moments);
+            names.push(name.to_string());
+            not_finite.push(updated.not_finite);
+            updated.parameter
+        });
+        match first_above_zero(not_finite) {
+            None => Ok(model),
+            Some(index) => Err(TrainError::WeightsNotFinite {
+                tensor: names.swap_remove(index),
+                step: self.steps,
+                examples: String::new(),
+            }),
+        }
     }
+}
+
+/// The index of the first of these tensors of one element that is above 0. Reads them at once, so
+/// that a device is waited for once.
+fn first_above_zero(tensors: Vec<Tensor<1>>) -> Option<usize> {
+    if tensors.is_empty() {
+        return None;
+    }
+    let values = Tensor::cat(tensors, 0).into_data_as::<f32>();
+    values.iter::<f32>().position(|value| value > 0.0)
 }
 
 /// The norm of all gradients together.

@@ -34,10 +34,38 @@ pub struct Run<'a> {
     pub resume: bool,
 }
 
+/// Where a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// It is new.
+    New,
+    /// It is resumed, but has no checkpoint yet: it starts over.
+    WithoutCheckpoint,
+    /// It is resumed from the checkpoint of this step.
+    Checkpoint {
+        /// The checkpoint's step.
+        step: u64,
+        /// How many steps the run was to have when the checkpoint was written.
+        total_steps: u64,
+    },
+}
+
+impl Beginning {
+    /// The steps that were taken before.
+    pub fn step(self) -> u64 {
+        match self {
+            Self::New | Self::WithoutCheckpoint => 0,
+            Self::Checkpoint { step, .. } => step,
+        }
+    }
+}
+
 /// Receives a run's events and can request a stop.
 pub trait Observer {
-    /// The run starts, or resumes after `from_step`.
-    fn started(&mut self, _plan: &Plan, _from_step: u64) {}
+    /// The run starts or resumes.
+    fn started(&mut self, _plan: &Plan, _beginning: Beginning) {}
+    /// Something that is no error, but that whoever reads the results should know.
+    fn warned(&mut self, _message: &str) {}
     /// A step was taken.
     fn stepped(&mut self, _row: &MetricsRow) {}
     /// `done` of an evaluation's `total` examples are done.

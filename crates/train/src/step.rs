@@ -135,7 +135,7 @@ pub fn loss_and_gradients(
 ///
 /// # Errors
 ///
-/// If the loss or the gradients are not finite. The model is lost then.
+/// If the loss, the gradients or the updated weights are not finite. The model is lost then.
 pub fn step(
     model: Llama,
     optimizer: &mut Optimizer,
@@ -164,7 +164,7 @@ pub fn step(
     } else {
         1.0
     };
-    let model = optimizer.step(model, gradients, factor, options.learning_rate);
+    let model = optimizer.step(model, gradients, factor, options.learning_rate)?;
     let result = StepResult {
         loss,
         losses,

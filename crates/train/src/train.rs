@@ -5,15 +5,16 @@ use std::time::Instant;
 use burn::tensor::Device;
 use plw_batch::{Batch, Examples};
 use plw_loss::Objective;
-use plw_model::{DropoutKey, Llama};
-use plw_record::{MetricsRow, append_metrics, remove_old_checkpoints};
+use plw_model::{DropoutKey, Llama, WeightType};
+use plw_record::{MetricsRow, RecordError, append_metrics, remove_old_checkpoints};
 
-use crate::checkpoint::{self, TrainerState};
+use crate::checkpoint::{save, update_state};
 use crate::finish::finish;
 use crate::run::{Observer, Outcome, Run};
 use crate::start::{Start, start};
 use crate::step::lay_out;
-use crate::validation::{evaluate_and_record, evaluation_due, is_due};
+use crate::trainer_state::TrainerState;
+use crate::validation::{evaluate_and_record, evaluation_due};
 use crate::{Optimizer, PassOptions, Plan, StepOptions, TrainError, plan, step};
 
 /// Trains. Each step of the plan is laid out as batches, gives a loss and gradients, is clipped,
@@ -22,8 +23,8 @@ use crate::{Optimizer, PassOptions, Plan, StepOptions, TrainError, plan, step};
 ///
 /// # Errors
 ///
-/// If a setting makes no sense, a loss or gradient is not finite (the error names the step and its
-/// examples), or a record cannot be written.
+/// If a setting makes no sense, a loss, gradient or weight is not finite (the error names the step
+/// and its examples), a checkpoint or log is not as the run left it, or a record cannot be written.
 pub fn train(
     run: &Run<'_>,
     model: Llama,
@@ -33,50 +34,75 @@ pub fn train(
     let objective = run.loss.objective()?;
     let plan = plan(&run.train.sequences, run.batching, run.training)?;
     let total_steps = plan.steps.len() as u64;
-    let _lock = run.directory.create()?;
+    check_saved_type(run, &model)?;
+    let lock = &run.directory.create()?;
     let mut optimizer = Optimizer::new(run.training);
-    let (mut model, mut state) = match start(run, model, &mut optimizer, device)? {
+    let found = start(run, total_steps, model, &mut optimizer, device, observer)?;
+    let (mut model, mut state, beginning) = match found {
         Start::Complete(summary) => return Ok(Outcome::Complete(summary)),
         Start::At(started) => *started,
     };
-    observer.started(&plan, state.step);
+    observer.started(&plan, beginning);
     // Due before the first step, and after a step whose evaluation a stop cut off.
     if evaluation_due(run, &state, total_steps) {
-        let Some(improved) = evaluate_and_record(run, &model, &mut state, observer)? else {
+        let evaluated = evaluate_and_record(run, lock, &model, &mut state, observer)?;
+        let Some(improved) = evaluated else {
             return Ok(Outcome::Stopped { step: state.step });
         };
-        // The untrained model may be the best one. A later step's weights are in the checkpoint
-        // that the run resumed from.
-        if state.step == 0 && improved && run.training.load_best_model_at_end {
-            save(run, &model, &optimizer, &state)?;
+        // A later step's weights are in the checkpoint that the run resumed from, whose state
+        // lacks the evaluation. The untrained model may be the best one.
+        if state.step > 0 {
+            update_state(run, lock, &state)?;
+        } else if improved && run.training.load_best_model_at_end {
+            save(run, lock, &model, &optimizer, &state)?;
         }
     }
     let first_timed = state.step + 3;
+    // Whether the last checkpoint's weights have yet to show that they give a finite loss. Until
+    // then the checkpoints before it stay.
+    let mut unproven = true;
+    let mut logged_until = None;
     while state.step < total_steps {
         let row;
         (model, row) = take_step(run, &plan, state.step, objective, model, &mut optimizer)?;
+        lock.check()?;
+        if std::mem::take(&mut unproven) {
+            remove_surplus(run, &state)?;
+        }
         count(&mut state, &row, first_timed);
-        if is_due(Some(run.training.logging_steps), row.step, total_steps) {
-            append_metrics(run.directory.metrics(), &row)?;
+        if run.training.logs_after(row.step, total_steps) {
+            log(run, &row, &mut logged_until)?;
         }
         observer.stepped(&row);
         // A stop leaves an evaluation that is due to the resumed run.
         let evaluated = match observer.should_stop() {
             true => None,
             false if evaluation_due(run, &state, total_steps) => {
-                evaluate_and_record(run, &model, &mut state, observer)?
+                evaluate_and_record(run, lock, &model, &mut state, observer)?
             }
             false => Some(false),
         };
         let keep = evaluated.is_none_or(|best| best && run.training.load_best_model_at_end);
-        if keep || is_due(run.training.save_steps, state.step, total_steps) {
-            save(run, &model, &optimizer, &state)?;
+        if keep || run.training.saves_after(state.step, total_steps) {
+            save(run, lock, &model, &optimizer, &state)?;
+            unproven = true;
         }
         if evaluated.is_none() {
             return Ok(Outcome::Stopped { step: state.step });
         }
     }
-    finish(run, model, &plan, state, device, observer)
+    remove_surplus(run, &state)?;
+    finish(run, lock, model, &plan, state, device, observer)
+}
+
+/// Adapters are small, and stay in f32.
+fn check_saved_type(run: &Run<'_>, model: &Llama) -> Result<(), TrainError> {
+    let dtype = run.training.save_dtype;
+    if model.lora().is_some() && dtype != WeightType::F32 {
+        let expected = "float32 with LoRA, whose checkpoints hold the adapter alone";
+        return Err(TrainError::setting("save_dtype", dtype.name(), expected));
+    }
+    Ok(())
 }
 
 /// Takes the step of the plan that follows the first `taken`.
@@ -125,6 +151,19 @@ fn take_step(
     Ok((model, row))
 }
 
+/// Appends a row to the metrics, which must still end where this process left them.
+fn log(run: &Run<'_>, row: &MetricsRow, logged_until: &mut Option<u64>) -> Result<(), TrainError> {
+    let path = run.directory.metrics();
+    let place = append_metrics(&path, row)?;
+    match logged_until.replace(place.end) {
+        Some(end) if end != place.start => Err(TrainError::Record(RecordError::Rows {
+            path,
+            problem: "it was changed while the run was writing to it".to_string(),
+        })),
+        _ => Ok(()),
+    }
+}
+
 /// Adds a step to the run's totals. The speed is taken from the steps from `first_timed` on.
 fn count(state: &mut TrainerState, row: &MetricsRow, first_timed: u64) {
     state.step = row.step;
@@ -140,45 +179,35 @@ fn count(state: &mut TrainerState, row: &MetricsRow, first_timed: u64) {
     }
 }
 
-/// Writes a checkpoint and removes those that the settings no longer keep.
-fn save(
-    run: &Run<'_>,
-    model: &Llama,
-    optimizer: &Optimizer,
-    state: &TrainerState,
-) -> Result<(), TrainError> {
+/// Removes the checkpoints that the settings no longer keep.
+fn remove_surplus(run: &Run<'_>, state: &TrainerState) -> Result<(), TrainError> {
+    let Some(limit) = run.training.save_total_limit else {
+        return Ok(());
+    };
+    let best = state
+        .best
+        .as_ref()
+        .filter(|_| run.training.load_best_model_at_end)
+        .map(|best| best.step);
     let directory = run.directory.checkpoints();
-    checkpoint::save(&directory, model, optimizer, state, run.companions)?;
-    if let Some(limit) = run.training.save_total_limit {
-        let best = state
-            .best
-            .as_ref()
-            .filter(|_| run.training.load_best_model_at_end)
-            .map(|best| best.step);
-        remove_old_checkpoints(&directory, limit, best.as_slice())?;
-    }
-    Ok(())
+    Ok(remove_old_checkpoints(directory, limit, best.as_slice())?)
 }
 
 /// Adds the names of the step's examples to an error that lacks them.
-fn name_examples(error: TrainError, examples: &Examples, batches: &[Batch]) -> TrainError {
-    match error {
-        TrainError::NotFinite {
-            what, value, step, ..
-        } => {
-            let names: Vec<String> = batches
-                .iter()
-                .flat_map(|batch| &batch.sequences)
-                .map(|sequence| examples.key(sequence.example))
-                .map(|key| format!("{} ({} row {})", key.example_id, key.file, key.row))
-                .collect();
-            TrainError::NotFinite {
-                what,
-                value,
-                step,
-                examples: names.join(", "),
-            }
-        }
-        other => other,
+fn name_examples(mut error: TrainError, examples: &Examples, batches: &[Batch]) -> TrainError {
+    if let TrainError::NotFinite {
+        examples: names, ..
     }
+    | TrainError::WeightsNotFinite {
+        examples: names, ..
+    } = &mut error
+    {
+        let sequences = batches.iter().flat_map(|batch| &batch.sequences);
+        let all: Vec<String> = sequences
+            .map(|sequence| examples.key(sequence.example))
+            .map(|key| format!("{} ({} row {})", key.example_id, key.file, key.row))
+            .collect();
+        *names = all.join(", ");
+    }
+    error
 }

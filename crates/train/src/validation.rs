@@ -6,23 +6,18 @@ use burn::module::Module;
 use plw_batch::Examples;
 use plw_eval::evaluate;
 use plw_model::Llama;
-use plw_record::{EvaluationRow, append_evaluation, write_predictions};
+use plw_record::{EvaluationRow, RunLock, append_evaluation, write_predictions};
 
 use crate::TrainError;
-use crate::checkpoint::TrainerState;
 use crate::run::{Observer, Run};
-
-/// Whether something that is due every `every` steps, and after the last, is due after `step`.
-pub(crate) fn is_due(every: Option<u64>, step: u64, total_steps: u64) -> bool {
-    step == total_steps || every.is_some_and(|every| step.is_multiple_of(every))
-}
+use crate::trainer_state::TrainerState;
 
 /// Whether the validation questions are to be evaluated now: before the first step, where the
 /// settings say, and after the last, once each.
 pub(crate) fn evaluation_due(run: &Run<'_>, state: &TrainerState, total_steps: u64) -> bool {
     let step = state.step;
     run.validation.is_some()
-        && (step == 0 || is_due(run.training.eval_steps, step, total_steps))
+        && run.training.evaluates_after(step, total_steps)
         && state.last.as_ref().is_none_or(|last| last.step != step)
 }
 
@@ -30,6 +25,7 @@ pub(crate) fn evaluation_due(run: &Run<'_>, state: &TrainerState, total_steps: u
 /// far. None if the run was asked to stop meanwhile: nothing is recorded then.
 pub(crate) fn evaluate_and_record(
     run: &Run<'_>,
+    lock: &RunLock,
     model: &Llama,
     state: &mut TrainerState,
     observer: &mut dyn Observer,
@@ -37,14 +33,12 @@ pub(crate) fn evaluate_and_record(
     let Some(validation) = run.validation else {
         return Ok(Some(false));
     };
-    let Some(row) = evaluate_on(run, model, validation, "validation", state.step, observer)? else {
+    let split = "validation";
+    let row = evaluate_on(run, lock, model, validation, split, state.step, observer)?;
+    let Some(row) = row else {
         return Ok(None);
     };
-    let accuracy = |row: &EvaluationRow| row.summary.accuracy.accuracy;
-    let improved = state
-        .best
-        .as_ref()
-        .is_none_or(|best| accuracy(&row) > accuracy(best));
+    let improved = improves(&row, state.best.as_ref());
     if improved {
         state.best = Some(row.clone());
     }
@@ -55,9 +49,25 @@ pub(crate) fn evaluate_and_record(
     Ok(Some(improved))
 }
 
+/// Whether an evaluation is better than the best before it. Of equals the earliest is the best.
+fn improves(row: &EvaluationRow, best: Option<&EvaluationRow>) -> bool {
+    let accuracy = |row: &EvaluationRow| row.summary.accuracy.accuracy;
+    best.is_none_or(|best| accuracy(row) > accuracy(best))
+}
+
+/// The best of a run's evaluations on the validation questions.
+pub(crate) fn best_of(rows: &[EvaluationRow]) -> Option<&EvaluationRow> {
+    rows.iter()
+        .fold(None, |best, row| match improves(row, best) {
+            true => Some(row),
+            false => best,
+        })
+}
+
 /// Evaluates on one split's questions and records the result. None if the run was asked to stop.
 pub(crate) fn evaluate_on(
     run: &Run<'_>,
+    lock: &RunLock,
     model: &Llama,
     examples: &Examples,
     split: &str,
@@ -83,6 +93,7 @@ pub(crate) fn evaluate_on(
     let Some(evaluation) = evaluation else {
         return Ok(None);
     };
+    lock.check()?;
     if !evaluation.predictions.is_empty() {
         write_predictions(
             run.directory.predictions_of(split, step),

@@ -1,11 +1,11 @@
 //! `plw data`: makes synthetic data, and a tokenizer for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{ReadOptions, Source, Split, read_text, write_text};
-use plw_files::write_json_atomic;
+use plw_files::{remove_partial, write_atomic, write_json_atomic};
 use plw_synthetic::{
     PretrainingStage, SyntheticConfig, pretraining_text, train_tokenizer, write_synthetic,
     write_tokenizer,
@@ -30,7 +30,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
                 .transpose()?
                 .unwrap_or_default();
             settings.seed = seed.unwrap_or(settings.seed);
-            once(folder, &settings, || {
+            once(folder, "plw data synth", &settings, || {
                 let written = write_synthetic(folder, &settings).into_diagnostic()?;
                 let lines = written
                     .iter()
@@ -43,7 +43,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             output_dir: folder,
         } => {
             let stage: PretrainingStage = read_toml(config)?;
-            once(folder, &stage, || {
+            once(folder, "plw data pretraining-text", &stage, || {
                 let path = folder.join("train-00000-of-00001.parquet");
                 let rows = pretraining_text(&stage).into_diagnostic()?;
                 write_text(&path, rows).into_diagnostic()?;
@@ -56,7 +56,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             vocab_size,
             output_dir: folder,
         } => {
-            check_new(folder)?;
+            let making = Making::start(folder, "plw data tokenizer")?;
             let source: Source = text.parse().into_diagnostic()?;
             let texts = read_text(&source, Split::Train, "text", &ReadOptions::default())
                 .into_diagnostic()?;
@@ -65,6 +65,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             texts.extend(also_text.iter().cloned());
             let tokenizer = train_tokenizer(&texts, *vocab_size).into_diagnostic()?;
             write_tokenizer(folder, &tokenizer).into_diagnostic()?;
+            making.finish()?;
             let tokens = tokenizer.get_vocab_size(true);
             print(&format!("{}: {tokens} tokens\n", folder.display()))?;
         }
@@ -73,9 +74,10 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
 }
 
 /// Makes data in a new folder and prints what `make` says of it. Leaves a folder alone that holds
-/// what the same plw has made of the same settings.
+/// what the same command of the same plw has made of the same settings.
 fn once(
     folder: &Path,
+    command: &str,
     settings: &impl Serialize,
     make: impl FnOnce() -> Result<String>,
 ) -> Result<()> {
@@ -87,23 +89,53 @@ fn once(
         tracing::info!("{} holds this data already", folder.display());
         return Ok(());
     }
-    check_new(folder)?;
+    let making = Making::start(folder, command)?;
     let made = make()?;
     write_json_atomic(&path, &made_of).into_diagnostic()?;
+    making.finish()?;
     print(&made)?;
     Ok(())
 }
 
-/// Refuses a folder that is not empty: real data has files of the same names.
-fn check_new(folder: &Path) -> Result<()> {
-    let holds_something =
-        std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if folder.is_file() || holds_something {
-        return Err(miette!(
-            help = "choose another folder with --output-dir, or remove this one",
-            "{} exists already and would be overwritten",
-            folder.display()
-        ));
+/// A folder that is being filled. Until it is complete, a file in it says so, and by which command:
+/// one that was stopped can then be started again.
+struct Making {
+    unfinished: PathBuf,
+}
+
+impl Making {
+    /// Refuses a folder that is not empty, unless the same command was stopped in it: real data has
+    /// files of the same names.
+    fn start(folder: &Path, command: &str) -> Result<Self> {
+        let unfinished = folder.join(".unfinished");
+        let is_restart = std::fs::read_to_string(&unfinished).is_ok_and(|by| by == command);
+        if folder.is_dir() {
+            remove_partial(folder).into_diagnostic()?;
+        }
+        let mut entries = std::fs::read_dir(folder).into_iter().flatten();
+        if !is_restart && (folder.is_file() || entries.next().is_some()) {
+            return Err(miette!(
+                help = "choose another folder with --output-dir, or remove this one",
+                "{} exists already and would be overwritten",
+                folder.display()
+            ));
+        }
+        write_atomic(&unfinished, command).into_diagnostic()?;
+        Ok(Self { unfinished })
     }
-    Ok(())
+
+    /// The folder is complete. What a stopped command left half-written goes.
+    fn finish(self) -> Result<()> {
+        if let Some(folder) = self.unfinished.parent() {
+            remove_partial(folder).into_diagnostic()?;
+            for entry in std::fs::read_dir(folder).into_diagnostic()?.flatten() {
+                if entry.path().is_dir() {
+                    remove_partial(entry.path()).into_diagnostic()?;
+                }
+            }
+        }
+        std::fs::remove_file(&self.unfinished)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot remove {}", self.unfinished.display()))
+    }
 }

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::Split;
 use plw_eval::evaluate;
+use plw_files::remove_partial;
 use plw_model::{WeightType, load_adapter, load_llama_as};
 use plw_record::{
     Accuracy, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
     write_predictions,
 };
+use plw_train::check_saved_model;
 
 use crate::activations::activations;
 use crate::examples::{check_first, check_vocabulary, encoder, questions};
@@ -37,6 +39,14 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     let config = Inputs::default().resolved_evaluation(&settings, split)?;
     let output = Output::of(&flags.output_dir);
     output.check_free_for(&config)?;
+    // What an evaluation into this folder left when it was killed.
+    remove_partial(&output.directory).into_diagnostic()?;
+    for directory in [Some(model), source.init_adapter.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        check_saved_model(directory).into_diagnostic()?;
+    }
     // What can fail quickly comes before the questions are tokenized, which takes long.
     let encoder = encoder(&settings)?;
     check_first(&settings, &encoder, data, split, source.eval_limit)?;

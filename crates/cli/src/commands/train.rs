@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory, TrainingSummary};
-use plw_train::{Outcome, Run, check_directory, train};
+use plw_train::{Outcome, Run, check_directory, check_saved_model, train};
 
 use crate::activations::activations;
 use crate::examples::{RunData, checked_encoder};
@@ -59,12 +59,12 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     };
     let mut progress = Progress::new(directory.name());
     let outcome = train(&run, model, &device, &mut progress).into_diagnostic()?;
-    Ok(ended(&directory, &outcome))
+    Ok(ended(&run, &outcome))
 }
 
 /// Says how a run ended.
-fn ended(directory: &RunDirectory, outcome: &Outcome) -> ExitCode {
-    let name = directory.name();
+fn ended(run: &Run<'_>, outcome: &Outcome) -> ExitCode {
+    let name = run.directory.name();
     match outcome {
         Outcome::Complete(summary) => {
             let TrainingSummary { steps, .. } = **summary;
@@ -72,13 +72,18 @@ fn ended(directory: &RunDirectory, outcome: &Outcome) -> ExitCode {
                 run = name.as_str(),
                 steps,
                 "{name} is complete: {steps} steps, {}",
-                directory.summary().display()
+                run.directory.summary().display()
             );
             ExitCode::SUCCESS
         }
         Outcome::Stopped { step } => {
             match step {
                 0 => tracing::warn!("stopped before the first step; --resume starts again"),
+                step if run.training.save_only_model => {
+                    tracing::warn!(
+                        "stopped after step {step}, whose checkpoint is the model alone"
+                    );
+                }
                 step => tracing::warn!("stopped after step {step}; continue with --resume"),
             }
             ExitCode::from(130)
@@ -107,6 +112,9 @@ pub(super) fn read_config(file: &Path) -> Result<LlamaConfig> {
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
     let activations = activations(source, device)?;
+    for directory in source.model.iter().chain(&source.init_adapter) {
+        check_saved_model(directory).into_diagnostic()?;
+    }
     let model = match (&source.model, &source.init_config) {
         (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
         (None, Some(file)) => {

@@ -16,7 +16,9 @@ pub(crate) struct TrainFlags {
     /// Folder for the run's records.
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: PathBuf,
-    /// Resume the run from its last complete checkpoint, or start it if there is none.
+    /// Resume the run from its last complete checkpoint, or start it if there is none. More
+    /// --max-steps or --num-train-epochs than before extend a run, complete or not, where that
+    /// leaves the learning rates of the steps taken as they are.
     #[arg(long)]
     pub(crate) resume: bool,
     #[command(flatten)]

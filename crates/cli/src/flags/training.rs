@@ -164,7 +164,7 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_steps: Option<u64>,
-    /// Steps between checkpoints.
+    /// Steps between checkpoints, besides that after the last step; 0 turns the others off.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     save_steps: Option<u64>,
@@ -172,6 +172,16 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     save_total_limit: Option<usize>,
+    /// Leave the optimizer's state out of checkpoints: a third of the space, but no run can resume
+    /// from them.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    save_only_model: Option<bool>,
+    /// Type of the weights in checkpoints, where all of them are trained: float32, or with
+    /// --save-only-model bfloat16 or float16.
+    #[arg(long, value_name = "TYPE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    save_dtype: Option<String>,
     /// Take the checkpoint that was best on the validation questions as the result.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]

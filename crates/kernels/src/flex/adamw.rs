@@ -1,4 +1,4 @@
-//! AdamW on slices: every element of a parameter is read and written once.
+//! AdamW on slices: every element of a parameter is read and written once, and checked on the way.
 
 use rayon::prelude::*;
 
@@ -26,26 +26,38 @@ pub(crate) struct Coefficients {
     pub(crate) second: f32,
 }
 
-/// One step of one parameter, in place.
+/// One step of one parameter, in place. Returns whether the parameter and its second moment are
+/// finite afterwards; the first moment cannot overflow before the second does.
+#[must_use]
 pub(crate) fn update(
     parameter: &mut [f32],
     gradient: &[f32],
     first: &mut [f32],
     second: &mut [f32],
     coefficients: &Coefficients,
-) {
+) -> bool {
     assert!(parameter.len() == gradient.len() && parameter.len() == first.len());
     assert_eq!(parameter.len(), second.len());
-    parameter
+    let largest = parameter
         .par_chunks_mut(CHUNK)
         .zip(gradient.par_chunks(CHUNK))
         .zip(first.par_chunks_mut(CHUNK))
         .zip(second.par_chunks_mut(CHUNK))
-        .for_each(|(((parameter, gradient), first), second)| {
-            vectorize(|| update_chunk(parameter, gradient, first, second, coefficients));
-        });
+        .map(|(((parameter, gradient), first), second)| {
+            vectorize(|| update_chunk(parameter, gradient, first, second, coefficients))
+        })
+        .reduce(|| 0, u32::max);
+    largest < magnitude(f32::INFINITY)
 }
 
+/// The bits of |x|. They are in the order of the values, and those of NaN are above infinity's, so
+/// that one integer maximum, which vectorizes, tells whether all values are finite.
+#[inline(always)]
+fn magnitude(x: f32) -> u32 {
+    x.to_bits() & (u32::MAX >> 1)
+}
+
+/// Returns the largest [`magnitude`] of the new parameters and second moments.
 #[inline(always)]
 fn update_chunk(
     parameter: &mut [f32],
@@ -53,8 +65,9 @@ fn update_chunk(
     first: &mut [f32],
     second: &mut [f32],
     coefficients: &Coefficients,
-) {
+) -> u32 {
     let Coefficients { beta_1, beta_2, .. } = *coefficients;
+    let mut largest = 0;
     let moments = first.iter_mut().zip(second);
     for ((p, g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
         let g = g * coefficients.gradient;
@@ -62,7 +75,9 @@ fn update_chunk(
         *v = beta_2 * *v + (1.0 - beta_2) * g * g;
         let root = v.sqrt() * coefficients.second + coefficients.epsilon;
         *p = *p * coefficients.decay - coefficients.rate * *m / root;
+        largest = largest.max(magnitude(*p)).max(magnitude(*v));
     }
+    largest
 }
 
 /// The sum of squares.
@@ -105,13 +120,14 @@ mod tests {
         let found = at_every_width(|| {
             let [mut parameter, mut first, mut second] =
                 [&parameter, &first, &second].map(Vec::clone);
-            update(
+            let finite = update(
                 &mut parameter,
                 &gradient,
                 &mut first,
                 &mut second,
                 &coefficients,
             );
+            assert!(finite);
             [parameter, first, second].concat()
         });
         for index in [0, 1, 500, CHUNK - 1, CHUNK, count - 1] {
@@ -131,5 +147,48 @@ mod tests {
         let norm = at_every_width(|| vec![squared_norm(&gradient) as f32])[0];
         let expected: f64 = gradient.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
         assert!((f64::from(norm) - expected).abs() < 1e-6 * expected);
+    }
+    #[test]
+    fn one_element_that_is_not_finite_is_seen_wherever_it_is() {
+        let count = CHUNK + 37;
+        let coefficients = Coefficients {
+            gradient: 1.0,
+            beta_1: 0.9,
+            beta_2: 0.99,
+            epsilon: 1e-8,
+            decay: 1.0,
+            rate: 1.0,
+            second: 1.0,
+        };
+        // The square of the second gradient overflows.
+        for (gradient, parameter, finite) in [
+            (1e19, f32::MAX, true),
+            (1e21, 1.0, false),
+            (0.0, f32::INFINITY, false),
+            (0.0, f32::NEG_INFINITY, false),
+            (0.0, f32::NAN, false),
+        ] {
+            for place in [0, 1, CHUNK - 1, CHUNK, count - 1] {
+                let found = at_every_width(|| {
+                    let mut parameters = vec![1.0; count];
+                    let mut gradients = vec![0.5; count];
+                    (parameters[place], gradients[place]) = (parameter, gradient);
+                    let (mut first, mut second) = (vec![0.0; count], vec![0.0; count]);
+                    let finite = update(
+                        &mut parameters,
+                        &gradients,
+                        &mut first,
+                        &mut second,
+                        &coefficients,
+                    );
+                    vec![f32::from(u8::from(finite))]
+                });
+                assert_eq!(
+                    found,
+                    [f32::from(u8::from(finite))],
+                    "{parameter} {gradient}"
+                );
+            }
+        }
     }
 }

@@ -1,8 +1,15 @@
-//! Tiny models and examples for the tests.
+//! Tiny models, examples and runs for the tests.
+
+use std::path::Path;
 
 use burn::tensor::Device;
 use plw_batch::{Answer, ExampleKey, Examples, Sequence};
+use plw_eval::EvaluationOptions;
 use plw_model::{Llama, LlamaConfig};
+use plw_record::{MetricsRow, RunConfig, RunDirectory};
+use plw_train::{
+    BatchingArguments, LossArguments, Observer, Outcome, Run, TrainError, TrainingArguments, train,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -74,5 +81,125 @@ pub(crate) fn random_examples(count: usize, seed: u64) -> Examples {
         sequences,
         keys,
         ..Examples::default()
+    }
+}
+
+/// Stops after the step of this number. The second is that of the last step.
+pub(crate) struct StopAfter(pub(crate) u64, pub(crate) u64);
+
+impl Observer for StopAfter {
+    fn stepped(&mut self, row: &MetricsRow) {
+        self.1 = row.step;
+    }
+    fn should_stop(&self) -> bool {
+        self.1 >= self.0
+    }
+}
+
+/// A run of 8 steps, evaluated after every third and saved after every second.
+pub(crate) struct Case {
+    pub(crate) training: TrainingArguments,
+    pub(crate) examples: Examples,
+}
+
+impl Case {
+    pub(crate) fn new(learning_rate: f64) -> Self {
+        let training = TrainingArguments {
+            learning_rate,
+            per_device_train_batch_size: 2,
+            gradient_accumulation_steps: 2,
+            max_steps: Some(8),
+            eval_steps: Some(3),
+            save_steps: 2,
+            warmup_steps: 2,
+            seed: 11,
+            ..TrainingArguments::default()
+        };
+        Self {
+            training,
+            examples: random_examples(13, 1),
+        }
+    }
+
+    pub(crate) fn train(
+        &self,
+        directory: &Path,
+        resume: bool,
+        stop_after: u64,
+    ) -> Result<Outcome, TrainError> {
+        self.observed(directory, resume, &mut StopAfter(stop_after, 0))
+    }
+
+    pub(crate) fn observed(
+        &self,
+        directory: &Path,
+        resume: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, TrainError> {
+        let device = Device::flex().autodiff();
+        let config = RunConfig::of(&self.training).expect("settings are a table");
+        let run = Run {
+            directory: &RunDirectory::new(directory),
+            config: &config,
+            training: &self.training,
+            loss: &LossArguments {
+                prompt_loss_weight: 0.1,
+                ..LossArguments::default()
+            },
+            batching: &BatchingArguments::default(),
+            evaluation: EvaluationOptions::default(),
+            train: &self.examples,
+            validation: Some(&self.examples),
+            test: self
+                .training
+                .load_best_model_at_end
+                .then_some(&self.examples),
+            companions: &[],
+            resume,
+        };
+        train(&run, tiny_llama(3, &device), &device, observer)
+    }
+}
+
+/// What a run leaves that must not depend on interruptions: metrics without the clock, and files.
+pub(crate) type Remains = (Vec<MetricsRow>, Vec<Vec<u8>>);
+
+/// What a run of 8 steps leaves.
+pub(crate) fn remains(directory: &Path) -> Remains {
+    remains_of(directory, 8, &[0, 3, 6, 8])
+}
+
+/// The metrics, the weights and moments of the last step, and the predictions of these steps.
+pub(crate) fn remains_of(directory: &Path, last: u64, evaluated: &[u64]) -> Remains {
+    let run = RunDirectory::new(directory);
+    let metrics = run
+        .read_metrics()
+        .expect("metrics")
+        .into_iter()
+        .map(|row| MetricsRow {
+            seconds: 0.0,
+            ..row
+        });
+    let checkpoint = run.checkpoints().join(format!("step-{last}"));
+    let files = ["model.safetensors", "trainer_state/optimizer.safetensors"]
+        .map(|file| checkpoint.join(file));
+    let predictions = evaluated.iter().map(|&step| run.predictions(step));
+    let bytes = files
+        .into_iter()
+        .chain(predictions)
+        .map(|path| std::fs::read(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")));
+    (metrics.collect(), bytes.collect())
+}
+
+/// Copies a folder with everything in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        match path.is_dir() {
+            true => copy(&path, &target),
+            false => drop(std::fs::copy(&path, &target).expect("copied")),
+        }
     }
 }

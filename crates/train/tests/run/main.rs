@@ -1,5 +1,10 @@
 //! What a run and its objective promise, on tiny models.
 
 mod cases;
+mod changes;
+mod damages;
+mod divergence;
+mod folders;
+mod length;
 mod objective;
 mod resume;

@@ -1,0 +1,161 @@
+//! Who may write to a run: one process at a time, and only while the run's directory is in place.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use plw_files::FileError;
+
+use crate::RecordError;
+
+/// Held while a process writes to a run. The operating system releases it when the process ends,
+/// however it ends.
+///
+/// Both the directory and the file `.lock` in it are locked. The directory's lock stays with it
+/// whatever its name and whatever becomes of `.lock`; but network file systems lock only files.
+#[derive(Debug)]
+pub struct RunLock {
+    path: PathBuf,
+    #[cfg(unix)]
+    directory: File,
+    #[cfg(unix)]
+    directory_is_locked: bool,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "it is held"))]
+    file: File,
+}
+
+impl RunLock {
+    /// Locks a directory that exists.
+    pub(crate) fn take(path: &Path) -> Result<Self, RecordError> {
+        #[cfg(unix)]
+        let directory = File::open(path).map_err(FileError::cannot("open", path))?;
+        #[cfg(unix)]
+        let directory_is_locked = lock(&directory, path)?;
+        let name = path.join(LOCK);
+        if name.is_symlink() {
+            return Err(RecordError::Link { path: name });
+        }
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&name)
+            .map_err(FileError::cannot("make", &name))?;
+        lock(&file, path)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            #[cfg(unix)]
+            directory,
+            #[cfg(unix)]
+            directory_is_locked,
+            file,
+        })
+    }
+
+    /// Checks that the run's path still names the directory that is locked. Called before each
+    /// write, because a write by path would make a new directory where the old one is gone, and
+    /// would leave half of a run in each.
+    pub fn check(&self) -> Result<(), RecordError> {
+        #[cfg(unix)]
+        {
+            require_same(&self.path, &self.directory)?;
+            if !self.directory_is_locked {
+                require_same(&self.path.join(LOCK), &self.file)?;
+            }
+        }
+        #[cfg(not(unix))]
+        if !self.path.is_dir() {
+            let path = self.path.clone();
+            return Err(RecordError::Displaced { path });
+        }
+        Ok(())
+    }
+}
+
+/// The file that is locked.
+const LOCK: &str = ".lock";
+
+/// Locks what is open, and says whether that was possible. Some network file systems have no locks:
+/// the run is then unguarded, but works.
+fn lock(file: &File, run: &Path) -> Result<bool, RecordError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Err(RecordError::Locked {
+            path: run.to_path_buf(),
+        }),
+        Err(TryLockError::Error(_)) => Ok(false),
+    }
+}
+
+#[cfg(unix)]
+fn require_same(path: &Path, open: &File) -> Result<(), RecordError> {
+    use std::os::unix::fs::MetadataExt;
+
+    let identity = |of: std::fs::Metadata| (of.dev(), of.ino());
+    let held = open.metadata().map(identity);
+    match (std::fs::metadata(path).map(identity), held) {
+        (Ok(named), Ok(held)) if named == held => Ok(()),
+        _ => Err(RecordError::Displaced {
+            path: path.to_path_buf(),
+        }),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::RunDirectory;
+    use std::fs;
+
+    #[test]
+    fn what_becomes_of_the_directory_and_its_lock_is_noticed()
+    -> Result<(), Box<dyn std::error::Error>> {
+        type Change = fn(&Path) -> std::io::Result<()>;
+        let cases: [(&str, Change, bool); 4] = [
+            ("nothing", |_| Ok(()), true),
+            // The directory itself is locked too.
+            (
+                "its lock removed",
+                |run| fs::remove_file(run.join(LOCK)),
+                true,
+            ),
+            (
+                "moved",
+                |run| fs::rename(run, run.with_extension("old")),
+                false,
+            ),
+            (
+                "replaced",
+                |run| fs::remove_dir_all(run).and_then(|()| fs::create_dir(run)),
+                false,
+            ),
+        ];
+        for (name, change, in_place) in cases {
+            let directory = tempfile::tempdir()?;
+            let run = RunDirectory::new(directory.path().join("run"));
+            let lock = run.create()?;
+            change(&run.path)?;
+            let checked = lock.check();
+            assert_eq!(checked.is_ok(), in_place, "{name}: {checked:?}");
+            if in_place {
+                let second = run.create();
+                assert!(matches!(second, Err(RecordError::Locked { .. })), "{name}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_is_refused_and_its_target_left_alone()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let target = directory.path().join("thesis.tex");
+        fs::write(&target, "years of work")?;
+        let run = RunDirectory::new(directory.path().join("run"));
+        fs::create_dir(&run.path)?;
+        std::os::unix::fs::symlink(&target, run.path.join(LOCK))?;
+        let error = run.create().expect_err("refused").to_string();
+        assert!(error.contains(".lock is a symbolic link"), "{error}");
+        assert_eq!(fs::read_to_string(&target)?, "years of work");
+        Ok(())
+    }
+}
