@@ -26,6 +26,9 @@ pub struct Llama {
     pub(crate) lm_head: Option<Linear>,
     #[module(skip)]
     config: LlamaConfig,
+    /// Where it was loaded from, which adapters name. None for a random model.
+    #[module(skip)]
+    pub(crate) name_or_path: Option<String>,
 }
 
 #[derive(Module, Debug)]
@@ -208,6 +211,7 @@ impl Llama {
             model,
             lm_head,
             config: config.clone(),
+            name_or_path: None,
         })
     }
 }
