@@ -29,6 +29,53 @@ pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
     Ok(encoder)
 }
 
+/// The examples that a run trains on and is evaluated on.
+pub(crate) struct RunData {
+    pub(crate) train: Examples,
+    pub(crate) validation: Option<Examples>,
+    pub(crate) test: Option<Examples>,
+}
+
+impl RunData {
+    /// Reads and tokenizes them.
+    pub(crate) fn load(settings: &Settings) -> Result<Self> {
+        let source = &settings.source;
+        let asked = [&source.train_data, &source.eval_data, &source.test_data];
+        let asks_for_questions = asked.iter().any(|data| data.is_some());
+        let encoder = asks_for_questions.then(|| encoder(settings)).transpose()?;
+        let evaluated = |data: &Option<String>, split| {
+            data.as_deref()
+                .zip(encoder.as_ref())
+                .map(|(data, encoder)| questions(settings, encoder, data, split, source.eval_limit))
+                .transpose()
+        };
+        Ok(Self {
+            train: training_examples(settings, encoder.as_ref())?,
+            validation: evaluated(&source.eval_data, Split::Validation)?,
+            test: evaluated(&source.test_data, Split::Test)?,
+        })
+    }
+
+    /// The examples that the run is evaluated on.
+    pub(crate) fn evaluated(&self) -> Vec<&Examples> {
+        self.validation.iter().chain(&self.test).collect()
+    }
+
+    /// Checks that they suit the model: see [`check_for_model`].
+    pub(crate) fn check(&self, config: &LlamaConfig) -> Result<()> {
+        check_for_model("the training data", &self.train, config)?;
+        for (name, examples) in [
+            ("the validation data", &self.validation),
+            ("the test data", &self.test),
+        ] {
+            if let Some(examples) = examples {
+                check_for_model(name, examples, config)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Loads the questions of a source.
 pub(crate) fn questions(
     settings: &Settings,
@@ -57,10 +104,7 @@ fn texts(settings: &Settings, source: &str) -> Result<Examples> {
 }
 
 /// The training data of a run: questions, which need an encoder, or plain text.
-pub(crate) fn training_examples(
-    settings: &Settings,
-    encoder: Option<&PromptEncoder>,
-) -> Result<Examples> {
+fn training_examples(settings: &Settings, encoder: Option<&PromptEncoder>) -> Result<Examples> {
     let source = &settings.source;
     match (&source.train_data, encoder, &source.text) {
         (Some(data), Some(encoder), None) => {
@@ -110,15 +154,27 @@ fn logged(dataset: Dataset, source: &str, max_length: usize) -> Examples {
     examples
 }
 
-/// Checks that the model has every token: another would be read past the end of its embeddings.
-pub(crate) fn check_vocabulary(examples: &Examples, config: &LlamaConfig) -> Result<()> {
-    let tokens = examples.sequences.iter().flat_map(|s| &s.token_ids);
+/// Checks that the model has every token of the examples and of their options: another would be
+/// read past the end of its embeddings. Warns of examples that are longer than the model was made
+/// for.
+pub(crate) fn check_for_model(name: &str, examples: &Examples, config: &LlamaConfig) -> Result<()> {
     let vocab_size = config.vocab_size();
-    match tokens.max() {
-        Some(&token) if token as usize >= vocab_size => Err(miette!(
+    let largest = examples.sequences.largest_token();
+    if let Some(token) = largest.filter(|&token| token as usize >= vocab_size) {
+        return Err(miette!(
             help = "give the tokenizer that the model was trained with",
             "the tokenizer gives token {token}, but the model has a vocabulary of {vocab_size}"
-        )),
-        _ => Ok(()),
+        ));
     }
+    let positions = config.max_position_embeddings();
+    let (longer, longest) = examples.longer_than(positions);
+    if longer > 0 {
+        tracing::warn!(
+            "{name}: {longer} of {} examples have more tokens than the model's \
+             max_position_embeddings, {positions} (the longest has {longest}): the model has not \
+             learned such positions; leave the examples out with --max-length {positions}",
+            examples.len()
+        );
+    }
+    Ok(())
 }

@@ -53,8 +53,8 @@ pub(crate) fn bar(total: u64, template: &str) -> ProgressBar {
 }
 
 impl Observer for Progress {
-    fn started(&mut self, plan: &Plan, from_step: u64) {
-        self.total = plan.steps.len() as u64;
+    fn started(&mut self, plan: &Plan<'_>, from_step: u64) {
+        self.total = plan.total_steps;
         let template = "{prefix} step {pos}/{len} {wide_bar} {msg}, {eta} left";
         self.steps = bar(self.total, template)
             .with_prefix(self.name.clone())

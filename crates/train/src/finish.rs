@@ -15,7 +15,7 @@ use crate::{Plan, TrainError};
 pub(crate) fn finish(
     run: &Run<'_>,
     model: Llama,
-    plan: &Plan,
+    plan: &Plan<'_>,
     state: TrainerState,
     device: &Device,
     observer: &mut dyn Observer,
@@ -42,7 +42,7 @@ pub(crate) fn finish(
         name: run.directory.name(),
         config_hash: run.config.hash(),
         steps: state.step,
-        epochs: plan.epochs.last().copied().unwrap_or(0.0),
+        epochs: plan.epochs(),
         test,
         best,
         train_loss: state.train_loss,

@@ -37,7 +37,7 @@ pub struct Run<'a> {
 /// Receives a run's events and can request a stop.
 pub trait Observer {
     /// The run starts, or resumes after `from_step`.
-    fn started(&mut self, _plan: &Plan, _from_step: u64) {}
+    fn started(&mut self, _plan: &Plan<'_>, _from_step: u64) {}
     /// A step was taken.
     fn stepped(&mut self, _row: &MetricsRow) {}
     /// `done` of an evaluation's `total` examples are done.

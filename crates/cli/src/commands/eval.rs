@@ -12,7 +12,7 @@ use plw_record::{
     EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory, write_predictions,
 };
 
-use crate::examples::{check_vocabulary, encoder, questions};
+use crate::examples::{check_for_model, encoder, questions};
 use crate::flags::EvalFlags;
 use crate::inputs::Inputs;
 use crate::progress::{EVALUATION, bar};
@@ -41,7 +41,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             llama = llama.merge_lora();
         }
     }
-    check_vocabulary(&examples, llama.config())?;
+    check_for_model("the questions", &examples, llama.config())?;
     // A folder that cannot be written to is found before the work is done.
     config.write(&output.config).into_diagnostic()?;
     let progress = bar(examples.len() as u64, EVALUATION);

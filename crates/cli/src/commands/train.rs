@@ -1,16 +1,14 @@
 //! `plw train`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Report, Result, miette};
-use plw_data::Split;
-use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
+use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory};
 use plw_train::{Outcome, Run, train};
 
-use crate::examples::{check_vocabulary, encoder, questions, training_examples};
+use crate::examples::RunData;
 use crate::flags::TrainFlags;
 use crate::inputs::Inputs;
 use crate::progress::Progress;
@@ -28,29 +26,9 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         tracing::info!("{} is complete already", directory.name());
         return Ok(ExitCode::SUCCESS);
     }
-    let source = &settings.source;
-    let asked = [&source.train_data, &source.eval_data, &source.test_data];
-    let encoder = asked
-        .iter()
-        .any(|data| data.is_some())
-        .then(|| encoder(&settings))
-        .transpose()?;
-    let questions = |data: &Option<String>, split, limit| {
-        data.as_deref()
-            .zip(encoder.as_ref())
-            .map(|(data, encoder)| questions(&settings, encoder, data, split, limit))
-            .transpose()
-    };
-    let data = training_examples(&settings, encoder.as_ref())?;
-    let validation = questions(&source.eval_data, Split::Validation, source.eval_limit)?;
-    let test = questions(&source.test_data, Split::Test, source.eval_limit)?;
+    let data = RunData::load(&settings)?;
     let model = starting_model(&settings, &device)?;
-    for examples in [Some(&data), validation.as_ref(), test.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        check_vocabulary(examples, model.config())?;
-    }
+    data.check(model.config())?;
     let run = Run {
         directory: &directory,
         config: &config,
@@ -58,9 +36,9 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         loss: &settings.loss,
         batching: &settings.batching,
         evaluation: settings.evaluation,
-        train: &data,
-        validation: validation.as_ref(),
-        test: test.as_ref(),
+        train: &data.train,
+        validation: data.validation.as_ref(),
+        test: data.test.as_ref(),
         companions: &companions(&tokenizer_directory(&settings)?),
         resume: flags.resume,
     };
@@ -95,22 +73,12 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     Ok(before.difference(config).is_none())
 }
 
-/// The configuration of a model without weights.
-pub(super) fn read_config(file: &Path) -> Result<LlamaConfig> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| miette!("cannot read {}: {error}", file.display()))?;
-    LlamaConfig::from_json(&text).map_err(|error| miette!("{}: {error}", file.display()))
-}
-
 /// The weights a run starts from.
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
     let model = match (&source.model, &source.init_config) {
         (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
-        (None, Some(file)) => {
-            let config = read_config(file)?;
-            Llama::init(&config, settings.training.seed, device)
-        }
+        (None, Some(file)) => init_llama(file, settings.training.seed, device).into_diagnostic()?,
         _ => return Err(unclear_start()),
     };
     match (&source.init_adapter, settings.lora.config()) {
