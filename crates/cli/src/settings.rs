@@ -7,6 +7,7 @@ use figment::providers::{Format, Serialized, Toml};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{OnBadRow, PromptSettings, Split};
 use plw_eval::EvaluationOptions;
+use plw_files::{MOST_SETTINGS, read_text};
 use plw_model::{WeightType, load_lora_config};
 use plw_record::RunConfig;
 use plw_train::{BatchingArguments, LossArguments, TrainingArguments};
@@ -65,7 +66,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Puts the layers together.
     pub(crate) fn load(file: Option<&Path>, flags: &impl Serialize) -> Result<Self> {
-        Self::layered(Map::new(), file, &[], flags)
+        Self::from_map(Self::layered(Map::new(), file, &[], flags)?, file)
     }
 
     /// As [`Self::load`], for a training run: with [`Self::training_defaults`], and the settings of
@@ -75,10 +76,12 @@ impl Settings {
         decided: &[String],
         flags: &impl Serialize,
     ) -> Result<Self> {
-        let mut settings = Self::layered(Self::training_defaults(), file, decided, flags)?;
+        let given = Self::layered(Self::training_defaults(), file, decided, flags)?;
+        let mut settings = Self::from_map(given.clone(), file)?;
         if let Some(adapter) = &settings.source.init_adapter {
             let config = load_lora_config(adapter).into_diagnostic()?;
-            settings.lora = settings.lora.of_adapter(adapter, config)?;
+            let is_given = |name: &str| given.contains_key(name);
+            settings.lora = settings.lora.of_adapter(adapter, config, is_given)?;
         }
         Ok(settings)
     }
@@ -111,12 +114,13 @@ impl Settings {
         Ok(())
     }
 
+    /// What the layers give, all together.
     fn layered(
         defaults: Map<String, Value>,
         file: Option<&Path>,
         decided: &[String],
         flags: &impl Serialize,
-    ) -> Result<Self> {
+    ) -> Result<Map<String, Value>> {
         let mut figment = Figment::from(Serialized::defaults(defaults));
         if let Some(file) = file {
             if !file.is_file() {
@@ -128,13 +132,12 @@ impl Settings {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        let merged: Map<String, Value> = figment
+        figment
             .merge(Serialized::defaults(Self::environment(decided)?))
             .merge(Serialized::defaults(flags))
             .extract()
             .into_diagnostic()
-            .wrap_err("the settings cannot be read")?;
-        Self::from_map(merged, file)
+            .wrap_err("the settings cannot be read")
     }
 
     /// The settings that environment variables give, except those in `decided`. A variable is text:
@@ -285,9 +288,7 @@ impl Settings {
 
 /// Reads a TOML file.
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    let text = read_text(path, MOST_SETTINGS).into_diagnostic()?;
     toml::from_str(&text)
         .into_diagnostic()
         .wrap_err_with(|| format!("{} is not valid", path.display()))
