@@ -72,6 +72,7 @@ fn describe(forecast: &Forecast) -> String {
             "largest evaluation batch: tokens computed",
             evaluation.map_or(0, |size| size.positions).to_string(),
         ),
+        ("program and tokenizer", megabytes(memory.program)),
         ("tokenized examples", megabytes(memory.examples)),
         ("weights", megabytes(memory.weights)),
         ("optimizer state", megabytes(memory.optimizer_state)),
