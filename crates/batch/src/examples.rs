@@ -59,7 +59,7 @@ impl Examples {
 
     /// Memory that they take, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        let ids = self.keys.iter().map(|key| key.example_id.capacity() as u64);
+        let ids = self.keys.iter().map(|key| key.example_id.len() as u64);
         let keys = size_of_val(self.keys.as_slice()) as u64;
         let dropped = size_of_val(self.dropped.as_slice()) as u64;
         self.sequences.memory_bytes() + keys + ids.sum::<u64>() + dropped

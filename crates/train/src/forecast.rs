@@ -57,7 +57,7 @@ pub struct RunSettings<'a> {
 /// # Errors
 ///
 /// If there is no sequence or no step, a setting makes no sense, a step has no token with a weight,
-/// or 64 bits cannot count the memory.
+/// or 64 bits cannot count the tokens or the memory.
 pub fn forecast(
     train: &Examples,
     evaluated: &[&Examples],
@@ -99,7 +99,8 @@ pub fn forecast(
             .iter()
             .fold(train.memory_bytes(), |bytes, examples| {
                 bytes + examples.memory_bytes()
-            }),
+            })
+            + plan.memory_bytes(),
     };
     let memory = MemoryEstimate::new(model, training, workload);
     if memory.peak == u64::MAX {
@@ -108,15 +109,14 @@ pub fn forecast(
     let steps = plan.total_steps;
     let of_all = |count: u64| {
         let scaled = u128::from(count) * u128::from(steps) / u128::from(steps_laid_out);
-        u64::try_from(scaled).unwrap_or(u64::MAX)
+        u64::try_from(scaled).map_err(|_| TrainError::TooLarge)
     };
-    let [sequences, tokens, tokens_computed] = counts.map(of_all);
     Ok(Forecast {
         steps,
         steps_laid_out,
-        sequences,
-        tokens,
-        tokens_computed,
+        sequences: of_all(counts[0])?,
+        tokens: of_all(counts[1])?,
+        tokens_computed: of_all(counts[2])?,
         memory,
     })
 }
@@ -203,27 +203,29 @@ mod tests {
                 },
                 evaluation: &EvaluationOptions::default(),
             };
-            forecast(&examples(16), evaluated, settings, model).expect("valid")
+            forecast(&examples(16), evaluated, settings, model)
         };
-        let few = of(4, &[]);
+        let few = of(4, &[]).expect("valid");
         assert_eq!(
             (few.sequences, few.tokens, few.tokens_computed),
             (4, 16, 16)
         );
         assert_eq!((few.steps, few.steps_laid_out), (4, 4));
-        assert_eq!(few.memory.examples, examples(16).memory_bytes());
+        let order = 16 * 36;
+        assert_eq!(few.memory.examples, examples(16).memory_bytes() + order);
         assert_eq!(few.memory.largest_evaluation, None);
-        let more = of(4, &[&examples(2), &examples(3)]);
+        let more = of(4, &[&examples(2), &examples(3)]).expect("valid");
         let of_data = [16, 2, 3].map(|count| examples(count).memory_bytes());
-        assert_eq!(more.memory.examples, of_data.iter().sum::<u64>());
+        assert_eq!(more.memory.examples, of_data.iter().sum::<u64>() + order);
         let largest = more
             .memory
             .largest_evaluation
             .map(|size| (size.positions, size.rows));
         assert_eq!(largest, Some((12, 6)));
-        let many = of(1 << 40, &[]);
+        let many = of(1 << 40, &[]).expect("valid");
         assert_eq!((many.tokens, many.sequences), (4 << 40, 1 << 40));
         assert_eq!((many.steps, many.steps_laid_out), (1 << 40, MOST_STEPS));
         assert_eq!(many.memory.peak, few.memory.peak);
+        assert!(matches!(of(1 << 63, &[]), Err(TrainError::TooLarge)));
     }
 }

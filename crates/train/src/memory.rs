@@ -30,7 +30,7 @@ pub struct Workload {
     pub largest: PassSize,
     /// The evaluation batch that needs the most memory, if there is an evaluation.
     pub largest_evaluation: Option<PassSize>,
-    /// Bytes of the tokenized examples of all data sets.
+    /// Bytes of the tokenized examples of all data sets, and of their order.
     pub examples: u64,
 }
 
@@ -48,7 +48,7 @@ pub struct MemoryEstimate {
     pub largest_evaluation: Option<PassSize>,
     /// The program itself, with its tokenizer.
     pub program: u64,
-    /// The tokenized examples of all data sets.
+    /// The tokenized examples of all data sets, and their order.
     pub examples: u64,
     /// The weights.
     pub weights: u64,

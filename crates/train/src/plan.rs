@@ -107,6 +107,12 @@ impl Plan<'_> {
         })
     }
 
+    /// Memory that it takes at most, in bytes: for each example its place in an epoch, and the unit
+    /// of its passage while the units are made.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        36 * self.sequences.len() as u64
+    }
+
     /// The epoch of the step that follows the first `taken`, and the steps before it there.
     fn place(&self, taken: u64) -> (u64, u64) {
         if self.batching.packing == Packing::None {

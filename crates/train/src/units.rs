@@ -13,7 +13,7 @@ pub(crate) struct Units {
     /// Where each unit ends in `members`.
     ends: Vec<u32>,
     /// Tokens of each unit.
-    lengths: Vec<usize>,
+    lengths: Vec<u32>,
 }
 
 impl Units {
@@ -24,13 +24,13 @@ impl Units {
             && (batching.shuffle || batching.packing == Packing::ShortestPackFirst);
         let mut members: Vec<u32> = (0..sequences.len() as u32).collect();
         let mut unit_of: Vec<u32> = Vec::with_capacity(members.len());
-        let mut lengths: Vec<usize> = Vec::new();
+        let mut lengths: Vec<u32> = Vec::new();
         let mut unit_of_group: HashMap<u32, u32> = HashMap::new();
         for &member in &members {
             let (length, group) = (sequences.length(member), sequences.group(member));
             let fits = |unit: u32| {
                 batching.packing == Packing::None
-                    || lengths[unit as usize] + length <= batching.max_length
+                    || lengths[unit as usize] as usize + length <= batching.max_length
             };
             let unit = match unit_of_group.get(&group) {
                 Some(&unit) if together && fits(unit) => unit,
@@ -40,7 +40,7 @@ impl Units {
                     lengths.len() as u32 - 1
                 }
             };
-            lengths[unit as usize] += length;
+            lengths[unit as usize] += length as u32;
             unit_of.push(unit);
         }
         let unit = |member: &u32| unit_of[*member as usize];
@@ -74,7 +74,7 @@ impl Units {
     pub(crate) fn get(&self, unit: u32) -> Unit {
         Unit {
             members: self.members(unit).to_vec(),
-            length: self.lengths[unit as usize],
+            length: self.lengths[unit as usize] as usize,
         }
     }
 }
