@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::Sequence;
+use crate::Sequences;
 
 /// Tokenized examples, and the row of a data file that each is from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Examples {
-    /// The examples, in the order of their rows; `sequences[i].example` is `i`.
-    pub sequences: Vec<Sequence>,
+    /// The examples, in the order of their rows.
+    pub sequences: Sequences,
     /// The key of each example: `keys[sequence.example]`.
     pub keys: Vec<ExampleKey>,
     /// The examples left out because they are too long, in the order of their rows.
@@ -55,6 +55,23 @@ impl Examples {
     /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.sequences.is_empty()
+    }
+
+    /// Memory that they take, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let ids = self.keys.iter().map(|key| key.example_id.len() as u64);
+        let keys = size_of_val(self.keys.as_slice()) as u64;
+        let dropped = size_of_val(self.dropped.as_slice()) as u64;
+        self.sequences.memory_bytes() + keys + ids.sum::<u64>() + dropped
+    }
+
+    /// The number of examples of more than `tokens` tokens, and the length of the longest.
+    pub fn longer_than(&self, tokens: usize) -> (usize, usize) {
+        let lengths = (0..self.len() as u32).map(|example| self.sequences.length(example));
+        let longer = lengths.filter(|&length| length > tokens);
+        longer.fold((0, 0), |(count, longest), length| {
+            (count + 1, longest.max(length))
+        })
     }
 }
 

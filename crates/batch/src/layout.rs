@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use crate::{Batch, Pack, Sequence, concatenate, share_prefixes, side_by_side};
+use crate::{Batch, Pack, Sequence, Sequences, concatenate, share_prefixes, side_by_side};
 
 /// How the sequences of a forward pass stand in its rows.
 ///
@@ -42,14 +42,14 @@ impl Layout {
 ///
 /// If `packs_per_batch` is 0, or a pack names a sequence that does not exist.
 pub fn micro_batches(
-    sequences: &[Sequence],
+    sequences: &Sequences,
     packs: &[Pack],
     packs_per_batch: usize,
     layout: Layout,
 ) -> Vec<Batch> {
-    let members = |pack: &Pack| -> Vec<&Sequence> {
+    let members = |pack: &Pack| -> Vec<Sequence> {
         let indices = pack.members.iter();
-        indices.map(|&index| &sequences[index as usize]).collect()
+        indices.map(|&index| sequences.get(index)).collect()
     };
     packs
         .chunks(packs_per_batch)
@@ -73,11 +73,11 @@ mod tests {
 
     #[test]
     fn each_layout_has_its_rows() {
-        let sequences = [
+        let sequences = Sequences::from_iter([
             sequence(0, &[1, 2, 3]),
             sequence(1, &[1, 2, 4]),
             sequence(2, &[1, 5]),
-        ];
+        ]);
         let packs = [vec![0, 1], vec![2]].map(|members| Pack::of(members, &sequences));
         for (layout, packs_per_batch, shapes) in [
             (Layout::Concatenated, 2, vec![[1, 8]]),

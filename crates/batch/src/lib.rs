@@ -13,6 +13,7 @@ mod packing;
 mod prefix_tree;
 mod role;
 mod sequence;
+mod sequences;
 mod side_by_side;
 
 pub use batch::{Batch, Target};
@@ -22,4 +23,5 @@ pub use packing::{Pack, PackingStatistics, Unit, shortest_pack_first};
 pub use prefix_tree::share_prefixes;
 pub use role::Role;
 pub use sequence::{Answer, Sequence, SequenceInfo};
+pub use sequences::Sequences;
 pub use side_by_side::concatenate;

@@ -1,6 +1,6 @@
 //! Which sequences share a row: shortest-pack-first packing.
 
-use crate::Sequence;
+use crate::Sequences;
 
 /// What is packed as one piece: a sequence, or all sequences of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub struct Pack {
 
 impl Pack {
     /// The pack of these indices into `sequences`.
-    pub fn of(members: Vec<u32>, sequences: &[Sequence]) -> Self {
-        let length = members.iter().map(|&index| sequences[index as usize].len());
+    pub fn of(members: Vec<u32>, sequences: &Sequences) -> Self {
+        let length = members.iter().map(|&index| sequences.length(index));
         Self {
             length: length.sum(),
             members,

@@ -99,12 +99,23 @@ impl RunData {
         })
     }
 
-    /// Checks that they suit the model: see [`check_vocabulary`].
+    /// The examples that the run is evaluated on.
+    pub(crate) fn evaluated(&self) -> Vec<&Examples> {
+        self.validation.iter().chain(&self.test).collect()
+    }
+
+    /// Checks that they suit the model: see [`check_for_model`].
     pub(crate) fn check(&self, config: &LlamaConfig) -> Result<()> {
-        let evaluated = self.validation.iter().chain(&self.test);
-        std::iter::once(&self.train)
-            .chain(evaluated)
-            .try_for_each(|examples| check_vocabulary(examples, config))
+        check_for_model("the training data", &self.train, config)?;
+        for (name, examples) in [
+            ("the validation data", &self.validation),
+            ("the test data", &self.test),
+        ] {
+            if let Some(examples) = examples {
+                check_for_model(name, examples, config)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -147,10 +158,7 @@ fn texts(settings: &Settings, source: &str) -> Result<Examples> {
 }
 
 /// The training data of a run: questions, which need an encoder, or plain text.
-pub(crate) fn training_examples(
-    settings: &Settings,
-    encoder: Option<&PromptEncoder>,
-) -> Result<Examples> {
+fn training_examples(settings: &Settings, encoder: Option<&PromptEncoder>) -> Result<Examples> {
     let source = &settings.source;
     match (&source.train_data, encoder, &source.text) {
         (Some(data), Some(encoder), None) => {
@@ -228,15 +236,27 @@ fn checked(
     Ok(examples)
 }
 
-/// Checks that the model has every token: another would be read past the end of its embeddings.
-pub(crate) fn check_vocabulary(examples: &Examples, config: &LlamaConfig) -> Result<()> {
-    let tokens = examples.sequences.iter().flat_map(|s| &s.token_ids);
+/// Checks that the model has every token of the examples and of their options: another would be
+/// read past the end of its embeddings. Warns of examples that are longer than the model was made
+/// for.
+pub(crate) fn check_for_model(name: &str, examples: &Examples, config: &LlamaConfig) -> Result<()> {
     let vocab_size = config.vocab_size();
-    match tokens.max() {
-        Some(&token) if token as usize >= vocab_size => Err(miette!(
+    let largest = examples.sequences.largest_token();
+    if let Some(token) = largest.filter(|&token| token as usize >= vocab_size) {
+        return Err(miette!(
             help = "give the tokenizer that the model was trained with",
             "the tokenizer gives token {token}, but the model has a vocabulary of {vocab_size}"
-        )),
-        _ => Ok(()),
+        ));
     }
+    let positions = config.max_position_embeddings();
+    let (longer, longest) = examples.longer_than(positions);
+    if longer > 0 {
+        tracing::warn!(
+            "{name}: {longer} of {} examples have more tokens than the model's \
+             max_position_embeddings, {positions} (the longest has {longest}): the model has not \
+             learned such positions; leave the examples out with --max-length {positions}",
+            examples.len()
+        );
+    }
+    Ok(())
 }

@@ -40,22 +40,26 @@ impl LoraSettings {
         })
     }
 
-    /// The settings of the adapter that a run starts from. If a rank is given as well, all LoRA
-    /// settings must equal the adapter's.
-    pub(crate) fn of_adapter(&self, adapter: &Path, config: LoraConfig) -> Result<Self> {
+    /// The settings of the adapter that a run starts from. LoRA settings that are given as well
+    /// must equal the adapter's.
+    pub(crate) fn of_adapter(
+        &self,
+        adapter: &Path,
+        config: LoraConfig,
+        is_given: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
         let own = Self {
             lora_r: Some(config.r),
             lora_alpha: config.alpha,
             lora_dropout: config.dropout,
             lora_target_modules: config.target_modules,
         };
-        if self.lora_r.is_none() {
-            return Ok(own);
-        }
-        match RunConfig::of(&own)
-            .into_diagnostic()?
-            .difference(&RunConfig::of(self).into_diagnostic()?)
-        {
+        let given = |settings: &Self| -> Result<RunConfig> {
+            let all = RunConfig::of(settings).into_diagnostic()?.table.into_iter();
+            let table = all.filter(|(name, _)| is_given(name)).collect();
+            Ok(RunConfig { table })
+        };
+        match given(&own)?.difference(&given(self)?) {
             None => Ok(own),
             Some(difference) => Err(miette!(
                 help = "leave the adapter's settings out, or give the same",
@@ -94,16 +98,36 @@ mod tests {
             dropout: 0.1,
             target_modules: TargetModule::ALL.into(),
         };
-        let of_adapter =
-            |settings: &LoraSettings| settings.of_adapter(Path::new("adapter"), config());
-        let own = of_adapter(&LoraSettings::default()).expect("nothing is given");
+        let of_adapter = |settings: &LoraSettings, given: &[&str]| {
+            settings.of_adapter(Path::new("adapter"), config(), |name| given.contains(&name))
+        };
+        let default = LoraSettings::default();
+        let own = of_adapter(&default, &[]).expect("nothing is given");
         assert_eq!((own.lora_r, own.lora_alpha), (Some(4), 8.0));
-        assert_eq!(of_adapter(&own).expect("the same"), own);
+        let all = [
+            "lora_r",
+            "lora_alpha",
+            "lora_dropout",
+            "lora_target_modules",
+        ];
+        assert_eq!(of_adapter(&own, &all).expect("the same"), own);
+        // A rank alone does not bring the defaults of the others.
+        let rank = LoraSettings {
+            lora_r: Some(4),
+            ..default
+        };
+        assert_eq!(of_adapter(&rank, &["lora_r"]).expect("the same"), own);
         let other = LoraSettings {
             lora_alpha: 9.0,
+            lora_target_modules: [TargetModule::QProj].into(),
             ..own
         };
-        let error = of_adapter(&other).expect_err("another alpha").to_string();
-        assert!(error.contains("lora_alpha was 8.0, is 9.0"), "{error}");
+        for (given, says) in [
+            ("lora_alpha", "lora_alpha was 8.0, is 9.0"),
+            ("lora_target_modules", "lora_target_modules was"),
+        ] {
+            let error = of_adapter(&other, &[given]).expect_err(given).to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 }

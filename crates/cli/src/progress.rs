@@ -72,8 +72,8 @@ fn styled(total: Option<u64>, template: &str) -> ProgressBar {
 }
 
 impl Observer for Progress {
-    fn started(&mut self, plan: &Plan, beginning: Beginning) {
-        self.total = plan.steps.len() as u64;
+    fn started(&mut self, plan: &Plan<'_>, beginning: Beginning) {
+        self.total = plan.total_steps;
         let (name, now) = (&self.name, self.total);
         match beginning {
             Beginning::New => {}

@@ -124,10 +124,11 @@ impl Settings {
         flags: &impl Serialize,
     ) -> Result<Self> {
         let given = Self::layered(Self::training_defaults(), preset, decided, flags)?;
-        let mut settings = Self::of_layers(given, preset)?;
+        let mut settings = Self::of_layers(given.clone(), preset)?;
         if let Some(adapter) = &settings.source.init_adapter {
             let config = load_lora_config(adapter).into_diagnostic()?;
-            settings.lora = settings.lora.of_adapter(adapter, config)?;
+            let is_given = |name: &str| given.contains_key(name);
+            settings.lora = settings.lora.of_adapter(adapter, config, is_given)?;
         }
         Ok(settings)
     }

@@ -88,7 +88,7 @@ fn long_examples_are_dropped_whole_and_counted() {
     );
     assert!(
         (0..)
-            .zip(&examples.sequences)
+            .zip(examples.sequences.iter())
             .all(|(index, sequence)| sequence.example == index && sequence.group < 2)
     );
 

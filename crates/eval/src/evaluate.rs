@@ -5,10 +5,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use plw_batch::{Answer, Batch, Examples, Layout, Sequence, option_letter};
+use plw_batch::{Answer, Batch, Examples, Layout, option_letter};
 use plw_loss::{
-    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalization, Normalizer, Objective, TokenWeights,
-    WeightError, WeightedTargets, linear_cross_entropy,
+    DEFAULT_CHUNK, LossTotals, MeanLosses, WeightError, WeightedTargets, linear_cross_entropy,
 };
 use plw_model::Llama;
 use plw_record::{EvaluationSummary, PredictionRow, peak_memory_bytes};
@@ -93,25 +92,15 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Evaluation>, EvaluationError> {
     let began = Instant::now();
-    let batches = batches(
-        &examples.sequences,
-        options.per_device_eval_batch_size,
-        layout,
-    );
-    let weights = match options.prompt_loss {
-        true => TokenWeights::UNIFORM,
-        false => TokenWeights::COMPLETION_ONLY,
-    };
     let mut totals = LossTotals::default();
     let mut predictions = Vec::new();
     let (mut done, mut tokens_computed) = (0, 0);
-    for part in &batches {
+    for batch in options.batches(&examples.sequences, layout) {
         if progress(done).is_break() {
             return Ok(None);
         }
-        let batch = layout.lay_out(&part.iter().map(|&sequence| [sequence]).collect::<Vec<_>>());
         tokens_computed += batch.positions();
-        let scored = score(model, &batch, weights)?;
+        let scored = score(model, &batch, &options.targets(&batch)?);
         for (sequence, score) in batch.sequences.iter().zip(scored) {
             totals.merge(score.losses);
             if let (Some(answer), Some(logits)) = (&sequence.answer, score.logits) {
@@ -128,7 +117,7 @@ pub fn evaluate(
                 ));
             }
         }
-        done += part.len();
+        done += batch.sequences.len();
     }
     // All is done: a request to stop changes nothing any more.
     let _ = progress(done);
@@ -136,33 +125,13 @@ pub fn evaluate(
     Ok(Some(Evaluation {
         predictions: predictions.into_iter().map(|(_, row)| row).collect(),
         losses: totals.means(),
-        tokens: examples.sequences.iter().map(Sequence::len).sum(),
+        tokens: examples.sequences.tokens() as usize,
         tokens_computed,
         layout,
         dropped_examples: examples.dropped.len() as u64,
         skipped_rows: examples.skipped_rows,
         elapsed: began.elapsed(),
     }))
-}
-
-/// The sequences of each forward pass, at most `size`. Where prefixes are shared, only a group that
-/// is larger is split.
-fn batches(sequences: &[Sequence], size: NonZeroUsize, layout: Layout) -> Vec<Vec<&Sequence>> {
-    let size = size.get();
-    let mut sequences: Vec<&Sequence> = sequences.iter().collect();
-    if layout != Layout::SharedPrefixes {
-        return sequences.chunks(size).map(<[_]>::to_vec).collect();
-    }
-    sequences.sort_by_key(|sequence| sequence.group);
-    let mut batches: Vec<Vec<&Sequence>> = Vec::new();
-    let groups = sequences.chunk_by(|a, b| a.group == b.group);
-    for group in groups.flat_map(|group| group.chunks(size)) {
-        match batches.last_mut() {
-            Some(batch) if batch.len() + group.len() <= size => batch.extend(group),
-            _ => batches.push(group.to_vec()),
-        }
-    }
-    batches
 }
 
 /// What a forward pass gives for one sequence.
@@ -172,17 +141,11 @@ struct Score {
     logits: Option<Vec<f32>>,
 }
 
-/// The scores of a batch's sequences. Targets whose weight is 0 are not computed.
-fn score(model: &Llama, batch: &Batch, weights: TokenWeights) -> Result<Vec<Score>, WeightError> {
-    let objective = Objective {
-        weights,
-        normalization: Normalization::NonzeroCount,
-    };
-    let normalizer = Normalizer::of_step(&batch.sequences, objective)?;
-    let targets = WeightedTargets::new(batch, &normalizer);
+/// The scores of a batch's sequences. Only these targets are computed.
+fn score(model: &Llama, batch: &Batch, targets: &WeightedTargets) -> Vec<Score> {
     let hidden = model.forward(batch, &targets.rows, None);
     let lm_head = model.lm_head();
-    let losses = linear_cross_entropy(hidden.clone(), lm_head.clone(), &targets, DEFAULT_CHUNK);
+    let losses = linear_cross_entropy(hidden.clone(), lm_head.clone(), targets, DEFAULT_CHUNK);
     let losses = floats(losses.target_losses);
     let answer_rows: Vec<Option<usize>> = batch
         .sequences
@@ -195,15 +158,15 @@ fn score(model: &Llama, batch: &Batch, weights: TokenWeights) -> Result<Vec<Scor
         })
         .collect();
     let mut logits = answer_logits(hidden, lm_head, &answer_rows).into_iter();
-    let per_sequence = LossTotals::of_sequences(batch, &targets, &losses);
-    Ok(per_sequence
+    let per_sequence = LossTotals::of_sequences(batch, targets, &losses);
+    per_sequence
         .into_iter()
         .zip(answer_rows)
         .map(|(losses, row)| Score {
             losses,
             logits: row.and_then(|_| logits.next()),
         })
-        .collect())
+        .collect()
 }
 
 /// `[vocab]` for every sequence that has a row.

@@ -4,5 +4,6 @@
 #![doc = include_str!("../README.md")]
 
 mod evaluate;
+mod passes;
 
 pub use evaluate::{Evaluation, EvaluationError, EvaluationOptions, evaluate};

@@ -1,29 +1,28 @@
 //! The SHA-256 digest of bytes and files, as text: equal digests mean equal content.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::FileError;
+use crate::read::open_regular;
 
 /// The SHA-256 digest of `bytes`, 64 hexadecimal digits.
 pub fn digest(bytes: impl AsRef<[u8]>) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-/// The SHA-256 digest of a file, 64 hexadecimal digits. Reads the file in pieces.
+/// The SHA-256 digest of a regular file, 64 hexadecimal digits. Reads the file in pieces.
 ///
 /// # Errors
 ///
-/// If the file cannot be read.
+/// If the file cannot be read, or is a device or a pipe, which may have no end.
 pub fn digest_file(path: impl AsRef<Path>) -> Result<String, FileError> {
     let path = path.as_ref();
     let mut digest = Writer(Sha256::new());
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut digest))
-        .map_err(FileError::cannot("read", path))?;
+    let mut file = open_regular(path)?;
+    io::copy(&mut file, &mut digest).map_err(FileError::cannot("read", path))?;
     Ok(hexadecimal(&digest.0.finalize()))
 }
 

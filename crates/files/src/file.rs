@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::FileError;
 use crate::directory::{make_parent, sync_content, sync_directory};
 use crate::partial::Partial;
+use crate::read::open_regular;
 
 /// Writes a file so that `path` names the old content or all of `bytes`. Creates missing parent
 /// directories.
@@ -80,10 +81,46 @@ pub fn sync_file(path: impl AsRef<Path>) -> Result<(), FileError> {
     sync_directory(&make_parent(path)?)
 }
 
+/// Copies a file's bytes, like [`write_atomic`]. The copy is a new file with a new file's
+/// permissions: who may read it follows from the umask, not from the original.
+///
+/// # Errors
+///
+/// If the original is not a regular file, or the operating system refuses.
+pub fn copy_atomic(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), FileError> {
+    let from = from.as_ref();
+    let mut file = open_regular(from)?;
+    write_atomic_with(to, |writer| {
+        let copied = io::copy(&mut file, writer);
+        copied.map(drop).map_err(FileError::cannot("copy", from))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::partial::names;
+
+    /// Whatever the umask is, others may read results exactly where they may read other new files.
+    #[test]
+    #[cfg(unix)]
+    fn permissions_are_those_of_any_new_file() -> Result<(), Box<dyn std::error::Error>> {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir()?;
+        let [plain, written, secret, copy] =
+            ["plain", "written", "secret", "copy"].map(|name| directory.path().join(name));
+        File::create(&plain)?;
+        write_atomic(&written, "")?;
+        write_atomic(&secret, "1")?;
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
+        copy_atomic(&secret, &copy)?;
+        let mode = |path: &Path| fs::metadata(path).map(|file| file.permissions().mode());
+        assert_eq!(mode(&written)?, mode(&plain)?);
+        assert_eq!(mode(&copy)?, mode(&plain)?);
+        assert_eq!(fs::read(&copy)?, b"1");
+        Ok(())
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_content() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,8 @@
 //! Files and directories that are complete or absent, whatever happens to the process.
 //!
 //! Knows paths and bytes; never what the bytes mean. All crates that write results use it, because
-//! a half-written file under a final name would be read as a result.
+//! a half-written file under a final name would be read as a result. Those that read small files
+//! which others wrote use it too, so that no device and no giant file is read without end.
 #![doc = include_str!("../README.md")]
 
 mod digest;
@@ -9,9 +10,11 @@ mod directory;
 mod error;
 mod file;
 mod partial;
+mod read;
 
 pub use digest::{digest, digest_file};
 pub use directory::{remove_directory_atomic, write_directory_atomic};
 pub use error::FileError;
-pub use file::{sync_file, write_atomic, write_atomic_with, write_json_atomic};
+pub use file::{copy_atomic, sync_file, write_atomic, write_atomic_with, write_json_atomic};
 pub use partial::remove_partial;
+pub use read::{MOST_SETTINGS, open_regular, read_bounded, read_text};

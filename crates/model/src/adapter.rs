@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plw_files::{FileError, write_json_atomic};
+use plw_files::{MOST_SETTINGS, read_text, write_json_atomic};
 use serde_json::{Map, Value, json};
 
 use crate::error::CheckpointError;
@@ -44,13 +44,21 @@ pub fn load_lora_config(directory: &Path) -> Result<LoraConfig, CheckpointError>
             directory: directory.into(),
         });
     }
-    let text = std::fs::read_to_string(&path).map_err(FileError::cannot("read", &path))?;
-    let keys: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|source| CheckpointError::Json {
-            path: path.clone(),
-            source,
-        })?;
-    parse(&keys).map_err(|source| CheckpointError::Adapter { path, source })
+    LoraConfig::from_json(&read_text(&path, MOST_SETTINGS)?)
+        .map_err(|source| CheckpointError::Adapter { path, source })
+}
+
+impl LoraConfig {
+    /// Parses and checks the text of an `adapter_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a JSON object, or its settings are invalid or not supported.
+    pub fn from_json(text: &str) -> Result<Self, LoraError> {
+        let keys: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| LoraError::Json(error.to_string()))?;
+        parse(&keys)
+    }
 }
 
 fn parse(keys: &Map<String, Value>) -> Result<LoraConfig, LoraError> {
@@ -84,12 +92,16 @@ fn parse(keys: &Map<String, Value>) -> Result<LoraConfig, LoraError> {
             return Err(unsupported(key, "plain LoRA without this setting"));
         }
     }
-    let number = |key: &str| keys.get(key).and_then(Value::as_f64);
+    let number = |key: &str| keys.get(key).map(Value::as_f64);
     let r = keys.get("r").and_then(Value::as_u64);
     let config = LoraConfig {
         r: r.ok_or_else(|| unsupported("r", "a positive integer"))? as usize,
-        alpha: number("lora_alpha").ok_or_else(|| unsupported("lora_alpha", "a number"))?,
-        dropout: number("lora_dropout").unwrap_or(0.0),
+        alpha: number("lora_alpha")
+            .flatten()
+            .ok_or_else(|| unsupported("lora_alpha", "a number"))?,
+        dropout: number("lora_dropout")
+            .unwrap_or(Some(0.0))
+            .ok_or_else(|| unsupported("lora_dropout", "a number"))?,
         target_modules: match keys.get("target_modules") {
             Some(Value::String(all)) if all == "all-linear" => TargetModule::ALL.into(),
             Some(list) => serde_json::from_value(list.clone()).map_err(|_| {
@@ -123,8 +135,9 @@ pub fn load_adapter(model: Llama, directory: &Path) -> Result<Llama, CheckpointE
     Ok(model)
 }
 
-/// Saves a model's adapter as PEFT does, in f32. The directory is created if necessary; files
-/// appear complete or not at all.
+/// Saves a model's adapter as PEFT does, in f32. It names the model by the directory that it was
+/// loaded from, so that `AutoPeftModelForCausalLM` finds it. The directory is created if necessary;
+/// files appear complete or not at all.
 pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointError> {
     let Some(config) = model.lora() else {
         return Err(CheckpointError::AdapterState(
@@ -154,7 +167,7 @@ pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointErr
     let keys = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": null,
+        "base_model_name_or_path": model.name_or_path,
         "r": config.r,
         "lora_alpha": alpha,
         "lora_dropout": config.dropout,

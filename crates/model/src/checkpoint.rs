@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use plw_files::{FileError, write_json_atomic};
+use plw_files::{MOST_SETTINGS, read_text, write_json_atomic};
 
 use crate::config::LlamaConfig;
+use crate::config_error::ConfigError;
 use crate::error::CheckpointError;
 use crate::llama::Llama;
 use crate::tensor_files::TensorFiles;
@@ -25,14 +26,28 @@ pub fn load_config(directory: &Path) -> Result<LlamaConfig, CheckpointError> {
     if !path.exists() {
         return Err(no_model(directory));
     }
-    let text = std::fs::read_to_string(&path).map_err(FileError::cannot("read", &path))?;
-    LlamaConfig::from_json(&text).map_err(|source| CheckpointError::Config { path, source })
+    read_config(&path)
+}
+
+/// Reads a `config.json`.
+///
+/// # Errors
+///
+/// If it cannot be read, or describes a model that this crate does not implement.
+pub fn read_config(path: &Path) -> Result<LlamaConfig, CheckpointError> {
+    LlamaConfig::from_json(&read_text(path, MOST_SETTINGS)?).map_err(in_config(path))
+}
+
+/// For `map_err`: names the file that a configuration is from.
+fn in_config(path: &Path) -> impl FnOnce(ConfigError) -> CheckpointError {
+    let path = path.to_path_buf();
+    |source| CheckpointError::Config { path, source }
 }
 
 /// What is wrong with a directory without config.json: it may be an adapter's.
 fn no_model(directory: &Path) -> CheckpointError {
     let directory = directory.to_path_buf();
-    let Ok(text) = std::fs::read_to_string(directory.join("adapter_config.json")) else {
+    let Ok(text) = read_text(directory.join("adapter_config.json"), MOST_SETTINGS) else {
         return CheckpointError::NoModel { directory };
     };
     let config: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
@@ -41,6 +56,19 @@ fn no_model(directory: &Path) -> CheckpointError {
         directory,
         base: base.map_or_else(String::new, |base| format!(" ({base})")),
     }
+}
+
+/// A random model of the `config.json` at `path`: [`Llama::init`].
+///
+/// # Errors
+///
+/// As [`read_config`], and if its weights take more memory than the machine gives.
+pub fn init_llama(path: &Path, seed: u64, device: &Device) -> Result<Llama, CheckpointError> {
+    let config = read_config(path)?;
+    config
+        .check_memory(WeightType::F32)
+        .map_err(in_config(path))?;
+    Ok(Llama::init(&config, seed, device))
 }
 
 /// Loads a model from a Hugging Face directory: `config.json` and `model.safetensors`, or shards
@@ -67,6 +95,9 @@ pub fn load_llama_as(
     linear_weights: WeightType,
 ) -> Result<Llama, CheckpointError> {
     let config = load_config(directory)?;
+    config
+        .check_memory(linear_weights)
+        .map_err(in_config(&directory.join("config.json")))?;
     let mut files = TensorFiles::open_model(directory)?;
     // Old checkpoints store RoPE's frequencies, which the configuration defines as well.
     files.ignore(|name| name.ends_with(".self_attn.rotary_emb.inv_freq"));
@@ -79,10 +110,11 @@ pub fn load_llama_as(
             return Err(CheckpointError::UntiedHead { path });
         }
     }
-    let model = Llama::assemble(&config, device, linear_weights, |name, shape| {
+    let mut model = Llama::assemble(&config, device, linear_weights, |name, shape| {
         files.take(name, shape)
     })?;
     files.finish()?;
+    model.name_or_path = Some(directory.display().to_string());
     Ok(model)
 }
 

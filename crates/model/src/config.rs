@@ -36,6 +36,8 @@ pub struct LlamaConfig {
     pub(crate) tie_word_embeddings: bool,
     /// Longest sequence, in tokens, that the model was made for.
     pub(crate) max_position_embeddings: usize,
+    /// The token whose embedding gets no gradient from a lookup.
+    padding_token: Option<u32>,
     /// The file as it was read.
     source: Map<String, Value>,
 }
@@ -75,8 +77,7 @@ impl LlamaConfig {
     /// `nn.Embedding(padding_idx)`: `pad_token_id`. It may be a token that texts use: in SmolLM2 it
     /// ends every turn.
     pub(crate) fn padding_token(&self) -> Option<u32> {
-        let id = self.source.get("pad_token_id")?.as_u64()?;
-        u32::try_from(id).ok()
+        self.padding_token
     }
 
     /// The keys of `config.json`, with the type of the stored weights set as transformers names it.
@@ -108,51 +109,77 @@ impl LlamaConfig {
     }
 }
 
-/// The keys that decide the computation, with the defaults of transformers.
-#[derive(Deserialize)]
+/// The keys that decide the computation.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Keys {
-    model_type: String,
-    vocab_size: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
+    model_type: Option<String>,
+    vocab_size: Option<usize>,
+    hidden_size: Option<usize>,
+    intermediate_size: Option<usize>,
+    num_hidden_layers: Option<usize>,
+    num_attention_heads: Option<usize>,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
-    #[serde(default = "silu")]
-    hidden_act: String,
-    #[serde(default = "default_epsilon")]
-    rms_norm_eps: f64,
+    hidden_act: Option<String>,
+    rms_norm_eps: Option<f64>,
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeKeys>,
     /// transformers 5 writes base and scaling here.
     rope_parameters: Option<RopeKeys>,
-    #[serde(default)]
-    attention_bias: bool,
-    #[serde(default)]
-    mlp_bias: bool,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    #[serde(default = "default_positions")]
-    max_position_embeddings: usize,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    tie_word_embeddings: Option<bool>,
+    max_position_embeddings: Option<usize>,
+    pad_token_id: Option<i64>,
     quantization_config: Option<Value>,
 }
 
-fn silu() -> String {
-    "silu".into()
-}
+impl Keys {
+    fn read(source: &Map<String, Value>) -> Result<Self, ConfigError> {
+        let parse = |keys: Map<String, Value>| serde_json::from_value(Value::Object(keys));
+        parse(source.clone()).map_err(|error| {
+            // serde does not say which key it could not read.
+            let mut alone = source.iter().map(|(key, value)| {
+                let parsed: Result<Self, _> =
+                    parse([(key.clone(), value.clone())].into_iter().collect());
+                (key, parsed)
+            });
+            match alone.find_map(|(key, parsed)| Some((key.clone(), parsed.err()?))) {
+                Some((key, source)) => ConfigError::Key { key, source },
+                None => ConfigError::Malformed(error),
+            }
+        })
+    }
 
-fn default_epsilon() -> f64 {
-    1e-6
-}
-
-fn default_positions() -> usize {
-    2048
+    /// Refuses what is not implemented.
+    fn check_supported(&self) -> Result<(), ConfigError> {
+        if let Some(found) = self.hidden_act.as_ref().filter(|found| *found != "silu") {
+            return Err(ConfigError::unsupported("hidden_act", found, "\"silu\""));
+        }
+        for (key, given) in [
+            ("attention_bias", self.attention_bias),
+            ("mlp_bias", self.mlp_bias),
+        ] {
+            if given == Some(true) {
+                return Err(ConfigError::unsupported(key, &true, "false"));
+            }
+        }
+        match self.quantization_config {
+            None => Ok(()),
+            Some(_) => Err(ConfigError::unsupported(
+                "quantization_config",
+                &"set",
+                "an unquantized model",
+            )),
+        }
+    }
 }
 
 impl TryFrom<Map<String, Value>> for LlamaConfig {
     type Error = ConfigError;
 
+    /// With the defaults of transformers.
     fn try_from(source: Map<String, Value>) -> Result<Self, ConfigError> {
         // The type is checked first: another architecture may lack the other keys.
         match source.get("model_type") {
@@ -161,53 +188,39 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
             }
             _ => {}
         }
-        let keys: Keys = serde_json::from_value(Value::Object(source.clone()))?;
-        if keys.hidden_act != "silu" {
-            return Err(ConfigError::unsupported(
-                "hidden_act",
-                &keys.hidden_act,
-                "\"silu\"",
-            ));
-        }
-        if keys.attention_bias {
-            return Err(ConfigError::unsupported("attention_bias", &true, "false"));
-        }
-        if keys.mlp_bias {
-            return Err(ConfigError::unsupported("mlp_bias", &true, "false"));
-        }
-        if keys.quantization_config.is_some() {
-            return Err(ConfigError::unsupported(
-                "quantization_config",
-                &"set",
-                "an unquantized model",
-            ));
-        }
-        debug_assert_eq!(keys.model_type, "llama");
-        let heads = keys.num_attention_heads;
+        let keys = Keys::read(&source)?;
+        let need = |key, value: Option<usize>| value.ok_or(ConfigError::Missing { key });
+        keys.model_type
+            .as_ref()
+            .ok_or(ConfigError::Missing { key: "model_type" })?;
+        keys.check_supported()?;
+        let vocab_size = need("vocab_size", keys.vocab_size)?;
+        let hidden_size = need("hidden_size", keys.hidden_size)?;
+        let heads = need("num_attention_heads", keys.num_attention_heads)?;
+        let rope = keys.rope_parameters.as_ref().or(keys.rope_scaling.as_ref());
+        let rope_theta = keys.rope_theta.or(keys
+            .rope_parameters
+            .as_ref()
+            .and_then(|rope| rope.rope_theta));
         let config = Self {
-            vocab_size: keys.vocab_size,
-            hidden_size: keys.hidden_size,
-            intermediate_size: keys.intermediate_size,
-            num_hidden_layers: keys.num_hidden_layers,
+            vocab_size,
+            hidden_size,
+            intermediate_size: need("intermediate_size", keys.intermediate_size)?,
+            num_hidden_layers: need("num_hidden_layers", keys.num_hidden_layers)?,
             num_attention_heads: heads,
             num_key_value_heads: keys.num_key_value_heads.unwrap_or(heads),
             head_dim: keys
                 .head_dim
-                .unwrap_or(keys.hidden_size.checked_div(heads).unwrap_or(0)),
-            rms_norm_eps: keys.rms_norm_eps,
-            rope_theta: keys
-                .rope_theta
-                .or(keys
-                    .rope_parameters
-                    .as_ref()
-                    .and_then(|rope| rope.rope_theta))
-                .unwrap_or(10_000.0),
-            rope_scaling: match keys.rope_parameters.as_ref().or(keys.rope_scaling.as_ref()) {
+                .unwrap_or(hidden_size.checked_div(heads).unwrap_or(0)),
+            rms_norm_eps: keys.rms_norm_eps.unwrap_or(1e-6),
+            rope_theta: rope_theta.unwrap_or(10_000.0),
+            rope_scaling: match rope {
                 Some(rope) => rope.scaling()?,
                 None => RopeScaling::None,
             },
-            tie_word_embeddings: keys.tie_word_embeddings,
-            max_position_embeddings: keys.max_position_embeddings,
+            tie_word_embeddings: keys.tie_word_embeddings.unwrap_or(false),
+            max_position_embeddings: keys.max_position_embeddings.unwrap_or(2048),
+            padding_token: padding_token(keys.pad_token_id, vocab_size)?,
             source,
         };
         config.check_sizes(keys.head_dim.is_some())?;
@@ -215,59 +228,21 @@ impl TryFrom<Map<String, Value>> for LlamaConfig {
     }
 }
 
-/// Larger than any size of a Llama, and small enough for counts of parameters to fit in 64 bits.
-const LARGEST: usize = 1 << 20;
-
-impl LlamaConfig {
-    fn check_sizes(&self, head_dim_given: bool) -> Result<(), ConfigError> {
-        let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.num_key_value_heads),
-            ("head_dim", self.head_dim),
-        ];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(ConfigError::Sizes(format!("`{key}` must be at least 1")));
-        }
-        if let Some((key, size)) = sizes.iter().find(|(_, size)| *size > LARGEST) {
-            return Err(ConfigError::Sizes(format!(
-                "`{key}` must be at most {LARGEST}, not {size}"
-            )));
-        }
-        for (key, value) in [
-            ("rms_norm_eps", self.rms_norm_eps),
-            ("rope_theta", self.rope_theta),
-        ] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(ConfigError::Sizes(format!(
-                    "`{key}` must be a positive number, not {value}"
-                )));
-            }
-        }
-        let (heads, key_value_heads) = (self.num_attention_heads, self.num_key_value_heads);
-        if !heads.is_multiple_of(key_value_heads) {
-            return Err(ConfigError::Sizes(format!(
-                "`num_attention_heads` ({heads}) must be a multiple of \
-                 `num_key_value_heads` ({key_value_heads})"
-            )));
-        }
-        if !head_dim_given && !self.hidden_size.is_multiple_of(heads) {
-            return Err(ConfigError::Sizes(format!(
-                "`hidden_size` ({}) must be a multiple of `num_attention_heads` ({heads}); \
-                 otherwise set `head_dim`",
-                self.hidden_size
-            )));
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            return Err(ConfigError::Sizes(format!(
-                "`head_dim` ({}) must be even, because RoPE rotates pairs",
-                self.head_dim
-            )));
-        }
-        Ok(())
+/// `pad_token_id` as PyTorch's `padding_idx` understands it: a negative one, as in the first
+/// conversions of LLaMA (-1), counts from the end of the vocabulary.
+fn padding_token(id: Option<i64>, vocab_size: usize) -> Result<Option<u32>, ConfigError> {
+    let Some(id) = id else { return Ok(None) };
+    let tokens = i64::try_from(vocab_size).unwrap_or(i64::MAX);
+    let from_start = match id < 0 {
+        true => id.saturating_add(tokens),
+        false => id,
+    };
+    match u32::try_from(from_start) {
+        Ok(token) if from_start < tokens => Ok(Some(token)),
+        _ => Err(ConfigError::Sizes(format!(
+            "`pad_token_id` is {id}, but `vocab_size` is {vocab_size}: set it to a token of the \
+             vocabulary, or to null if the model has none"
+        ))),
     }
 }
 
@@ -361,10 +336,27 @@ mod tests {
             (r#", "head_dim": 5"#, "head_dim"),
             (r#", "num_key_value_heads": 0"#, "num_key_value_heads"),
             (r#", "num_attention_heads": 3"#, "num_attention_heads"),
-            (r#", "vocab_size": "many""#, "string"),
+            (r#", "vocab_size": "many""#, "`vocab_size`"),
+            (r#", "vocab_size": null"#, "`vocab_size` is missing"),
             (r#", "hidden_size": 999999999999"#, "hidden_size"),
             (r#", "rms_norm_eps": -1"#, "rms_norm_eps"),
+            (r#", "rms_norm_eps": 1e-46"#, "rms_norm_eps"),
             (r#", "rope_theta": 0"#, "rope_theta"),
+            (
+                r#", "max_position_embeddings": 0"#,
+                "max_position_embeddings",
+            ),
+            (
+                r#", "max_position_embeddings": "16""#,
+                "`max_position_embeddings`",
+            ),
+            (r#", "pad_token_id": "x""#, "`pad_token_id`"),
+            (r#", "pad_token_id": 32"#, "`pad_token_id` is 32"),
+            (r#", "pad_token_id": -33"#, "`pad_token_id` is -33"),
+            (
+                r#", "num_attention_heads": 1048576, "head_dim": 2"#,
+                "`head_dim` (2)",
+            ),
         ];
         for (changes, named) in table {
             let error = config(changes).expect_err(changes).to_string();
@@ -375,6 +367,20 @@ mod tests {
             error.to_string(),
             "`model_type` is \"gpt2\", but only \"llama\" is supported"
         );
+    }
+
+    #[test]
+    fn a_negative_padding_token_counts_from_the_end() {
+        for (id, token) in [
+            ("null", None),
+            ("0", Some(0)),
+            ("31", Some(31)),
+            ("-1", Some(31)),
+        ] {
+            let config = config(&format!(r#", "pad_token_id": {id}"#)).expect("valid");
+            assert_eq!(config.padding_token(), token, "{id}");
+        }
+        assert_eq!(config("").expect("valid").padding_token(), None);
     }
 
     #[test]

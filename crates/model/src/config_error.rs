@@ -5,9 +5,23 @@ use serde::Serialize;
 /// Why a `config.json` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A key is missing or has the wrong type.
+    /// The file is not a JSON object.
     #[error("{0}; is this the config.json of a Hugging Face Llama?")]
     Malformed(#[from] serde_json::Error),
+    /// A key is missing.
+    #[error("`{key}` is missing; is this the config.json of a Hugging Face Llama?")]
+    Missing {
+        /// The key.
+        key: &'static str,
+    },
+    /// A value has the wrong type.
+    #[error("`{key}`: {source}; take the value from the model's original config.json")]
+    Key {
+        /// The key of config.json.
+        key: String,
+        /// What is wrong with its value.
+        source: serde_json::Error,
+    },
     /// The architecture, or a variation of it, is not implemented.
     #[error("`{key}` is {found}, but only {supported} is supported")]
     Unsupported {

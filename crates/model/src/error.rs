@@ -6,6 +6,7 @@ use plw_files::FileError;
 
 use crate::config_error::ConfigError;
 use crate::lora::LoraError;
+use crate::shard_index::IndexError;
 
 /// Why a checkpoint cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -42,14 +43,6 @@ pub enum CheckpointError {
         /// The directory.
         directory: PathBuf,
     },
-    /// A JSON file does not parse.
-    #[error("{path}: {source}")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where it does not parse.
-        source: serde_json::Error,
-    },
     /// config.json describes a model that this crate does not implement.
     #[error("{path}: {source}")]
     Config {
@@ -82,6 +75,36 @@ pub enum CheckpointError {
     NoWeights {
         /// The model's directory.
         directory: PathBuf,
+    },
+    /// The index of the shards cannot be used.
+    #[error("{path}: {source}; download it again")]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: IndexError,
+    },
+    /// The index names a tensor for a shard that does not hold it.
+    #[error(
+        "{path}: tensor `{tensor}` is missing, although model.safetensors.index.json names this \
+         shard for it; use the index and the shards of one model"
+    )]
+    NotInShard {
+        /// The shard.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// Two shards hold a tensor, or one holds a tensor of another.
+    #[error(
+        "{path}: tensor `{tensor}` belongs to another shard of the model; \
+         use the index and the shards of one model"
+    )]
+    TwoShards {
+        /// The shard.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
     },
     /// The index names a shard that does not exist.
     #[error(

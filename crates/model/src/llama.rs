@@ -30,6 +30,9 @@ pub struct Llama {
     /// The type of hidden states.
     #[module(skip)]
     activations: FloatDType,
+    /// Where it was loaded from, which adapters name. None for a random model.
+    #[module(skip)]
+    pub(crate) name_or_path: Option<String>,
 }
 
 #[derive(Module, Debug)]
@@ -225,6 +228,7 @@ impl Llama {
             lm_head,
             config: config.clone(),
             activations: FloatDType::F32,
+            name_or_path: None,
         })
     }
 }

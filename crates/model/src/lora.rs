@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::initialization::{generator, uniform};
 use crate::linear::{Linear, Lora};
 use crate::llama::{DecoderLayer, Llama};
+use crate::memory::is_available;
+use crate::weight_type::WeightType;
 
 /// Greatest rank. Adapters of a greater one would be larger than the weights of any Llama.
 const MAX_RANK: usize = 1 << 16;
@@ -17,11 +19,14 @@ const MAX_RANK: usize = 1 << 16;
 /// Why an adapter's settings cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum LoraError {
+    /// adapter_config.json is not a JSON object.
+    #[error("{0}; is this the adapter_config.json of PEFT?")]
+    Json(String),
     /// The rank is zero or too great.
     #[error("LoRA's r must be from 1 to {MAX_RANK}, not {0}")]
     Rank(usize),
     /// Alpha is negative or not finite.
-    #[error("LoRA's alpha must be finite and not negative, not {0}")]
+    #[error("LoRA's alpha must be finite in f32 and not negative, not {0}")]
     Alpha(f64),
     /// The dropout probability is outside [0, 1).
     #[error("LoRA's dropout must be at least 0 and less than 1, not {0}")]
@@ -35,6 +40,17 @@ pub enum LoraError {
          gate_proj, up_proj, down_proj"
     )]
     UnknownTarget(String),
+    /// The adapter's weights take more memory than there is.
+    #[error(
+        "an adapter of rank {r} takes {bytes} bytes on this model, more memory than this machine \
+         gives; choose a smaller r"
+    )]
+    Memory {
+        /// Its rank.
+        r: usize,
+        /// Its weights in bytes.
+        bytes: u64,
+    },
     /// The model already has an adapter.
     #[error("the model already has a LoRA adapter: merge it first")]
     AlreadyThere,
@@ -130,7 +146,7 @@ impl LoraConfig {
         if !(1..=MAX_RANK).contains(&self.r) {
             return Err(LoraError::Rank(self.r));
         }
-        if !(self.alpha.is_finite() && self.alpha >= 0.0) {
+        if !((self.alpha as f32).is_finite() && self.alpha >= 0.0) {
             return Err(LoraError::Alpha(self.alpha));
         }
         if !(0.0..1.0).contains(&self.dropout) {
@@ -217,6 +233,10 @@ impl Llama {
         config.check()?;
         if self.lora().is_some() {
             return Err(LoraError::AlreadyThere);
+        }
+        let bytes = WeightType::F32.bytes() * self.config().adapter_parameter_count(config);
+        if !is_available(bytes) {
+            return Err(LoraError::Memory { r: config.r, bytes });
         }
         let mut model = self.set_require_grad(false);
         for (number, layer) in model.model.layers.iter_mut().enumerate() {

@@ -68,8 +68,10 @@ impl RopeScaling {
 /// The keys of `rope_scaling` or `rope_parameters` in config.json.
 #[derive(Deserialize)]
 pub(crate) struct RopeKeys {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older name of `rope_type`. transformers writes both where it has read this one.
+    #[serde(rename = "type")]
+    older_type: Option<String>,
     pub(crate) rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -81,7 +83,8 @@ pub(crate) struct RopeKeys {
 impl RopeKeys {
     pub(crate) fn scaling(&self) -> Result<RopeScaling, ConfigError> {
         let need = |value: Option<f64>, key: &str| match value {
-            Some(value) if value > 0.0 => Ok(value),
+            // Some are computed with in f32.
+            Some(value) if value as f32 > 0.0 && (value as f32).is_finite() => Ok(value),
             _ => Err(ConfigError::Sizes(format!(
                 "RoPE scaling needs a positive `{key}`; \
                  take it from the model's original config.json"
@@ -97,23 +100,35 @@ impl RopeKeys {
                 "1",
             ));
         }
-        match self.rope_type.as_deref() {
+        let rope_type = self.rope_type.as_ref().or(self.older_type.as_ref());
+        match rope_type.map(String::as_str) {
             None | Some("default") => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear {
                 factor: need(self.factor, "factor")?,
             }),
-            Some("llama3") => Ok(RopeScaling::Llama3 {
-                factor: need(self.factor, "factor")?,
-                low_freq_factor: need(self.low_freq_factor, "low_freq_factor")?,
-                high_freq_factor: need(self.high_freq_factor, "high_freq_factor")?,
-                original_max_position_embeddings: need(
-                    self.original_max_position_embeddings,
-                    "original_max_position_embeddings",
-                )?,
-            }),
+            Some("llama3") => {
+                let low_freq_factor = need(self.low_freq_factor, "low_freq_factor")?;
+                let high_freq_factor = need(self.high_freq_factor, "high_freq_factor")?;
+                if high_freq_factor <= low_freq_factor {
+                    return Err(ConfigError::Sizes(format!(
+                        "`high_freq_factor` ({high_freq_factor}) must be greater than \
+                         `low_freq_factor` ({low_freq_factor})"
+                    )));
+                }
+                let original = self.original_max_position_embeddings;
+                Ok(RopeScaling::Llama3 {
+                    factor: need(self.factor, "factor")?,
+                    low_freq_factor,
+                    high_freq_factor,
+                    original_max_position_embeddings: need(
+                        original,
+                        "original_max_position_embeddings",
+                    )?,
+                })
+            }
             Some(_) => Err(ConfigError::unsupported(
                 "rope_type",
-                &self.rope_type,
+                &rope_type,
                 "default, linear or llama3",
             )),
         }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::config::LlamaConfig;
 use crate::lora::{LoraConfig, TargetModule};
+use crate::weight_type::WeightType;
 
 /// The size of a forward pass: its positions, and those that go through the end of the last layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -61,21 +62,47 @@ impl LlamaConfig {
         self.num_hidden_layers as u64 * a_layer
     }
 
+    /// Bytes of the weights in memory, without an adapter: linear weights in the type
+    /// `linear_weights`, all others in f32.
+    pub fn weight_bytes(&self, linear_weights: WeightType) -> u64 {
+        let linear = self.linear_parameter_count();
+        let others = self.parameter_count() - linear;
+        WeightType::F32.bytes() * others + linear_weights.bytes() * linear
+    }
+
     /// Elements that the forward pass keeps for the backward pass on the CPU. For each layer these
     /// are its input, the queries, keys and values, the output of attention, the input of the
     /// feed-forward block, its gate and other half, and the dropout masks.
     pub fn kept_activations(&self, lora: Option<&LoraConfig>, size: PassSize) -> u64 {
         let whole = self.kept_by_attention(lora) + self.kept_by_feed_forward(lora);
-        let last = size.positions * self.kept_by_attention(lora)
-            + size.rows * self.kept_by_feed_forward(lora);
-        (self.num_hidden_layers as u64 - 1) * size.positions * whole + last
+        let attention = size.positions.saturating_mul(self.kept_by_attention(lora));
+        let feed_forward = size.rows.saturating_mul(self.kept_by_feed_forward(lora));
+        let others = (self.num_hidden_layers as u64 - 1).saturating_mul(whole);
+        size.positions
+            .saturating_mul(others)
+            .saturating_add(attention)
+            .saturating_add(feed_forward)
     }
 
     /// The same with gradient checkpointing: the inputs of all layers, and what one layer keeps.
     pub fn kept_activations_recomputed(&self, lora: Option<&LoraConfig>, size: PassSize) -> u64 {
         let one = self.kept_by_attention(lora) + self.kept_by_feed_forward(lora);
         let inputs = self.num_hidden_layers as u64 * self.hidden_size as u64;
-        size.positions * (inputs + one)
+        size.positions.saturating_mul(inputs + one)
+    }
+
+    /// Elements that a forward pass without a backward pass holds at most on the CPU: the inputs
+    /// and outputs of attention or of the feed-forward block, one layer at a time, and RoPE's
+    /// table.
+    pub fn forward_activations(&self, size: PassSize) -> u64 {
+        let [queries, hidden] = self.linear_shape(TargetModule::QProj);
+        let [keys, _] = self.linear_shape(TargetModule::KProj);
+        let [intermediate, _] = self.linear_shape(TargetModule::GateProj);
+        let attention = hidden + 2 * queries + 2 * keys;
+        // Gate and up projection, their product, the residual and its sum with the output.
+        let feed_forward = 3 * intermediate + 2 * hidden;
+        let widest = attention.max(feed_forward) + self.head_dim as u64;
+        size.positions.saturating_mul(widest)
     }
 
     /// Elements per position.

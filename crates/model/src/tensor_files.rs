@@ -8,14 +8,18 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use plw_files::FileError;
-use safetensors::tensor::{Dtype, Metadata};
-use serde::Deserialize;
+use plw_files::{FileError, open_regular, read_text};
+use safetensors::tensor::Dtype;
 
 use crate::error::CheckpointError;
+use crate::shard_index::ShardIndex;
+use crate::tensor_header::{HeaderError, TensorHeader, TensorPlace};
 
 /// Bytes that are read at once, a multiple of every element's.
 const PIECE: usize = 1 << 16;
+
+/// The most bytes of an index of shards: 64 MiB, several hundred thousand tensors.
+const MOST_INDEX: u64 = 1 << 26;
 
 /// The tensors of a checkpoint, by name. Each can be taken once.
 pub struct TensorFiles {
@@ -27,15 +31,7 @@ pub struct TensorFiles {
 
 struct Entry {
     path: PathBuf,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    offset: u64,
-    bytes: usize,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
+    place: TensorPlace,
 }
 
 impl TensorFiles {
@@ -51,14 +47,26 @@ impl TensorFiles {
                 directory: directory.into(),
             });
         }
-        let text = std::fs::read_to_string(&path).map_err(FileError::cannot("read", &path))?;
-        let index: Index = serde_json::from_str(&text).map_err(|source| CheckpointError::Json {
+        let index = ShardIndex::from_json(&read_text(&path, MOST_INDEX)?);
+        let index = index.map_err(|source| CheckpointError::Index {
             path: path.clone(),
             source,
         })?;
+        Ok(Self {
+            tensors: Self::open_shards(directory, &index)?,
+            metadata: HashMap::new(),
+            whole: path,
+        })
+    }
+
+    /// The tensors of all shards, each from the shard that the index names.
+    fn open_shards(
+        directory: &Path,
+        index: &ShardIndex,
+    ) -> Result<BTreeMap<String, Entry>, CheckpointError> {
         let mut tensors = BTreeMap::new();
         let mut opened = BTreeSet::new();
-        for (tensor, shard) in &index.weight_map {
+        for (tensor, shard) in index.iter() {
             if !opened.insert(shard) {
                 continue;
             }
@@ -66,16 +74,27 @@ impl TensorFiles {
             if !path.is_file() {
                 return Err(CheckpointError::MissingShard {
                     path,
-                    tensor: tensor.clone(),
+                    tensor: tensor.into(),
                 });
             }
-            tensors.extend(Self::open(&path)?.tensors);
+            for (tensor, entry) in Self::open(&path)?.tensors {
+                let is_elsewhere = index.shard(&tensor).is_some_and(|named| named != shard);
+                if is_elsewhere || tensors.contains_key(&tensor) {
+                    return Err(CheckpointError::TwoShards { path, tensor });
+                }
+                tensors.insert(tensor, entry);
+            }
         }
-        Ok(Self {
-            whole: path,
-            metadata: HashMap::new(),
-            tensors,
-        })
+        match index
+            .iter()
+            .find(|(tensor, _)| !tensors.contains_key(*tensor))
+        {
+            None => Ok(tensors),
+            Some((tensor, shard)) => Err(CheckpointError::NotInShard {
+                path: directory.join(shard),
+                tensor: tensor.into(),
+            }),
+        }
     }
 
     /// One file.
@@ -84,26 +103,23 @@ impl TensorFiles {
     ///
     /// If the file cannot be read, or its length is not what its header says.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let (data, header) = read_header(path)?;
-        let tensors = header
-            .tensors()
-            .into_iter()
-            .map(|(name, info)| {
-                let (start, end) = info.data_offsets;
-                let entry = Entry {
-                    path: path.into(),
-                    dtype: info.dtype,
-                    shape: info.shape.clone(),
-                    offset: data + start as u64,
-                    bytes: end - start,
-                };
-                (name, entry)
-            })
-            .collect();
+        let file = open_regular(path)?;
+        let length = file.metadata().map_err(FileError::cannot("read", path))?;
+        let header = TensorHeader::read(file, length.len()).map_err(|error| match error {
+            HeaderError::Read(source) => FileError::cannot("read", path)(source).into(),
+            HeaderError::Damaged(reason) => CheckpointError::Damaged {
+                path: path.into(),
+                reason,
+            },
+        })?;
+        let entry = |(name, place)| {
+            let path = path.to_path_buf();
+            (name, Entry { path, place })
+        };
         Ok(Self {
             whole: path.into(),
-            metadata: header.metadata().clone().unwrap_or_default(),
-            tensors,
+            tensors: header.tensors.into_iter().map(entry).collect(),
+            metadata: header.metadata,
         })
     }
 
@@ -120,7 +136,7 @@ impl TensorFiles {
     /// The tensors that are left, each with its element type as safetensors names it.
     pub fn types(&self) -> impl Iterator<Item = (&str, String)> {
         let tensors = self.tensors.iter();
-        tensors.map(|(name, entry)| (name.as_str(), format!("{:?}", entry.dtype)))
+        tensors.map(|(name, entry)| (name.as_str(), format!("{:?}", entry.place.dtype)))
     }
 
     /// Whether a tensor of this name is left.
@@ -147,11 +163,11 @@ impl TensorFiles {
                 expected: shape.into(),
             });
         };
-        if entry.shape != shape {
+        if entry.place.shape != shape {
             return Err(CheckpointError::Shape {
                 path: entry.path,
                 tensor: name.into(),
-                found: entry.shape,
+                found: entry.place.shape,
                 expected: shape.into(),
             });
         }
@@ -169,47 +185,15 @@ impl TensorFiles {
             Some((tensor, entry)) => Err(CheckpointError::UnexpectedTensor {
                 path: entry.path,
                 tensor,
-                found: entry.shape,
+                found: entry.place.shape,
             }),
         }
     }
 }
 
-/// Where the tensors' bytes begin in a safetensors file, and its header.
-fn read_header(path: &Path) -> Result<(u64, Metadata), CheckpointError> {
-    let damaged = |reason: String| CheckpointError::Damaged {
-        path: path.into(),
-        reason,
-    };
-    let mut file = File::open(path).map_err(FileError::cannot("read", path))?;
-    let length = file.metadata().map_err(FileError::cannot("read", path))?;
-    let length = length.len();
-    let mut size = [0; 8];
-    file.read_exact(&mut size)
-        .map_err(|_| damaged("it is shorter than 8 bytes".into()))?;
-    let header_length = u64::from_le_bytes(size);
-    if header_length > length - 8 {
-        return Err(damaged(format!(
-            "its header should have {header_length} bytes"
-        )));
-    }
-    let mut header = vec![0; header_length as usize];
-    file.read_exact(&mut header)
-        .map_err(FileError::cannot("read", path))?;
-    let header: Metadata =
-        serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
-    let expected = 8 + header_length + header.data_len() as u64;
-    if length != expected {
-        return Err(damaged(format!(
-            "it has {length} bytes and should have {expected}"
-        )));
-    }
-    Ok((8 + header_length, header))
-}
-
 impl Entry {
     fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        let values = match self.dtype {
+        let values = match self.place.dtype {
             Dtype::F32 => self.decode(f32::from_le_bytes),
             Dtype::BF16 => self.decode(|bytes| bf16::from_le_bytes(bytes).to_f32()),
             Dtype::F16 => self.decode(|bytes| f16::from_le_bytes(bytes).to_f32()),
@@ -230,10 +214,10 @@ impl Entry {
         to_f32: impl Fn([u8; WIDTH]) -> f32,
     ) -> io::Result<Vec<f32>> {
         let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.offset))?;
-        let mut values = Vec::with_capacity(self.bytes / WIDTH);
-        let mut piece = vec![0; PIECE.min(self.bytes)];
-        let mut left = self.bytes;
+        file.seek(SeekFrom::Start(self.place.offset))?;
+        let mut left = self.place.bytes;
+        let mut values = Vec::with_capacity(left / WIDTH);
+        let mut piece = vec![0; PIECE.min(left)];
         while left > 0 {
             let piece = &mut piece[..left.min(PIECE)];
             file.read_exact(piece)?;

@@ -45,11 +45,20 @@ fn edit_config(directory: &Path, key: &str, value: serde_json::Value) {
     std::fs::write(&path, serde_json::to_string(&keys).expect("JSON")).expect("written");
 }
 
+/// Names `shard` as the shard of `tensor` in the index.
+fn edit_index(directory: &Path, tensor: &str, shard: &str) {
+    let path = directory.join("model.safetensors.index.json");
+    let text = std::fs::read_to_string(&path).expect("there");
+    let mut index: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    index["weight_map"][tensor] = shard.into();
+    std::fs::write(&path, index.to_string()).expect("written");
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     type Damage = fn(&Path);
     let q = "model.layers.1.self_attn.q_proj.weight";
-    let table: [(&str, Damage, &[&str]); 18] = [
+    let table: [(&str, Damage, &[&str]); 25] = [
         (
             "grouped_tied",
             |d| std::fs::remove_file(d.join("config.json")).expect("there"),
@@ -183,6 +192,68 @@ fn what_is_wrong_is_named() {
             |d| edit_config(d, "num_hidden_layers", 3.into()),
             &["model.layers.2.", "missing"],
         ),
+        (
+            "untied_sharded_bf16",
+            |d| edit_index(d, "model.norm.weight", "../elsewhere.safetensors"),
+            &["index.json", "model.norm.weight", "outside"],
+        ),
+        (
+            "untied_sharded_bf16",
+            |d| edit_index(d, "model.norm.weight", "/dev/zero"),
+            &["index.json", "model.norm.weight", "/dev/zero", "outside"],
+        ),
+        (
+            "untied_sharded_bf16",
+            |d| {
+                let shard = "model-00002-of-00003.safetensors";
+                edit_index(d, "model.embed_tokens.weight", shard);
+            },
+            &["model-00001-of-00003", "embed_tokens", "another shard"],
+        ),
+        (
+            "untied_sharded_bf16",
+            |d| edit_index(d, "model.extra.weight", "model-00001-of-00003.safetensors"),
+            &[
+                "model-00001-of-00003",
+                "model.extra.weight",
+                "missing",
+                "index.json",
+            ],
+        ),
+        (
+            "untied_sharded_bf16",
+            |d| {
+                for number in [1, 2] {
+                    let shard = format!("model-0000{number}-of-00003.safetensors");
+                    change(&d.join(shard), |t| {
+                        t.insert("model.extra".into(), (Dtype::F32, vec![1], vec![0; 4]));
+                    });
+                }
+            },
+            &["model-00002-of-00003", "model.extra", "another shard"],
+        ),
+        (
+            "grouped_tied",
+            |d| std::fs::write(d.join("model.safetensors"), "").expect("written"),
+            &["model.safetensors", "shorter than 8 bytes"],
+        ),
+        (
+            "grouped_tied",
+            // A sparse file of 10 GB that says it is all header.
+            |d| {
+                let path = d.join("model.safetensors");
+                std::fs::write(&path, 10_000_000_000u64.to_le_bytes()).expect("written");
+                let file = std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(&path)
+                    .expect("there");
+                file.set_len(8 + 10_000_000_000).expect("sparse");
+            },
+            &[
+                "model.safetensors",
+                "its header should have 10000000000 bytes",
+            ],
+        ),
     ];
     for (row, (case, damage, expected)) in table.into_iter().enumerate() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -211,7 +282,7 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn what_is_wrong_with_an_adapter_is_named() {
-    let table: [(&str, serde_json::Value, &[&str]); 10] = [
+    let table: [(&str, serde_json::Value, &[&str]); 12] = [
         ("peft_type", "IA3".into(), &["peft_type", "IA3", "LORA"]),
         ("use_dora", true.into(), &["use_dora"]),
         ("some_new_variation", 3.into(), &["some_new_variation"]),
@@ -227,6 +298,12 @@ fn what_is_wrong_with_an_adapter_is_named() {
             &["rank_pattern"],
         ),
         ("r", 0.into(), &["r must be from 1 to"]),
+        (
+            "lora_dropout",
+            "../../etc/passwd".into(),
+            &["lora_dropout", "../../etc/passwd", "a number"],
+        ),
+        ("lora_alpha", 1e300.into(), &["alpha", "finite in f32"]),
         (
             "r",
             5.into(),

@@ -93,12 +93,43 @@ fn a_saved_adapter_loads_identically() {
     let again = load_adapter(base(), directory.path()).expect("loaded");
     assert!(equal(&model, &again));
     assert_eq!(model.lora(), again.lora());
+    let written = directory.path().join("adapter_config.json");
+    let keys: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(written).expect("there")).expect("JSON");
+    let base_model = fixture("grouped_tied").display().to_string();
+    assert_eq!(keys["base_model_name_or_path"], base_model.as_str());
     // In place of the adapter that a model has.
     let replaced = load_adapter(model, &fixture("grouped_tied/adapter_all")).expect("an adapter");
     assert_eq!(
         replaced.lora().map(|lora| lora.target_modules.len()),
         Some(7)
     );
+}
+
+#[test]
+#[cfg(unix)]
+fn saved_files_may_be_read_by_whom_the_umask_lets() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    let mode = |path: &Path| {
+        let file = std::fs::metadata(path).expect("there");
+        file.permissions().mode()
+    };
+    std::fs::write(path("new"), "").expect("written");
+    std::fs::create_dir(path("new_folder")).expect("made");
+    let model = load_llama(&fixture("grouped_tied"), &training_device()).expect("a model");
+    save_llama(&model, &path("model"), WeightType::F32).expect("saved");
+    let adapted = load_adapter(model, &fixture("grouped_tied/adapter_some")).expect("an adapter");
+    save_adapter(&adapted, &path("adapter")).expect("saved");
+    for folder in ["model", "adapter"].map(path) {
+        assert_eq!(mode(&folder), mode(&path("new_folder")));
+        for entry in std::fs::read_dir(folder).expect("there") {
+            let file = entry.expect("readable").path();
+            assert_eq!(mode(&file), mode(&path("new")), "{}", file.display());
+        }
+    }
 }
 
 #[test]

@@ -5,9 +5,7 @@ mod cases;
 use std::collections::BTreeMap;
 
 use cases::*;
-use plw_batch::{
-    Batch, Layout, Pack, Sequence, Unit, concatenate, micro_batches, shortest_pack_first,
-};
+use plw_batch::{Batch, Layout, Pack, Sequence, Unit, concatenate, shortest_pack_first};
 use plw_model::{DropoutKey, Llama, LlamaConfig, LoraConfig, TargetModule};
 use proptest::prelude::*;
 
@@ -134,7 +132,14 @@ fn pack(sequences: &[Sequence]) -> Vec<Batch> {
     };
     let units: Vec<Unit> = (0..).zip(sequences).map(unit).collect();
     let packs: Vec<Pack> = shortest_pack_first(&units, 24);
-    micro_batches(sequences, &packs, 1, Layout::Concatenated)
+    let members = |pack: &Pack| -> Vec<&Sequence> {
+        let members = pack.members.iter();
+        members.map(|&member| &sequences[member as usize]).collect()
+    };
+    packs
+        .iter()
+        .map(|pack| Layout::Concatenated.lay_out(&[members(pack)]))
+        .collect()
 }
 
 /// A row for each chunk of `documents` sequences, padded to the longest row.

@@ -2,7 +2,7 @@
 //! weight.
 
 use burn::tensor::Device;
-use plw_batch::{Layout, Pack, Sequence, micro_batches};
+use plw_batch::{Layout, Pack, Sequence, Sequences, micro_batches};
 use plw_loss::{Normalizer, Objective, TokenWeights};
 use plw_model::{DropoutKey, Llama, LlamaConfig};
 use plw_train::{Optimizer, PassOptions, StepOptions, TrainingArguments, step};
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         completion_start: 4,
         answer: None,
     };
-    let sequences = [sequence(0, 20, 3), sequence(1, 21, 4)];
+    let sequences = Sequences::from_iter([sequence(0, 20, 3), sequence(1, 21, 4)]);
     let packs = [0, 1].map(|index| Pack::of(vec![index], &sequences));
     let objective = Objective::weight_sum(TokenWeights::new(0.1, 1.0)?);
 

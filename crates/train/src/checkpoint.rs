@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use plw_files::{FileError, write_directory_atomic};
+use plw_files::{FileError, copy_atomic, write_directory_atomic};
 use plw_kernels::Moments;
 use plw_model::{CheckpointError, Llama, StoredTensor, TensorFiles, WeightType, write_tensors};
 use plw_record::{RunLock, checkpoint_name, update_latest};
@@ -43,8 +43,7 @@ pub(crate) fn save(
             }
             for companion in run.companions {
                 if let Some(file_name) = companion.file_name() {
-                    fs::copy(companion, directory.join(file_name))
-                        .map_err(FileError::cannot("copy", companion))?;
+                    copy_atomic(companion, directory.join(file_name))?;
                 }
             }
             let trainer_state = directory.join(TRAINER_STATE);

@@ -33,6 +33,12 @@ pub enum TrainError {
     /// The settings leave no step to take.
     #[error("the run has no step: raise max_steps or num_train_epochs")]
     NoSteps,
+    /// The run's tokens or its memory cannot be counted.
+    #[error(
+        "the run has more tokens, or needs more bytes, than 64 bits can count: \
+         lower max_steps, max_length, the batch size or the sizes in config.json"
+    )]
+    TooLarge,
     /// The run's directory holds another run.
     #[error(
         "{path} holds a run already: add --resume to continue it, or choose another --output-dir"

@@ -8,6 +8,32 @@ use crate::TrainingArguments;
 
 const BYTES_OF_F32: u64 = 4;
 
+/// The program itself with its threads and a tokenizer, in bytes: what peaks measured on two cores
+/// with a vocabulary of 32 000 are above the other parts.
+const PROGRAM: u64 = 40 << 20;
+
+/// The model of a run, as far as its size goes.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelSize<'a> {
+    /// Its configuration.
+    pub config: &'a LlamaConfig,
+    /// Its adapters, if only they are trained.
+    pub lora: Option<&'a LoraConfig>,
+    /// Type of the layers' linear weights in memory.
+    pub linear_weights: WeightType,
+}
+
+/// What a run computes at once, and the data that it holds meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// The micro-batch that needs the most memory.
+    pub largest: PassSize,
+    /// The evaluation batch that needs the most memory, if there is an evaluation.
+    pub largest_evaluation: Option<PassSize>,
+    /// Bytes of the tokenized examples of all data sets, and of their order.
+    pub examples: u64,
+}
+
 /// The memory that a training run on the CPU needs, in bytes, as far as its settings and examples
 /// tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -18,6 +44,12 @@ pub struct MemoryEstimate {
     pub trainable_parameters: u64,
     /// The micro-batch that needs the most memory.
     pub largest: PassSize,
+    /// The evaluation batch that needs the most memory, if there is an evaluation.
+    pub largest_evaluation: Option<PassSize>,
+    /// The program itself, with its tokenizer.
+    pub program: u64,
+    /// The tokenized examples of all data sets, and their order.
+    pub examples: u64,
     /// The weights.
     pub weights: u64,
     /// AdamW's two moments.
@@ -29,38 +61,69 @@ pub struct MemoryEstimate {
     /// The chunk of logits, and the gradients of lm_head and hidden states, which the loss computes
     /// in its forward pass.
     pub loss: u64,
+    /// The activations and logits of the largest evaluation batch.
+    pub evaluation: u64,
     /// The peak: see [`MemoryEstimate::new`].
     pub peak: u64,
 }
 
+impl ModelSize<'_> {
+    /// Elements that the layers keep of a micro-batch for the backward pass.
+    fn kept(&self, training: &TrainingArguments, size: PassSize) -> u64 {
+        match training.gradient_checkpointing {
+            true => self.config.kept_activations_recomputed(self.lora, size),
+            false => self.config.kept_activations(self.lora, size),
+        }
+    }
+
+    /// Elements of the embedding table, if it is trained.
+    fn trained_table(&self) -> u64 {
+        match self.lora {
+            Some(_) => 0,
+            None => self.config.embedding_parameter_count(),
+        }
+    }
+
+    /// Elements of a chunk of logits.
+    fn logits(&self, size: PassSize) -> u64 {
+        size.rows.min(DEFAULT_CHUNK as u64) * self.config.vocab_size() as u64
+    }
+
+    /// Elements of the hidden states that a target needs.
+    fn hidden(&self, size: PassSize) -> u64 {
+        size.rows.saturating_mul(self.config.hidden_size() as u64)
+    }
+
+    /// Elements that the loss of a micro-batch computes, its gradients included.
+    fn loss(&self, size: PassSize) -> u64 {
+        let hidden = self.hidden(size).saturating_mul(2);
+        let logits = self.logits(size) + self.trained_table();
+        logits.saturating_add(hidden)
+    }
+
+    /// Elements that a micro-batch needs at the beginning of its backward pass.
+    pub(crate) fn training_pass(&self, training: &TrainingArguments, size: PassSize) -> u64 {
+        self.kept(training, size).saturating_add(self.loss(size))
+    }
+
+    /// Elements that an evaluation batch needs: those of its layers, or of its loss.
+    pub(crate) fn evaluation_pass(&self, size: PassSize) -> u64 {
+        let loss = self.hidden(size).saturating_add(self.logits(size));
+        self.config.forward_activations(size).max(loss)
+    }
+}
+
 impl MemoryEstimate {
-    /// The estimate for a model and the sizes of a run's micro-batches. None if there is no batch.
+    /// The estimate for a model and what its run computes at once. Sums that 64 bits cannot count
+    /// stay at the greatest number.
     ///
-    /// Activations are freed as gradients appear, so the peak is at one end of the backward pass:
-    /// all activations and the loss's gradients, or all gradients and, where lm_head is the
-    /// embedding table, both contributions to that table's gradient. The program itself, the
-    /// examples and what the allocator keeps in reserve are not counted.
-    pub fn new(
-        config: &LlamaConfig,
-        lora: Option<&LoraConfig>,
-        linear_weights: WeightType,
-        training: &TrainingArguments,
-        sizes: impl IntoIterator<Item = PassSize>,
-    ) -> Option<Self> {
-        let kept = |size: PassSize| match training.gradient_checkpointing {
-            true => config.kept_activations_recomputed(lora, size),
-            false => config.kept_activations(lora, size),
-        };
-        let table = config.embedding_parameter_count();
-        let trained_table = if lora.is_some() { 0 } else { table };
-        let loss_elements = |size: PassSize| {
-            let logits = size.rows.min(DEFAULT_CHUNK as u64) * config.vocab_size() as u64;
-            let hidden = size.rows * config.hidden_size() as u64;
-            logits + 2 * hidden + trained_table
-        };
-        let largest = sizes
-            .into_iter()
-            .max_by_key(|&size| kept(size) + loss_elements(size))?;
+    /// Activations are freed as gradients appear, so the peak of a step is at one end of the
+    /// backward pass: all activations and the loss's gradients, or all gradients and, where lm_head
+    /// is the embedding table, both contributions to that table's gradient. An evaluation needs
+    /// none of these, but its own batches may be larger. What the allocator keeps in reserve is not
+    /// counted: measured peaks were up to a tenth above the estimate.
+    pub fn new(model: ModelSize<'_>, training: &TrainingArguments, workload: Workload) -> Self {
+        let ModelSize { config, lora, .. } = model;
         let adapter = lora.map_or(0, |lora| config.adapter_parameter_count(lora));
         let parameters = config.parameter_count() + adapter;
         let trainable_parameters = match lora {
@@ -71,27 +134,44 @@ impl MemoryEstimate {
             1 => 0,
             _ => trainable_parameters,
         };
-        let (activations, loss) = (kept(largest), loss_elements(largest));
         let both_parts = if config.tie_word_embeddings() {
-            2 * trained_table
+            2 * model.trained_table()
         } else {
             0
         };
-        let at_one_end = (activations + loss).max(trainable_parameters + both_parts);
-        let bytes = |elements: u64| BYTES_OF_F32 * elements;
-        let linear = config.linear_parameter_count();
-        let weights = bytes(parameters - linear) + linear_weights.bytes() * linear;
-        Some(Self {
+        let bytes = |elements: u64| BYTES_OF_F32.saturating_mul(elements);
+        let largest = workload.largest;
+        let evaluation = workload
+            .largest_evaluation
+            .map_or(0, |size| bytes(model.evaluation_pass(size)));
+        let of_step = bytes(
+            model
+                .training_pass(training, largest)
+                .max(trainable_parameters + both_parts)
+                .saturating_add(accumulated),
+        );
+        let weights = config.weight_bytes(model.linear_weights) + bytes(adapter);
+        let optimizer_state = bytes(2 * trainable_parameters);
+        Self {
             parameters,
             trainable_parameters,
             largest,
+            largest_evaluation: workload.largest_evaluation,
+            program: PROGRAM,
+            examples: workload.examples,
             weights,
-            optimizer_state: bytes(2 * trainable_parameters),
+            optimizer_state,
             gradients: bytes(trainable_parameters + accumulated),
-            activations: bytes(activations),
-            loss: bytes(loss),
-            peak: weights + bytes(2 * trainable_parameters + accumulated + at_one_end),
-        })
+            activations: bytes(model.kept(training, largest)),
+            loss: bytes(model.loss(largest)),
+            evaluation,
+            peak: of_step
+                .max(evaluation)
+                .saturating_add(weights)
+                .saturating_add(optimizer_state)
+                .saturating_add(workload.examples)
+                .saturating_add(PROGRAM),
+        }
     }
 }
 
@@ -112,31 +192,51 @@ mod tests {
     fn a_small_model_counted_by_hand() {
         let size = |positions, rows| PassSize { positions, rows };
         let training = TrainingArguments::default();
-        let plan = MemoryEstimate::new(
-            &config(),
-            None,
-            WeightType::F32,
-            &training,
-            [size(5, 2), size(7, 3), size(7, 2)],
-        )
-        .expect("there is a batch");
+        let config = config();
+        let model = ModelSize {
+            config: &config,
+            lora: None,
+            linear_weights: WeightType::F32,
+        };
+        let workload = Workload {
+            largest: size(7, 3),
+            largest_evaluation: Some(size(9, 4)),
+            examples: 1000,
+        };
+        let plan = MemoryEstimate::new(model, &training, workload);
         // A layer: q 16, k 8, v 8, o 16, three of 24, two norms of 4. Embeddings 40, last norm 4.
         assert_eq!(plan.parameters, 2 * 128 + 44);
-        assert_eq!(plan.largest, size(7, 3));
         // Attention keeps 4 + 8 + 4 + 2, the feed-forward block 4 + 12 a position.
         assert_eq!(plan.activations, 4 * (7 * 34 + 7 * 18 + 3 * 16));
         assert_eq!(plan.loss, 4 * (3 * 10 + 2 * 3 * 4 + 40));
-        assert_eq!(plan.peak, 4 * 3 * 300 + plan.activations + plan.loss);
-        let none = MemoryEstimate::new(&config(), None, WeightType::F32, &training, []);
-        assert_eq!(none, None);
+        let others = 4 * 3 * 300 + 1000 + PROGRAM;
+        assert_eq!(plan.peak, others + plan.activations + plan.loss);
+        // An evaluation's feed-forward block holds 3 * 6 and 2 * 4 a position, RoPE's table 2.
+        assert_eq!(plan.evaluation, 4 * 9 * 28);
+        let larger = Workload {
+            largest_evaluation: Some(size(99, 4)),
+            ..workload
+        };
+        let plan = MemoryEstimate::new(model, &training, larger);
+        assert_eq!(plan.peak, others + 4 * 99 * 28);
+        let beyond = Workload {
+            largest: size(u64::MAX / 2, 3),
+            ..workload
+        };
+        let plan = MemoryEstimate::new(model, &training, beyond);
+        assert_eq!(plan.peak, u64::MAX);
     }
 
     #[test]
     fn adapters_and_recomputation_need_less() {
-        let size = [PassSize {
-            positions: 100,
-            rows: 10,
-        }];
+        let workload = Workload {
+            largest: PassSize {
+                positions: 100,
+                rows: 10,
+            },
+            largest_evaluation: None,
+            examples: 0,
+        };
         let lora = LoraConfig {
             r: 1,
             alpha: 1.0,
@@ -148,8 +248,14 @@ mod tests {
             gradient_checkpointing: true,
             ..TrainingArguments::default()
         };
+        let config = config();
         let of = |lora, linear_weights, training| {
-            MemoryEstimate::new(&config(), lora, linear_weights, training, size).expect("a batch")
+            let model = ModelSize {
+                config: &config,
+                lora,
+                linear_weights,
+            };
+            MemoryEstimate::new(model, training, workload)
         };
         let (wide, half) = (WeightType::F32, WeightType::Bf16);
         let (full, adapted) = (of(None, wide, &plain), of(Some(&lora), wide, &plain));

@@ -63,7 +63,7 @@ impl Beginning {
 /// Receives a run's events and can request a stop.
 pub trait Observer {
     /// The run starts or resumes.
-    fn started(&mut self, _plan: &Plan, _beginning: Beginning) {}
+    fn started(&mut self, _plan: &Plan<'_>, _beginning: Beginning) {}
     /// Something that is no error, but that whoever reads the results should know.
     fn warned(&mut self, _message: &str) {}
     /// A step was taken.

@@ -1,6 +1,6 @@
 //! One optimizer step: micro-batches, loss, gradients, clipping, AdamW.
 
-use plw_batch::{Batch, Pack, Sequence, micro_batches};
+use plw_batch::{Batch, Pack, Sequences, micro_batches};
 use plw_kernels::clip_factor;
 use plw_loss::{
     DEFAULT_CHUNK, LossTotals, MeanLosses, Normalizer, Objective, WeightedTargets,
@@ -17,7 +17,7 @@ use crate::{BatchingArguments, Optimizer, TrainError, TrainingArguments};
 ///
 /// If no token of the step has a weight.
 pub(crate) fn lay_out(
-    sequences: &[Sequence],
+    sequences: &Sequences,
     packs: &[Pack],
     batching: &BatchingArguments,
     training: &TrainingArguments,

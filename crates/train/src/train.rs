@@ -15,7 +15,7 @@ use crate::start::{Start, start};
 use crate::step::lay_out;
 use crate::trainer_state::TrainerState;
 use crate::validation::{evaluate_and_record, evaluation_due};
-use crate::{Optimizer, PassOptions, Plan, StepOptions, TrainError, plan, step};
+use crate::{Optimizer, PassOptions, PlannedStep, StepOptions, TrainError, plan, step};
 
 /// Trains. Each step of the plan is laid out as batches, gives a loss and gradients, is clipped,
 /// updates the weights and leaves a metrics row. Evaluations and checkpoints follow where they are
@@ -33,7 +33,7 @@ pub fn train(
 ) -> Result<Outcome, TrainError> {
     let objective = run.loss.objective()?;
     let plan = plan(&run.train.sequences, run.batching, run.training)?;
-    let total_steps = plan.steps.len() as u64;
+    let total_steps = plan.total_steps;
     check_saved_type(run, &model)?;
     let lock = &run.directory.create()?;
     let mut optimizer = Optimizer::new(run.training);
@@ -62,9 +62,9 @@ pub fn train(
     // then the checkpoints before it stay.
     let mut unproven = true;
     let mut logged_until = None;
-    while state.step < total_steps {
+    for planned in plan.steps_after(state.step) {
         let row;
-        (model, row) = take_step(run, &plan, state.step, objective, model, &mut optimizer)?;
+        (model, row) = take_step(run, &planned, total_steps, objective, model, &mut optimizer)?;
         lock.check()?;
         if std::mem::take(&mut unproven) {
             remove_surplus(run, &state)?;
@@ -105,29 +105,31 @@ fn check_saved_type(run: &Run<'_>, model: &Llama) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Takes the step of the plan that follows the first `taken`.
+/// Takes a step of the plan.
 fn take_step(
     run: &Run<'_>,
-    plan: &Plan,
-    taken: u64,
+    planned: &PlannedStep,
+    total_steps: u64,
     objective: Objective,
     model: Llama,
     optimizer: &mut Optimizer,
 ) -> Result<(Llama, MetricsRow), TrainError> {
     let began = Instant::now();
     let (training, sequences) = (run.training, &run.train.sequences);
-    let (index, number) = (taken as usize, taken + 1);
-    let total_steps = plan.steps.len() as u64;
-    let packs = &plan.steps[index];
+    let PlannedStep {
+        number,
+        packs,
+        epoch,
+    } = planned;
     let (batches, normalizer) = lay_out(sequences, packs, run.batching, training, objective)?;
     let options = StepOptions {
-        learning_rate: training.schedule(total_steps).learning_rate(number),
+        learning_rate: training.schedule(total_steps).learning_rate(*number),
         max_grad_norm: training.max_grad_norm,
         pass: PassOptions {
             gradient_checkpointing: training.gradient_checkpointing,
             dropout: Some(DropoutKey {
                 seed: training.seed,
-                step: number,
+                step: *number,
             }),
         },
     };
@@ -135,14 +137,14 @@ fn take_step(
         .map_err(|error| name_examples(error, run.train, &batches))?;
     let total = |of: fn(&Batch) -> usize| batches.iter().map(|batch| of(batch) as u64).sum();
     let row = MetricsRow {
-        step: number,
+        step: *number,
         loss: result.loss,
         prompt_loss: result.losses.prompt,
         completion_loss: result.losses.completion,
         answer_loss: result.losses.answer,
         grad_norm: result.grad_norm,
         learning_rate: options.learning_rate,
-        epoch: plan.epochs[index],
+        epoch: *epoch,
         tokens: total(Batch::tokens),
         tokens_computed: total(Batch::positions),
         questions: total(|batch| batch.sequences.len()),

@@ -16,7 +16,7 @@ use plw_record::{
 use plw_train::check_saved_model;
 
 use crate::activations::activations;
-use crate::examples::{check_first, check_vocabulary, encoder, questions};
+use crate::examples::{check_first, check_for_model, encoder, questions};
 use crate::flags::EvalFlags;
 use crate::inputs::Inputs;
 use crate::output::print;
@@ -61,7 +61,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         }
     }
     let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
-    check_vocabulary(&examples, llama.config())?;
+    check_for_model("the questions", &examples, llama.config())?;
     config.write(&output.config).into_diagnostic()?;
     let progress = bar(examples.len() as u64, EVALUATION);
     let layout = settings.batching.evaluation_layout();

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result};
-use plw_model::load_config;
-use plw_train::{Forecast, ModelSize, forecast};
+use plw_model::{load_config, read_config};
+use plw_train::{Forecast, ModelSize, RunSettings, forecast};
 
-use super::train::{read_config, unclear_start};
-use crate::examples::{checked_encoder, training_examples};
+use super::train::unclear_start;
+use crate::examples::{RunData, checked_encoder};
 use crate::flags::PlanFlags;
 use crate::output::print;
 use crate::settings::Settings;
@@ -18,25 +18,25 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
     let source = &settings.source;
     let config = match (&source.model, &source.init_config) {
         (Some(model), None) => load_config(model).into_diagnostic()?,
-        (None, Some(file)) => read_config(file)?,
+        (None, Some(file)) => read_config(file).into_diagnostic()?,
         _ => return Err(unclear_start()),
     };
     let encoder = checked_encoder(&settings)?;
-    let examples = training_examples(&settings, encoder.as_ref())?;
+    let data = RunData::load(&settings, encoder.as_ref())?;
+    data.check(&config)?;
     let lora = settings.lora.config();
     let model = ModelSize {
         config: &config,
         lora: lora.as_ref(),
         linear_weights: source.dtype,
     };
-    let forecast = forecast(
-        &examples.sequences,
-        &settings.batching,
-        &settings.training,
-        &settings.loss,
-        model,
-    )
-    .into_diagnostic()?;
+    let run = RunSettings {
+        training: &settings.training,
+        loss: &settings.loss,
+        batching: &settings.batching,
+        evaluation: &settings.evaluation,
+    };
+    let forecast = forecast(&data.train, &data.evaluated(), run, model).into_diagnostic()?;
     print(&match flags.json {
         true => serde_json::to_string(&forecast).into_diagnostic()? + "\n",
         false => describe(&forecast),
@@ -47,8 +47,13 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
 fn describe(forecast: &Forecast) -> String {
     let memory = &forecast.memory;
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let evaluation = memory.largest_evaluation;
     let lines = [
         ("steps", forecast.steps.to_string()),
+        (
+            "steps laid out to tell the rest",
+            forecast.steps_laid_out.to_string(),
+        ),
         ("sequences trained on", forecast.sequences.to_string()),
         ("their tokens", forecast.tokens.to_string()),
         ("tokens computed", forecast.tokens_computed.to_string()),
@@ -65,11 +70,18 @@ fn describe(forecast: &Forecast) -> String {
             "largest micro-batch: tokens with a loss",
             memory.largest.rows.to_string(),
         ),
+        (
+            "largest evaluation batch: tokens computed",
+            evaluation.map_or(0, |size| size.positions).to_string(),
+        ),
+        ("program and tokenizer", megabytes(memory.program)),
+        ("tokenized examples", megabytes(memory.examples)),
         ("weights", megabytes(memory.weights)),
         ("optimizer state", megabytes(memory.optimizer_state)),
         ("gradients", megabytes(memory.gradients)),
         ("activations", megabytes(memory.activations)),
         ("loss chunk and its gradients", megabytes(memory.loss)),
+        ("evaluation batch", megabytes(memory.evaluation)),
         ("peak", megabytes(memory.peak)),
     ];
     lines

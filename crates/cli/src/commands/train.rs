@@ -1,11 +1,10 @@
 //! `plw train`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Report, Result, miette};
-use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
+use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory, TrainingSummary};
 use plw_train::{Outcome, Run, check_directory, check_saved_model, train};
 
@@ -101,13 +100,6 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     Ok(before.difference(config).is_none())
 }
 
-/// The configuration of a model without weights.
-pub(super) fn read_config(file: &Path) -> Result<LlamaConfig> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| miette!("cannot read {}: {error}", file.display()))?;
-    LlamaConfig::from_json(&text).map_err(|error| miette!("{}: {error}", file.display()))
-}
-
 /// The weights a run starts from.
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
@@ -117,10 +109,7 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     }
     let model = match (&source.model, &source.init_config) {
         (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
-        (None, Some(file)) => {
-            let config = read_config(file)?;
-            Llama::init(&config, settings.training.seed, device)
-        }
+        (None, Some(file)) => init_llama(file, settings.training.seed, device).into_diagnostic()?,
         _ => return Err(unclear_start()),
     };
     let model = model.with_activations(activations);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::ChatTemplateChoice;
+use plw_files::{MOST_SETTINGS, read_text};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -99,9 +100,7 @@ impl Preset {
 
 /// Reads a TOML file.
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    let text = read_text(path, MOST_SETTINGS).into_diagnostic()?;
     toml::from_str(&text)
         .into_diagnostic()
         .wrap_err_with(|| format!("{} is not valid", path.display()))

@@ -1,6 +1,6 @@
 //! Questions and texts become examples: encoded on all threads, numbered, and grouped by passage.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use plw_batch::{DroppedExample, ExampleKey, Examples, Sequence};
@@ -98,12 +98,13 @@ struct Encoded {
     sequence: Sequence,
     /// A digest of the passage, which decides the group: the passages themselves would take
     /// unbounded memory.
-    passage: Option<[u8; 32]>,
+    passage: Option<[u8; 16]>,
 }
 
 fn encode_question(encoder: &PromptEncoder, question: Example) -> Result<Encoded, PromptError> {
     let sequence = encoder.encode(&question)?.into_sequence(0, 0);
-    let passage = Some(Sha256::digest(&question.article).into());
+    let digest: [u8; 32] = Sha256::digest(&question.article).into();
+    let passage = digest.first_chunk().copied();
     let answer = Some(question.answer_letter());
     let key = ExampleKey {
         file: question.file,
@@ -125,7 +126,7 @@ fn encode_all<T: Send, E: std::error::Error + Send + 'static>(
     encode: impl Fn(u64, T) -> Result<Encoded, ExamplesError<E>> + Sync,
 ) -> Result<Examples, ExamplesError<E>> {
     let mut examples = Examples::default();
-    let mut groups = Groups::default();
+    let (mut groups, mut levels) = (Groups::default(), Levels::default());
     let mut rows = rows
         .into_iter()
         .zip(0u64..)
@@ -146,7 +147,9 @@ fn encode_all<T: Send, E: std::error::Error + Send + 'static>(
             .map(|(number, row)| encode(number, row))
             .collect();
         for row in encoded {
-            add(&mut examples, &mut groups, row?, max_length);
+            let mut row = row?;
+            row.key.level = levels.share(row.key.level);
+            add(&mut examples, &mut groups, row, max_length);
         }
         if let Some(error) = failed {
             return Err(ExamplesError::Read(error));
@@ -166,22 +169,37 @@ fn add(examples: &mut Examples, groups: &mut Groups, row: Encoded, max_length: u
         examples.dropped.push(DroppedExample { key, tokens });
         return;
     }
-    sequence.example = examples.len() as u32;
     sequence.group = groups.number(passage);
     examples.sequences.push(sequence);
     examples.keys.push(key);
 }
 
+/// The levels so far. Rows share the memory of equal ones, if they are few.
+#[derive(Default)]
+struct Levels(HashSet<Arc<str>>);
+
+impl Levels {
+    fn share(&mut self, level: Arc<str>) -> Arc<str> {
+        if let Some(known) = self.0.get(&level) {
+            return known.clone();
+        }
+        if self.0.len() < 1000 {
+            self.0.insert(level.clone());
+        }
+        level
+    }
+}
+
 /// Numbers passages by first appearance.
 #[derive(Default)]
 struct Groups {
-    by_passage: HashMap<[u8; 32], u32>,
+    by_passage: HashMap<[u8; 16], u32>,
     next: u32,
 }
 
 impl Groups {
     /// The number of a passage; a new one for a text without a passage.
-    fn number(&mut self, passage: Option<[u8; 32]>) -> u32 {
+    fn number(&mut self, passage: Option<[u8; 16]>) -> u32 {
         let number = match passage {
             Some(passage) => *self.by_passage.entry(passage).or_insert(self.next),
             None => self.next,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use plw_batch::{Examples, Sequence};
+use plw_batch::Examples;
 
 use super::generation_ratio::GenerationRatio;
 
@@ -53,28 +53,30 @@ impl DatasetStatistics {
 impl LevelStatistics {
     /// Of the examples whose level `counts`.
     fn of(examples: &Examples, counts: impl Fn(&str) -> bool) -> Self {
+        let sequences = &examples.sequences;
         let kept = || {
-            examples
-                .sequences
-                .iter()
-                .zip(&examples.keys)
-                .filter(|(_, key)| counts(&key.level))
-                .map(|(sequence, _)| sequence)
+            let numbered = (0u32..).zip(&examples.keys);
+            let of_level = numbered.filter(|(_, key)| counts(&key.level));
+            of_level.map(|(number, _)| number)
         };
         let dropped = examples
             .dropped
             .iter()
             .filter(|dropped| counts(&dropped.key.level));
-        let prompt = |sequence: &Sequence| sequence.completion_start as usize;
-        let completion = |sequence: &Sequence| sequence.len() - prompt(sequence);
+        let prompt = |number| sequences.prompt_length(number);
+        let length = |number| sequences.length(number);
+        let completion = |number| length(number) - prompt(number);
         Self {
             examples: kept().count(),
             dropped: dropped.count(),
-            passages: kept().map(|s| s.group).collect::<HashSet<_>>().len(),
+            passages: kept()
+                .map(|n| sequences.group(n))
+                .collect::<HashSet<_>>()
+                .len(),
             prompt_tokens: kept().map(prompt).sum(),
             completion_tokens: kept().map(completion).sum(),
-            longest: kept().map(Sequence::len).max().unwrap_or(0),
-            generation_ratio: GenerationRatio::of(kept().map(|s| (completion(s), prompt(s)))),
+            longest: kept().map(length).max().unwrap_or(0),
+            generation_ratio: GenerationRatio::of(kept().map(|n| (completion(n), prompt(n)))),
         }
     }
 }

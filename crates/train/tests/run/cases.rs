@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use plw_batch::{Answer, ExampleKey, Examples, Sequence};
+use plw_batch::{Answer, ExampleKey, Examples, Sequence, Sequences};
 use plw_eval::EvaluationOptions;
 use plw_model::{Llama, LlamaConfig};
 use plw_record::{MetricsRow, RunConfig, RunDirectory};
@@ -26,7 +26,11 @@ pub(crate) fn tiny_llama(seed: u64, device: &Device) -> Llama {
 }
 
 /// Random questions; a group has up to three of them.
-pub(crate) fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
+pub(crate) fn random_sequences(count: usize, seed: u64) -> Sequences {
+    questions(count, seed).into_iter().collect()
+}
+
+fn questions(count: usize, seed: u64) -> Vec<Sequence> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..count as u32)
         .map(|example| {
@@ -53,16 +57,16 @@ pub(crate) fn random_sequences(count: usize, seed: u64) -> Vec<Sequence> {
 
 /// Random questions, most of which begin as an earlier one does, for any number of tokens: a part
 /// of one's prompt may be another's completion, or the whole of another.
-pub(crate) fn random_tree(count: usize, seed: u64) -> Vec<Sequence> {
+pub(crate) fn random_tree(count: usize, seed: u64) -> Sequences {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut sequences = random_sequences(count, seed);
+    let mut sequences = questions(count, seed);
     for index in 1..count {
         let model = sequences[rng.random_range(0..index)].token_ids.clone();
         let sequence = &mut sequences[index];
         let shared = rng.random_range(0..=model.len().min(sequence.token_ids.len()));
         sequence.token_ids[..shared].copy_from_slice(&model[..shared]);
     }
-    sequences
+    sequences.into_iter().collect()
 }
 
 pub(crate) fn random_examples(count: usize, seed: u64) -> Examples {

@@ -2,7 +2,7 @@
 
 use crate::cases::{random_sequences, random_tree, tiny_llama};
 use burn::tensor::{Device, Tensor};
-use plw_batch::{Batch, Layout, Pack, Sequence, micro_batches};
+use plw_batch::{Batch, Layout, Pack, Sequences, micro_batches};
 use plw_loss::{Normalization, Normalizer, Objective, TokenWeights};
 use plw_model::{DropoutKey, Llama, LoraConfig, NamedTensors, TargetModule};
 use plw_train::{LossAndGradients, PassOptions, loss_and_gradients};
@@ -21,7 +21,7 @@ fn weight_sum(prompt: f64) -> Objective {
     Objective::weight_sum(TokenWeights::new(prompt, 1.0).expect("valid"))
 }
 
-fn packs_of_one(sequences: &[Sequence]) -> Vec<Pack> {
+fn packs_of_one(sequences: &Sequences) -> Vec<Pack> {
     (0..sequences.len() as u32)
         .map(|index| Pack::of(vec![index], sequences))
         .collect()

@@ -1,0 +1,62 @@
+//! The forward passes of an evaluation: the sequences of each, and the targets that it scores.
+
+use std::num::NonZeroUsize;
+
+use plw_batch::{Batch, Layout, Sequence, Sequences};
+use plw_loss::{Normalization, Normalizer, Objective, TokenWeights, WeightError, WeightedTargets};
+
+use crate::EvaluationOptions;
+
+impl EvaluationOptions {
+    /// The batch of each forward pass, made when its turn comes.
+    ///
+    /// With [`Layout::SharedPrefixes`] sequences come group by group, and only a group that is
+    /// larger than a batch is split.
+    pub fn batches(&self, sequences: &Sequences, layout: Layout) -> impl Iterator<Item = Batch> {
+        let size = self.per_device_eval_batch_size;
+        numbers(sequences, size, layout)
+            .into_iter()
+            .map(move |numbers| {
+                let packs: Vec<[Sequence; 1]> =
+                    numbers.iter().map(|&n| [sequences.get(n)]).collect();
+                layout.lay_out(&packs)
+            })
+    }
+
+    /// The targets of a batch whose loss is computed.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn targets(&self, batch: &Batch) -> Result<WeightedTargets, WeightError> {
+        let objective = Objective {
+            weights: match self.prompt_loss {
+                true => TokenWeights::UNIFORM,
+                false => TokenWeights::COMPLETION_ONLY,
+            },
+            normalization: Normalization::NonzeroCount,
+        };
+        let normalizer = Normalizer::of_step(&batch.sequences, objective)?;
+        Ok(WeightedTargets::new(batch, &normalizer))
+    }
+}
+
+/// The numbers of the sequences of each forward pass, at most `size`.
+fn numbers(sequences: &Sequences, size: NonZeroUsize, layout: Layout) -> Vec<Vec<u32>> {
+    let size = size.get();
+    let mut numbers: Vec<u32> = (0..sequences.len() as u32).collect();
+    if layout != Layout::SharedPrefixes {
+        return numbers.chunks(size).map(<[_]>::to_vec).collect();
+    }
+    let group = |&number: &u32| sequences.group(number);
+    numbers.sort_by_key(group);
+    let mut batches: Vec<Vec<u32>> = Vec::new();
+    let groups = numbers.chunk_by(|a, b| group(a) == group(b));
+    for group in groups.flat_map(|group| group.chunks(size)) {
+        match batches.last_mut() {
+            Some(batch) if batch.len() + group.len() <= size => batch.extend(group),
+            _ => batches.push(group.to_vec()),
+        }
+    }
+    batches
+}
