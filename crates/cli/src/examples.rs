@@ -6,7 +6,6 @@ use plw_data::{
     Dataset, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions, Source, Split,
     load_questions, load_texts, read_examples,
 };
-use plw_model::LlamaConfig;
 
 use crate::settings::Settings;
 use crate::tokenizer_files::tokenizer_directory;
@@ -108,17 +107,4 @@ fn logged(dataset: Dataset, source: &str, max_length: usize) -> Examples {
     }
     tracing::info!("{source}: {} examples", examples.len());
     examples
-}
-
-/// Checks that the model has every token: another would be read past the end of its embeddings.
-pub(crate) fn check_vocabulary(examples: &Examples, config: &LlamaConfig) -> Result<()> {
-    let tokens = examples.sequences.iter().flat_map(|s| &s.token_ids);
-    let vocab_size = config.vocab_size();
-    match tokens.max() {
-        Some(&token) if token as usize >= vocab_size => Err(miette!(
-            help = "give the tokenizer that the model was trained with",
-            "the tokenizer gives token {token}, but the model has a vocabulary of {vocab_size}"
-        )),
-        _ => Ok(()),
-    }
 }

@@ -5,4 +5,4 @@
 
 mod evaluate;
 
-pub use evaluate::{Evaluation, EvaluationError, EvaluationOptions, evaluate};
+pub use evaluate::{Evaluation, EvaluationError, EvaluationOptions, check_tokens, evaluate};

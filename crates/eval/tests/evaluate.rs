@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use burn::module::Module;
 use burn::tensor::Device;
 use plw_batch::{Answer, ExampleKey, Examples, Layout, Sequence};
-use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, evaluate};
+use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, check_tokens, evaluate};
 use plw_model::{Llama, LlamaConfig};
 
 const LAYOUTS: [Layout; 3] = [
@@ -129,6 +129,47 @@ fn logits_that_are_not_finite_are_refused_by_name() {
     let message = error.to_string();
     assert!(message.contains("not finite"), "{message}");
     assert!(message.contains("questions.parquet row 10"), "{message}");
+}
+
+#[test]
+fn tokens_that_the_model_does_not_know_are_refused_by_name() {
+    let model = tiny_llama();
+    let changes: [fn(&mut Sequence); 2] = [
+        |sequence| sequence.token_ids[3] = 23,
+        |sequence| {
+            let answer = sequence.answer.as_mut().expect("a question");
+            answer.option_tokens[3] = 23;
+        },
+    ];
+    for change in changes {
+        let mut examples = examples(1, 3);
+        change(&mut examples.sequences[1]);
+        let error = run(&model, &examples, 1, Layout::Concatenated).expect_err("refused");
+        let message = error.to_string();
+        for part in [
+            "questions.parquet row 11",
+            "token 23",
+            "vocabulary of 23 tokens",
+        ] {
+            assert!(message.contains(part), "{part:?} in {message}");
+        }
+        assert!(check_tokens(&examples, 24).is_ok());
+    }
+}
+
+#[test]
+fn an_example_without_targets_is_named() {
+    let model = tiny_llama();
+    let mut examples = examples(1, 2);
+    examples.sequences[1] = Sequence {
+        token_ids: vec![1],
+        completion_start: 0,
+        answer: None,
+        ..examples.sequences[1].clone()
+    };
+    let error = run(&model, &examples, 1, Layout::Concatenated).expect_err("refused");
+    let message = error.to_string();
+    assert!(message.contains("questions.parquet row 11"), "{message}");
 }
 
 #[test]

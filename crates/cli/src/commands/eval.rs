@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::Split;
-use plw_eval::evaluate;
+use plw_eval::{check_tokens, evaluate};
 use plw_model::{WeightType, load_adapter, load_llama_as};
 use plw_record::{
     EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory, write_predictions,
 };
 
-use crate::examples::{check_vocabulary, encoder, questions};
+use crate::examples::{encoder, questions};
 use crate::flags::EvalFlags;
 use crate::inputs::Inputs;
 use crate::progress::{EVALUATION, bar};
@@ -32,6 +32,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     let output = Output::of(&flags.output_dir);
     output.check_free_for(&config)?;
     let encoder = encoder(&settings)?;
+    encoder.check_answers().into_diagnostic()?;
     let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
     let mut llama = load_llama_as(model, &source.device.open()?, source.dtype).into_diagnostic()?;
     if let Some(adapter) = &source.init_adapter {
@@ -41,7 +42,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             llama = llama.merge_lora();
         }
     }
-    check_vocabulary(&examples, llama.config())?;
+    check_tokens(&examples, llama.config().vocab_size()).into_diagnostic()?;
     // A folder that cannot be written to is found before the work is done.
     config.write(&output.config).into_diagnostic()?;
     let progress = bar(examples.len() as u64, EVALUATION);

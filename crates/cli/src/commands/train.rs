@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_data::Split;
+use plw_eval::check_tokens;
 use plw_model::{Llama, LlamaConfig, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory};
 use plw_train::{Outcome, Run, train};
 
-use crate::examples::{check_vocabulary, encoder, questions, training_examples};
+use crate::examples::{encoder, questions, training_examples};
 use crate::flags::TrainFlags;
 use crate::inputs::Inputs;
 use crate::progress::Progress;
@@ -49,7 +50,7 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         .into_iter()
         .flatten()
     {
-        check_vocabulary(examples, model.config())?;
+        check_tokens(examples, model.config().vocab_size()).into_diagnostic()?;
     }
     let run = Run {
         directory: &directory,

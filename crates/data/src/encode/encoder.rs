@@ -95,6 +95,24 @@ impl PromptEncoder {
         &self.tokenizer
     }
 
+    /// Checks that completions hold the answer, which an evaluation scores.
+    ///
+    /// # Errors
+    /// [`PromptSettingsError::NoAnswer`].
+    pub fn check_answers(&self) -> Result<(), PromptSettingsError> {
+        match self.asks_for_answer() {
+            true => Ok(()),
+            false => Err(PromptSettingsError::NoAnswer {
+                completion: self.settings.completion_template.source().to_owned(),
+            }),
+        }
+    }
+
+    fn asks_for_answer(&self) -> bool {
+        let mut names = self.settings.completion_template.names();
+        names.any(|name| name == "answer")
+    }
+
     /// The markers that the chat template prints and the tokenizer has no token for, in
     /// alphabetical order: `<s>`, `</s>` and everything of the form `<|...|>`. The model would see
     /// them in pieces that it was never trained on; most likely the template belongs to another
@@ -151,12 +169,8 @@ impl PromptEncoder {
             .iter()
             .position(|&(_, end)| end > rendered_prompt.len())
             .ok_or(EncodeError::EmptyCompletion)?;
-        let asks = self
-            .settings
-            .completion_template
-            .names()
-            .any(|name| name == "answer");
-        let options = asks
+        let options = self
+            .asks_for_answer()
             .then(|| {
                 self.option_tokens
                     .find(&renderings, &token_ids, &offsets, |text| {
