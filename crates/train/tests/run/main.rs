@@ -3,3 +3,4 @@
 mod cases;
 mod objective;
 mod resume;
+mod without_targets;
