@@ -11,7 +11,7 @@ use super::error::{EncodeError, PromptError, PromptSettingsError};
 use super::option_tokens::{OptionTokenCache, OptionTokens, Renderings};
 use crate::prompt::{ChatTemplate, ChatTemplateError, PromptSettings};
 use crate::rows::Example;
-use crate::tokenizer::{ModelTokenizer, TokenizeError};
+use crate::tokenizer::ModelTokenizer;
 
 /// Encodes questions with a model's tokenizer and a chat template. Several threads may share it.
 #[derive(Debug)]
@@ -158,11 +158,7 @@ impl PromptEncoder {
         }
         // A chat template prints every special token; without one the tokenizer adds its own.
         let add_special_tokens = !self.chat.is_jinja();
-        let encoding = self
-            .tokenizer
-            .tokenizer()
-            .encode(text.as_str(), add_special_tokens)
-            .map_err(|cause| TokenizeError(cause.to_string()))?;
+        let encoding = self.tokenizer.encode(text, add_special_tokens)?;
         let mut token_ids = encoding.get_ids().to_vec();
         let mut offsets = encoding.get_offsets().to_vec();
         let completion_start = offsets

@@ -2,6 +2,7 @@
 
 mod json_files;
 mod model_tokenizer;
+mod normalizer;
 mod special_tokens;
 
 pub use json_files::ModelFileError;
