@@ -147,7 +147,7 @@ fn texts(settings: &Settings, source: &str) -> Result<Examples> {
     let mut rows = text_reader(settings, source)?;
     let bar = reading(source);
     let counted = rows.by_ref().inspect(|_| bar.inc(1));
-    let examples = encode_texts(source, counted, &tokenizer, settings.batching.max_length);
+    let examples = encode_texts(counted, &tokenizer, settings.batching.max_length);
     bar.finish_and_clear();
     checked(
         settings,
@@ -240,14 +240,7 @@ fn checked(
 /// read past the end of its embeddings. Warns of examples that are longer than the model was made
 /// for.
 pub(crate) fn check_for_model(name: &str, examples: &Examples, config: &LlamaConfig) -> Result<()> {
-    let vocab_size = config.vocab_size();
-    let largest = examples.sequences.largest_token();
-    if let Some(token) = largest.filter(|&token| token as usize >= vocab_size) {
-        return Err(miette!(
-            help = "give the tokenizer that the model was trained with",
-            "the tokenizer gives token {token}, but the model has a vocabulary of {vocab_size}"
-        ));
-    }
+    plw_eval::check_tokens(examples, config.vocab_size()).into_diagnostic()?;
     let positions = config.max_position_embeddings();
     let (longer, longest) = examples.longer_than(positions);
     if longer > 0 {

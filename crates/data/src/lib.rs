@@ -8,6 +8,7 @@
 mod dataset;
 mod encode;
 mod files;
+mod guard;
 mod prompt;
 mod rows;
 mod tokenizer;
@@ -27,7 +28,8 @@ pub use prompt::{
     UnknownChatTemplate, python_list,
 };
 pub use rows::{
-    Example, ExampleReader, OnBadRow, Problem, ReadOptions, RowError, SkippedRows, TextReader,
-    WriteError, read_example_files, read_examples, read_text, write_examples, write_text,
+    Example, ExampleReader, LONGEST_ROW, OnBadRow, Problem, ReadOptions, RowError, SkippedRows,
+    Text, TextReader, WriteError, read_example_files, read_examples, read_text, write_examples,
+    write_text,
 };
 pub use tokenizer::{ModelFileError, ModelTokenizer, SpecialTokens, TokenizeError};

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use plw_batch::option_letter;
 use plw_data::{
     ChatTemplate, DatasetStatistics, Example, ExamplesError, ModelTokenizer, OnBadRow,
-    PromptEncoder, PromptSettings, PromptTemplate, ReadOptions, Source, SpecialTokens, Split,
+    PromptEncoder, PromptSettings, PromptTemplate, ReadOptions, Source, SpecialTokens, Split, Text,
     encode_examples, encode_texts, load_questions, write_examples,
 };
 use tokenizers::Tokenizer;
@@ -153,9 +153,14 @@ fn the_first_failure_in_row_order_ends_it() {
 
 #[test]
 fn texts_are_groups_of_their_own() {
-    let texts =
-        ["a", "a long text that is dropped", "a"].map(|text| Ok::<_, Infallible>(text.to_owned()));
-    let examples = encode_texts("texts.parquet", texts, &tokenizer(), 4).expect("texts");
+    let texts = [(0, "a"), (5, "a long text that is dropped"), (7, "a")].map(|(row, text)| {
+        Ok::<_, Infallible>(Text {
+            file: "texts.parquet".into(),
+            row,
+            text: text.to_owned(),
+        })
+    });
+    let examples = encode_texts(texts, &tokenizer(), 4).expect("texts");
     let groups: Vec<_> = examples
         .sequences
         .iter()
@@ -165,12 +170,11 @@ fn texts_are_groups_of_their_own() {
     let key = &examples.keys[1];
     assert_eq!(
         (key.row, &*key.file, key.answer),
-        (2, "texts.parquet", None)
+        (7, "texts.parquet", None)
     );
-    assert_eq!(examples.dropped[0].key.row, 1);
+    assert_eq!(examples.dropped[0].key.row, 5);
     let failing = [Err(std::io::Error::other("gone"))];
-    let error =
-        encode_texts("texts.parquet", failing, &tokenizer(), 4).expect_err("the reader fails");
+    let error = encode_texts(failing, &tokenizer(), 4).expect_err("the reader fails");
     assert!(matches!(error, ExamplesError::Read(_)));
 }
 

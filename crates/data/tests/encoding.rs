@@ -273,6 +273,13 @@ fn a_completion_without_the_answer_has_none() {
         .expect("a question that can be encoded");
     assert_eq!(encoded.answer, None);
     assert!(encoded.text.ends_with("What colour is Anna's boat?</s>"));
+    let error = encoder.check_answers().expect_err("nothing to score");
+    assert!(
+        error
+            .to_string()
+            .contains("\" {question}\" does not hold {answer}"),
+        "{error}"
+    );
 }
 
 #[test]

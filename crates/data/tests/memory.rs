@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
 use plw_data::{Example, ReadOptions, Source, Split, read_examples, read_text, write_examples};
 
 /// The peak memory of the process in MB; `None` if the system does not report it.
@@ -46,10 +48,27 @@ fn write_one_group(path: &Path) {
     assert_eq!(writer.close().expect("a footer").num_row_groups(), 1);
 }
 
+/// 300 rows of one text of 3 MB, which the file holds once, in a dictionary.
+fn write_repeated(path: &Path) {
+    let text = passage(0).repeat(3 << 20 >> 12);
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![text.as_str(); 300]));
+    let batch = RecordBatch::try_from_iter([("text", texts)]).expect("a batch");
+    let properties = WriterProperties::builder()
+        .set_dictionary_page_size_limit(1 << 30)
+        .set_compression(Compression::ZSTD(Default::default()));
+    let file = std::fs::File::create(path).expect("a file");
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).expect("a writer");
+    writer.write(&batch).expect("rows");
+    writer.close().expect("a footer");
+    assert!(std::fs::metadata(path).expect("a file").len() < 100_000);
+}
+
 /// Does one task and returns the bytes of text that went through it.
 fn run(task: &str, folder: &Path) -> usize {
     let questions = folder.join("train.parquet");
     let texts = folder.join("texts.parquet");
+    let repeated = folder.join("repeated.parquet");
     let example = |row| Example {
         file: "".into(),
         row,
@@ -79,9 +98,14 @@ fn run(task: &str, folder: &Path) -> usize {
                 .sum()
         }
         _ => {
+            let path = if task == "read texts" {
+                texts
+            } else {
+                repeated
+            };
             let reader =
-                read_text(&Source::Path(texts), Split::Train, "text", &options).expect("a file");
-            reader.map(|row| row.expect("a good row").len()).sum()
+                read_text(&Source::Path(path), Split::Train, "text", &options).expect("a file");
+            reader.map(|row| row.expect("a good row").text.len()).sum()
         }
     }
 }
@@ -109,7 +133,13 @@ fn memory_is_bounded_by_the_batch_not_the_file() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     write_one_group(&folder.path().join("texts.parquet"));
-    for task in ["write questions", "read questions", "read texts"] {
+    write_repeated(&folder.path().join("repeated.parquet"));
+    for task in [
+        "write questions",
+        "read questions",
+        "read texts",
+        "read a repeated text",
+    ] {
         let mut child = Command::new(std::env::current_exe().expect("this binary"));
         let child = child
             .arg("--nocapture")

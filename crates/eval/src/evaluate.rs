@@ -17,8 +17,30 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluationError {
     /// Nothing of an example is predicted.
-    #[error(transparent)]
-    Weight(#[from] WeightError),
+    #[error("{file} row {row}: {cause}")]
+    Weight {
+        /// The example's file.
+        file: String,
+        /// Its row there.
+        row: u64,
+        /// Why.
+        cause: WeightError,
+    },
+    /// A token has no embedding, and no logit.
+    #[error(
+        "{file} row {row}: token {token} is outside the model's vocabulary of {vocabulary} tokens; \
+         give the tokenizer that the model was trained with"
+    )]
+    UnknownToken {
+        /// The example's file.
+        file: String,
+        /// Its row there.
+        row: u64,
+        /// The token: one of the example's, or one that an option would put in the answer's place.
+        token: u32,
+        /// Number of tokens that the model knows.
+        vocabulary: usize,
+    },
     /// No option can be chosen among such logits.
     #[error(
         "the model's logits are not finite at the answer of {file} row {row}: \
@@ -82,8 +104,8 @@ pub struct Evaluation {
 ///
 /// # Errors
 ///
-/// If an example has a single token, so that nothing of it is predicted, or if the model's logits
-/// are not finite.
+/// If an example has a single token, so that nothing of it is predicted, if a token is outside the
+/// model's vocabulary, or if the model's logits are not finite.
 pub fn evaluate(
     model: &Llama,
     examples: &Examples,
@@ -92,6 +114,7 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Evaluation>, EvaluationError> {
     let began = Instant::now();
+    check_tokens(examples, model.config().vocab_size())?;
     let mut totals = LossTotals::default();
     let mut predictions = Vec::new();
     let (mut done, mut tokens_computed) = (0, 0);
@@ -100,16 +123,17 @@ pub fn evaluate(
             return Ok(None);
         }
         tokens_computed += batch.positions();
-        let scored = score(model, &batch, &options.targets(&batch)?);
+        let targets = options.targets(&batch).map_err(|cause| {
+            let (file, row) = place(examples, batch.sequences[0].example);
+            EvaluationError::Weight { file, row, cause }
+        })?;
+        let scored = score(model, &batch, &targets);
         for (sequence, score) in batch.sequences.iter().zip(scored) {
             totals.merge(score.losses);
             if let (Some(answer), Some(logits)) = (&sequence.answer, score.logits) {
                 if logits.iter().any(|logit| !logit.is_finite()) {
-                    let key = examples.key(sequence.example);
-                    return Err(EvaluationError::NotFinite {
-                        file: key.file.to_string(),
-                        row: key.row,
-                    });
+                    let (file, row) = place(examples, sequence.example);
+                    return Err(EvaluationError::NotFinite { file, row });
                 }
                 predictions.push((
                     sequence.example,
@@ -132,6 +156,42 @@ pub fn evaluate(
         skipped_rows: examples.skipped_rows,
         elapsed: began.elapsed(),
     }))
+}
+
+/// Checks that a model of `vocabulary` tokens knows every token of these examples and of the
+/// options of their answers.
+///
+/// # Errors
+///
+/// [`EvaluationError::UnknownToken`], for the first example with such a token.
+pub fn check_tokens(examples: &Examples, vocabulary: usize) -> Result<(), EvaluationError> {
+    let largest = examples.sequences.largest_token();
+    if largest.is_none_or(|token| (token as usize) < vocabulary) {
+        return Ok(());
+    }
+    for sequence in examples.sequences.iter() {
+        let options = sequence
+            .answer
+            .iter()
+            .flat_map(|answer| &answer.option_tokens);
+        let mut tokens = sequence.token_ids.iter().chain(options);
+        if let Some(&token) = tokens.find(|&&token| token as usize >= vocabulary) {
+            let (file, row) = place(examples, sequence.example);
+            return Err(EvaluationError::UnknownToken {
+                file,
+                row,
+                token,
+                vocabulary,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The file and the row of an example.
+fn place(examples: &Examples, example: u32) -> (String, u64) {
+    let key = examples.key(example);
+    (key.file.to_string(), key.row)
 }
 
 /// What a forward pass gives for one sequence.

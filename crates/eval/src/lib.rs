@@ -6,4 +6,4 @@
 mod evaluate;
 mod passes;
 
-pub use evaluate::{Evaluation, EvaluationError, EvaluationOptions, evaluate};
+pub use evaluate::{Evaluation, EvaluationError, EvaluationOptions, check_tokens, evaluate};

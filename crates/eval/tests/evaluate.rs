@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use burn::module::Module;
 use burn::tensor::Device;
 use plw_batch::{Answer, ExampleKey, Examples, Layout, Sequence};
-use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, evaluate};
+use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, check_tokens, evaluate};
 use plw_model::{Llama, LlamaConfig};
 
 const LAYOUTS: [Layout; 3] = [
@@ -129,6 +129,52 @@ fn logits_that_are_not_finite_are_refused_by_name() {
     let message = error.to_string();
     assert!(message.contains("not finite"), "{message}");
     assert!(message.contains("questions.parquet row 10"), "{message}");
+}
+
+fn change_second(examples: &mut Examples, change: fn(&mut Sequence)) {
+    let mut sequences: Vec<Sequence> = examples.sequences.iter().collect();
+    change(&mut sequences[1]);
+    examples.sequences = sequences.into_iter().collect();
+}
+
+#[test]
+fn tokens_that_the_model_does_not_know_are_refused_by_name() {
+    let model = tiny_llama();
+    let changes: [fn(&mut Sequence); 2] = [
+        |sequence| sequence.token_ids[3] = 23,
+        |sequence| {
+            let answer = sequence.answer.as_mut().expect("a question");
+            answer.option_tokens[3] = 23;
+        },
+    ];
+    for change in changes {
+        let mut examples = examples(1, 3);
+        change_second(&mut examples, change);
+        let error = run(&model, &examples, 1, Layout::Concatenated).expect_err("refused");
+        let message = error.to_string();
+        for part in [
+            "questions.parquet row 11",
+            "token 23",
+            "vocabulary of 23 tokens",
+        ] {
+            assert!(message.contains(part), "{part:?} in {message}");
+        }
+        assert!(check_tokens(&examples, 24).is_ok());
+    }
+}
+
+#[test]
+fn an_example_without_targets_is_named() {
+    let model = tiny_llama();
+    let mut examples = examples(1, 2);
+    change_second(&mut examples, |sequence| {
+        sequence.token_ids.truncate(1);
+        sequence.completion_start = 0;
+        sequence.answer = None;
+    });
+    let error = run(&model, &examples, 1, Layout::Concatenated).expect_err("refused");
+    let message = error.to_string();
+    assert!(message.contains("questions.parquet row 11"), "{message}");
 }
 
 #[test]

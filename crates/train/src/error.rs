@@ -159,6 +159,16 @@ pub enum TrainError {
     /// The weights cannot be used.
     #[error(transparent)]
     Weight(#[from] WeightError),
+    /// A step has nothing to learn from.
+    #[error("step {step}: {cause}: {examples}")]
+    NothingCounts {
+        /// The optimizer step.
+        step: u64,
+        /// Why.
+        cause: WeightError,
+        /// The step's examples.
+        examples: String,
+    },
     /// The model cannot be evaluated.
     #[error(transparent)]
     Evaluation(#[from] plw_eval::EvaluationError),

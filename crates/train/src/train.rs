@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use plw_batch::{Batch, Examples};
+use plw_batch::{Batch, Examples, Pack};
 use plw_loss::Objective;
 use plw_model::{DropoutKey, Llama, WeightType};
 use plw_record::{MetricsRow, RecordError, append_metrics, remove_old_checkpoints};
@@ -121,7 +121,8 @@ fn take_step(
         packs,
         epoch,
     } = planned;
-    let (batches, normalizer) = lay_out(sequences, packs, run.batching, training, objective)?;
+    let (batches, normalizer) = lay_out(sequences, packs, run.batching, training, objective)
+        .map_err(|error| name_members(error, *number, run.train, packs))?;
     let options = StepOptions {
         learning_rate: training.schedule(total_steps).learning_rate(*number),
         max_grad_norm: training.max_grad_norm,
@@ -193,6 +194,25 @@ fn remove_surplus(run: &Run<'_>, state: &TrainerState) -> Result<(), TrainError>
         .map(|best| best.step);
     let directory = run.directory.checkpoints();
     Ok(remove_old_checkpoints(directory, limit, best.as_slice())?)
+}
+
+/// Adds the step and its examples to an error of its weights.
+fn name_members(error: TrainError, step: u64, examples: &Examples, packs: &[Pack]) -> TrainError {
+    match error {
+        TrainError::Weight(cause) => {
+            let members = packs.iter().flat_map(|pack| &pack.members);
+            let keys = members.map(|&index| examples.key(index));
+            let places: Vec<String> = keys
+                .map(|key| format!("{} row {}", key.file, key.row))
+                .collect();
+            TrainError::NothingCounts {
+                step,
+                cause,
+                examples: places.join(", "),
+            }
+        }
+        other => other,
+    }
 }
 
 /// Adds the names of the step's examples to an error that lacks them.

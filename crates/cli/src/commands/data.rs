@@ -61,6 +61,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             let texts = read_text(&source, Split::Train, "text", &ReadOptions::default())
                 .into_diagnostic()?;
             // Read as a whole, since reading may fail and training a tokenizer takes no failures.
+            let texts = texts.map(|text| text.map(|text| text.text));
             let mut texts: Vec<String> = texts.collect::<Result<_, _>>().into_diagnostic()?;
             texts.extend(also_text.iter().cloned());
             let tokenizer = train_tokenizer(&texts, *vocab_size).into_diagnostic()?;

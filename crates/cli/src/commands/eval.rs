@@ -49,6 +49,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     }
     // What can fail quickly comes before the questions are tokenized, which takes long.
     let encoder = encoder(&settings)?;
+    encoder.check_answers().into_diagnostic()?;
     check_first(&settings, &encoder, data, split, source.eval_limit)?;
     let activations = activations(source, &device)?;
     let mut llama = load_llama_as(model, &device, source.dtype).into_diagnostic()?;

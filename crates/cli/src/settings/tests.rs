@@ -75,7 +75,7 @@ fn settings_that_no_run_can_have_are_refused_before_anything_is_read() {
         (json!({"num_train_epochs": 0}), "num_train_epochs is 0"),
         (
             json!({"num_train_epochs": 0, "max_steps": 5}),
-            "num_train_epochs is 0: it must be a positive number, or left out",
+            "it must be a positive number, or left out",
         ),
         (json!({"learning_rate": -1}), "learning_rate"),
         (json!({"load_best_model_at_end": true}), "load_best"),

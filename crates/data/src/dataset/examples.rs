@@ -8,11 +8,14 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::encode::{PromptEncoder, PromptError};
-use crate::rows::Example;
+use crate::rows::{Example, Text};
 use crate::tokenizer::{ModelTokenizer, TokenizeError};
 
 /// Rows that are encoded at once, by all threads together. Only these are in memory as text.
 const CHUNK: usize = 512;
+
+/// Bytes of text that end a chunk before it has that many rows. Tokenizing a byte takes about 250.
+const CHUNK_BYTES: usize = 8 << 20;
 
 /// The level of plain texts, which have none of their own.
 const TEXT_LEVEL: &str = "text";
@@ -27,12 +30,12 @@ pub enum ExamplesError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Prompt(#[from] PromptError),
     /// A text cannot be tokenized.
-    #[error("{file}, text {number}: {cause}")]
+    #[error("{file}, row {row} (the first is 0): {cause}")]
     Text {
-        /// The source of the text.
+        /// The file of the text.
         file: Arc<str>,
-        /// Its number there, from 0.
-        number: u64,
+        /// Its row there, from 0.
+        row: u64,
         /// Why.
         cause: TokenizeError,
     },
@@ -52,34 +55,31 @@ pub fn encode_examples<E: std::error::Error + Send + 'static>(
     encoder: &PromptEncoder,
     max_length: usize,
 ) -> Result<Examples, ExamplesError<E>> {
-    encode_all(questions, max_length, |_, question| {
+    encode_all(questions, Example::bytes, max_length, |question| {
         encode_question(encoder, question).map_err(ExamplesError::Prompt)
     })
 }
 
 /// Tokenizes plain texts for pretraining, and leaves out those of more than `max_length` tokens.
-/// Every token is completion, and each text is a group of its own. `file` is the source in their
-/// keys; the row of a key is the number of the text.
+/// Every token is completion, and each text is a group of its own.
 ///
 /// # Errors
 /// The first error of the reader, or the first text that cannot be tokenized.
 pub fn encode_texts<E: std::error::Error + Send + 'static>(
-    file: &str,
-    texts: impl IntoIterator<Item = Result<String, E>>,
+    texts: impl IntoIterator<Item = Result<Text, E>>,
     tokenizer: &ModelTokenizer,
     max_length: usize,
 ) -> Result<Examples, ExamplesError<E>> {
-    let (file, level): (Arc<str>, Arc<str>) = (file.into(), TEXT_LEVEL.into());
-    encode_all(texts, max_length, |number, text| {
-        let encoded = tokenizer.encode_text(&text);
-        let sequence = encoded.map_err(|cause| ExamplesError::Text {
-            file: file.clone(),
-            number,
-            cause,
-        })?;
+    let level: Arc<str> = TEXT_LEVEL.into();
+    let bytes = |text: &Text| text.text.len();
+    encode_all(texts, bytes, max_length, |Text { file, row, text }| {
+        let sequence = match tokenizer.encode_text(&text) {
+            Ok(sequence) => sequence,
+            Err(cause) => return Err(ExamplesError::Text { file, row, cause }),
+        };
         let key = ExampleKey {
-            file: file.clone(),
-            row: number,
+            file,
+            row,
             example_id: String::new(),
             level: level.clone(),
             answer: None,
@@ -122,30 +122,36 @@ fn encode_question(encoder: &PromptEncoder, question: Example) -> Result<Encoded
 
 fn encode_all<T: Send, E: std::error::Error + Send + 'static>(
     rows: impl IntoIterator<Item = Result<T, E>>,
+    bytes: impl Fn(&T) -> usize,
     max_length: usize,
-    encode: impl Fn(u64, T) -> Result<Encoded, ExamplesError<E>> + Sync,
+    encode: impl Fn(T) -> Result<Encoded, ExamplesError<E>> + Sync,
 ) -> Result<Examples, ExamplesError<E>> {
     let mut examples = Examples::default();
     let (mut groups, mut levels) = (Groups::default(), Levels::default());
-    let mut rows = rows
-        .into_iter()
-        .zip(0u64..)
-        .map(|(row, number)| row.map(|row| (number, row)));
+    let mut rows = rows.into_iter();
     loop {
         // A reader's error comes after the rows before it, whose own errors come first.
         let mut failed = None;
-        let chunk: Vec<(u64, T)> = rows
-            .by_ref()
-            .take(CHUNK)
-            .map_while(|row| row.map_err(|error| failed = Some(error)).ok())
-            .collect();
+        let mut chunk = Vec::new();
+        let mut chunk_bytes = 0;
+        while chunk.len() < CHUNK && chunk_bytes < CHUNK_BYTES {
+            match rows.next() {
+                Some(Ok(row)) => {
+                    chunk_bytes += bytes(&row);
+                    chunk.push(row);
+                }
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
+                None => break,
+            }
+        }
         if chunk.is_empty() && failed.is_none() {
             return Ok(examples);
         }
-        let encoded: Vec<Result<Encoded, ExamplesError<E>>> = chunk
-            .into_par_iter()
-            .map(|(number, row)| encode(number, row))
-            .collect();
+        let encoded: Vec<Result<Encoded, ExamplesError<E>>> =
+            chunk.into_par_iter().map(&encode).collect();
         for row in encoded {
             let mut row = row?;
             row.key.level = levels.share(row.key.level);

@@ -70,7 +70,7 @@ pub fn load_texts(
     max_length: usize,
 ) -> Result<Dataset, LoadError> {
     let mut reader = read_text(source, split, "text", options).map_err(ExamplesError::Read)?;
-    let examples = encode_texts(&source.to_string(), reader.by_ref(), tokenizer, max_length)?;
+    let examples = encode_texts(reader.by_ref(), tokenizer, max_length)?;
     dataset(source, examples, reader.skipped(), max_length)
 }
 

@@ -11,7 +11,7 @@ use super::error::{EncodeError, PromptError, PromptSettingsError};
 use super::option_tokens::{OptionTokenCache, OptionTokens, Renderings};
 use crate::prompt::{ChatTemplate, ChatTemplateError, PromptSettings};
 use crate::rows::Example;
-use crate::tokenizer::{ModelTokenizer, TokenizeError};
+use crate::tokenizer::ModelTokenizer;
 
 /// Encodes questions with a model's tokenizer and a chat template. Several threads may share it.
 #[derive(Debug)]
@@ -95,6 +95,24 @@ impl PromptEncoder {
         &self.tokenizer
     }
 
+    /// Checks that completions hold the answer, which an evaluation scores.
+    ///
+    /// # Errors
+    /// [`PromptSettingsError::NoAnswer`].
+    pub fn check_answers(&self) -> Result<(), PromptSettingsError> {
+        match self.asks_for_answer() {
+            true => Ok(()),
+            false => Err(PromptSettingsError::NoAnswer {
+                completion: self.settings.completion_template.source().to_owned(),
+            }),
+        }
+    }
+
+    fn asks_for_answer(&self) -> bool {
+        let mut names = self.settings.completion_template.names();
+        names.any(|name| name == "answer")
+    }
+
     /// The markers that the chat template prints and the tokenizer has no token for, in
     /// alphabetical order: `<s>`, `</s>` and everything of the form `<|...|>`. The model would see
     /// them in pieces that it was never trained on; most likely the template belongs to another
@@ -140,23 +158,15 @@ impl PromptEncoder {
         }
         // A chat template prints every special token; without one the tokenizer adds its own.
         let add_special_tokens = !self.chat.is_jinja();
-        let encoding = self
-            .tokenizer
-            .tokenizer()
-            .encode(text.as_str(), add_special_tokens)
-            .map_err(|cause| TokenizeError(cause.to_string()))?;
+        let encoding = self.tokenizer.encode(text, add_special_tokens)?;
         let mut token_ids = encoding.get_ids().to_vec();
         let mut offsets = encoding.get_offsets().to_vec();
         let completion_start = offsets
             .iter()
             .position(|&(_, end)| end > rendered_prompt.len())
             .ok_or(EncodeError::EmptyCompletion)?;
-        let asks = self
-            .settings
-            .completion_template
-            .names()
-            .any(|name| name == "answer");
-        let options = asks
+        let options = self
+            .asks_for_answer()
             .then(|| {
                 self.option_tokens
                     .find(&renderings, &token_ids, &offsets, |text| {

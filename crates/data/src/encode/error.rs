@@ -62,6 +62,15 @@ pub enum PromptSettingsError {
          completion_template"
     )]
     AnswerInPrompt,
+    /// Without the answer in the completion there is nothing to score.
+    #[error(
+        "completion_template {completion:?} does not hold {{answer}}, so that no answer could be \
+         scored: an evaluation needs it"
+    )]
+    NoAnswer {
+        /// The template.
+        completion: String,
+    },
     /// `chat_template = "none"` needs a token that ends a completion.
     #[error(
         "append_eos needs the model's end-of-sequence token, but none of tokenizer_config.json, \

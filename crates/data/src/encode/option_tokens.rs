@@ -143,9 +143,13 @@ impl OptionTokenCache {
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
             by_ending.get(ending).cloned()
         });
-        if let Some(Remembered { from_end, tokens }) = known {
-            let index = token_ids.len() - from_end;
-            return Ok(OptionTokens { index, tokens });
+        let known = known.and_then(|Remembered { from_end, tokens }| {
+            let index = token_ids.len().checked_sub(from_end)?;
+            let is_there = index > 0 && token_ids.get(index) == tokens.get(renderings.correct);
+            is_there.then_some(OptionTokens { index, tokens })
+        });
+        if let Some(found) = known {
+            return Ok(found);
         }
         let texts = renderings.texts.iter();
         let tokenized: Result<Vec<Vec<u32>>, TokenizeError> = texts

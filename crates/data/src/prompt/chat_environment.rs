@@ -1,13 +1,30 @@
 //! The Jinja environment of transformers: the functions, filters and settings of chat templates.
+//! Templates come from other people: what one may do is bounded by minijinja's fuel, which these
+//! functions pay for too.
 
 use std::fmt::Write;
 
 use chrono::NaiveDate;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
-use minijinja::{Environment, Error, ErrorKind, Value};
-use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+
+use super::nesting;
+use super::python_json::python_json;
+use super::python_methods::python_methods;
+use super::template_source::{SHALLOW, WITHOUT_NAMESPACE, converted};
+
+/// The work that rendering one conversation may take: one unit for each instruction, and one for
+/// each 64 bytes of text that are read or written. A usual template needs a few hundred for a
+/// conversation of a few kilobytes.
+pub(crate) const FUEL: u64 = 2_000_000;
+
+/// Bytes of the longest template. The longest in use has about 20 kilobytes.
+pub(crate) const LONGEST_TEMPLATE: usize = 128 << 10;
+
+/// Bytes of stack to parse the longest template with: the parser calls itself for each operator of
+/// an expression.
+const PARSER_STACK: usize = 128 << 20;
 
 /// An environment that holds one template, under `name`. Follows
 /// `transformers.utils.chat_template_utils`.
@@ -16,14 +33,22 @@ pub(crate) fn chat_environment(
     source: &str,
     date: Option<NaiveDate>,
 ) -> Result<Environment<'static>, Error> {
+    if source.len() > LONGEST_TEMPLATE {
+        let problem = format!(
+            "it has {} bytes, and at most {LONGEST_TEMPLATE} are read",
+            source.len()
+        );
+        return Err(Error::new(ErrorKind::SyntaxError, problem));
+    }
     let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
     environment.set_syntax(
         SyntaxConfig::builder()
             .trim_blocks(true)
             .lstrip_blocks(true)
             .build()?,
     );
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(python_methods);
     environment.add_function(
         "raise_exception",
         |message: String| -> Result<Value, Error> {
@@ -34,31 +59,51 @@ pub(crate) fn chat_environment(
         strftime(date, &format)
     });
     environment.add_filter("tojson", python_json);
-    environment.add_template_owned(name, generation_tags_as_conditions(source))?;
+    environment.add_filter("int", int);
+    environment.add_filter("float", float);
+    environment.add_filter(SHALLOW, nesting::shallow);
+    environment.add_filter(WITHOUT_NAMESPACE, nesting::without_namespace);
+    let source = converted(source);
+    let unparsed = |problem: String| Error::new(ErrorKind::SyntaxError, problem);
+    std::thread::scope(|scope| {
+        let parser = std::thread::Builder::new().stack_size(PARSER_STACK);
+        let parsed = parser
+            .spawn_scoped(scope, || environment.add_template_owned(name, source))
+            .map_err(|error| unparsed(format!("no thread can be started to parse it: {error}")))?;
+        let parsed = parsed.join();
+        parsed.unwrap_or_else(|_| Err(unparsed("the parser panics".to_owned())))
+    })?;
     Ok(environment)
 }
 
-/// The tag `{% generation %}` of transformers marks the assistant's tokens and prints nothing. The
-/// tags of minijinja cannot be extended, so it becomes a condition that always holds, with the same
-/// whitespace control.
-fn generation_tags_as_conditions(source: &str) -> String {
-    let mut rest = source;
-    let mut converted = String::new();
-    while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else {
-            break;
-        };
-        let tag = &rest[start + 2..start + length];
-        let (before, after) = rest.split_at(start + 2);
-        converted.push_str(before);
-        match tag.trim_matches(['-', '+']).trim() {
-            "generation" => converted.push_str(&tag.replace("generation", "if true")),
-            "endgeneration" => converted.push_str(&tag.replace("endgeneration", "endif")),
-            _ => converted.push_str(tag),
-        }
-        rest = &after[length - 2..];
+/// Python's `int`, which fails on an undefined value; minijinja's makes it 0.
+fn int(
+    state: &State,
+    value: &Value,
+    default: Option<Value>,
+    base: Option<u32>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    check_defined(value)?;
+    minijinja::filters::int(state, value, default, base, kwargs)
+}
+
+/// Python's `float`, likewise.
+fn float(
+    state: &State,
+    value: &Value,
+    default: Option<Value>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    check_defined(value)?;
+    minijinja::filters::float(state, value, default, kwargs)
+}
+
+fn check_defined(value: &Value) -> Result<(), Error> {
+    match value.is_undefined() {
+        true => Err(ErrorKind::UndefinedError.into()),
+        false => Ok(()),
     }
-    converted + rest
 }
 
 fn strftime(date: Option<NaiveDate>, format: &str) -> Result<String, Error> {
@@ -77,56 +122,4 @@ fn strftime(date: Option<NaiveDate>, format: &str) -> Result<String, Error> {
     )
     .map_err(|_| fail(&format!("strftime_now does not know the format {format:?}")))?;
     Ok(printed)
-}
-
-/// `json.dumps(value, ensure_ascii=False, indent=indent)`: Jinja's own `tojson` escapes for HTML.
-fn python_json(value: &Value, kwargs: Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = kwargs.get("indent")?;
-    kwargs.assert_all_used()?;
-    let mut json = Vec::new();
-    let written = match indent {
-        Some(width) => {
-            let indent = " ".repeat(width);
-            value.serialize(&mut Serializer::with_formatter(
-                &mut json,
-                PrettyFormatter::with_indent(indent.as_bytes()),
-            ))
-        }
-        None => value.serialize(&mut Serializer::with_formatter(&mut json, SpacedFormatter)),
-    };
-    written.map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    String::from_utf8(json)
-        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
-}
-
-/// Python's separators: `", "` and `": "`.
-struct SpacedFormatter;
-
-impl Formatter for SpacedFormatter {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        self.begin_array_value(writer, first)
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-    ) -> std::io::Result<()> {
-        writer.write_all(b": ")
-    }
 }

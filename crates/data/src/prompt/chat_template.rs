@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use minijinja::{Environment, Value, context};
+use minijinja::{Environment, ErrorKind, Value, context};
 
+use super::bounds::LONGEST_TEXT;
 use super::chat_choice::ChatTemplateChoice;
 use super::chat_environment::chat_environment;
-use crate::tokenizer::{ModelFileError, SpecialTokens, read_optional, read_optional_json};
+use crate::tokenizer::{
+    ModelFileError, SpecialTokens, read_optional, read_optional_json, read_required,
+};
 
 /// The name of the only template in its environment.
 const NAME: &str = "chat_template";
@@ -60,11 +63,26 @@ pub enum ChatTemplateError {
     /// Jinja cannot parse or render the template.
     #[error("the chat template fails: {0}")]
     Jinja(String),
+    /// Rendering takes more work than any conversation needs.
+    #[error(
+        "the chat template does more work than is allowed for one conversation: it loops for too \
+         long, or its texts grow too long. Use another chat template"
+    )]
+    OutOfFuel,
+    /// The conversation is too long.
+    #[error(
+        "the rendered conversation has {0} bytes, and at most {LONGEST_TEXT} are tokenized: use \
+         another chat template, or leave the row out"
+    )]
+    TooLong(usize),
 }
 
 impl From<minijinja::Error> for ChatTemplateError {
     fn from(error: minijinja::Error) -> Self {
-        Self::Jinja(error.to_string())
+        match error.kind() {
+            ErrorKind::OutOfFuel => Self::OutOfFuel,
+            _ => Self::Jinja(error.to_string()),
+        }
     }
 }
 
@@ -85,12 +103,7 @@ impl ChatTemplate {
             ChatTemplateChoice::None => return Ok(Self(Form::Direct)),
             ChatTemplateChoice::BuiltIn(template) => template.source.to_owned(),
             ChatTemplateChoice::Inline(source) => source.clone(),
-            ChatTemplateChoice::File(path) => {
-                std::fs::read_to_string(path).map_err(|cause| ModelFileError::Read {
-                    path: path.clone(),
-                    cause,
-                })?
-            }
+            ChatTemplateChoice::File(path) => read_required(path)?,
             ChatTemplateChoice::Model => model_template(directory)?,
         };
         let built_in = match choice {
@@ -197,7 +210,11 @@ fn render(
         documents => (),
         ..tokens.clone()
     };
-    Ok(template.render(variables)?)
+    let text = template.render(variables)?;
+    match text.len() <= LONGEST_TEXT {
+        true => Ok(text),
+        false => Err(ChatTemplateError::TooLong(text.len())),
+    }
 }
 
 /// The template of a model directory, found as transformers finds it: `chat_template.jinja`, else

@@ -1,12 +1,17 @@
 //! A question becomes text: prompt templates, options as Python prints them, chat templates. Knows
 //! Jinja as transformers uses it; knows no token id.
 
+mod bounds;
 mod chat_choice;
 mod chat_environment;
 mod chat_template;
+mod nesting;
+mod python_json;
 mod python_list;
+mod python_methods;
 mod settings;
 mod template;
+mod template_source;
 
 pub use chat_choice::{
     BUILT_IN_CHAT_TEMPLATES, BuiltInChatTemplate, ChatTemplateChoice, UnknownChatTemplate,

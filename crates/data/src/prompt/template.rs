@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds::LONGEST_TEXT;
+
 /// The fields that a template may use, by name.
 pub type Fields<'a> = BTreeMap<&'a str, Cow<'a, str>>;
 
@@ -48,6 +50,12 @@ pub enum TemplateError {
         /// The names that exist.
         existing: Vec<String>,
     },
+    /// The text is too long.
+    #[error(
+        "the template makes a text of more than {LONGEST_TEXT} bytes, the most that are tokenized: \
+         print fewer fields, or leave the row out"
+    )]
+    TooLong,
 }
 
 impl PromptTemplate {
@@ -113,11 +121,11 @@ impl PromptTemplate {
     /// Fills the fields in. Braces in the text of a field stay as they are.
     ///
     /// # Errors
-    /// [`TemplateError::UnknownField`].
+    /// [`TemplateError::UnknownField`], [`TemplateError::TooLong`].
     pub fn render(&self, fields: &Fields) -> Result<String, TemplateError> {
         let mut rendered = String::new();
         for part in &self.parts {
-            rendered.push_str(match part {
+            let text: &str = match part {
                 Part::Text(text) => text,
                 Part::Field(name) => {
                     fields
@@ -127,7 +135,11 @@ impl PromptTemplate {
                             existing: fields.keys().map(ToString::to_string).collect(),
                         })?
                 }
-            });
+            };
+            if rendered.len() + text.len() > LONGEST_TEXT {
+                return Err(TemplateError::TooLong);
+            }
+            rendered.push_str(text);
         }
         Ok(rendered)
     }

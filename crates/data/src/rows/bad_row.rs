@@ -5,6 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Bytes of text of the longest row that is read, all its columns together. That is a million
+/// tokens of English, more than the context of any model of the Llama family; tokenizing it takes
+/// about a gigabyte.
+pub const LONGEST_ROW: usize = 4 << 20;
+
 /// What to do with a bad row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,6 +34,10 @@ pub enum Problem {
     EmptyOption,
     /// The answer is not the letter of an option.
     NoSuchOption,
+    /// A text is not UTF-8.
+    NotUtf8,
+    /// The row has more than [`LONGEST_ROW`] bytes of text, most of them in this column.
+    TooLong,
 }
 
 impl fmt::Display for Problem {
@@ -39,6 +48,8 @@ impl fmt::Display for Problem {
             Self::OptionCount => "must hold 2 to 26 options",
             Self::EmptyOption => "holds an empty option",
             Self::NoSuchOption => "is not the letter of an option",
+            Self::NotUtf8 => "is not valid UTF-8",
+            Self::TooLong => "makes the row too long",
         })
     }
 }
@@ -81,11 +92,42 @@ impl Refusal {
     }
 }
 
+/// Bytes that must be text.
+pub(crate) fn text<'a>(column: &str, bytes: &'a [u8]) -> Result<&'a str, Refusal> {
+    std::str::from_utf8(bytes).map_err(|error| Refusal {
+        found: format!(" (from its byte {} on)", error.valid_up_to()),
+        ..Refusal::new(column, Problem::NotUtf8)
+    })
+}
+
 /// A text that must be neither null nor empty.
-pub(crate) fn required(column: &str, text: Option<&str>) -> Result<String, Refusal> {
-    let text = text.ok_or_else(|| Refusal::new(column, Problem::Null))?;
+pub(crate) fn required(column: &str, bytes: Option<&[u8]>) -> Result<String, Refusal> {
+    let bytes = bytes.ok_or_else(|| Refusal::new(column, Problem::Null))?;
+    let text = text(column, bytes)?;
     if text.trim().is_empty() {
         return Err(Refusal::new(column, Problem::Empty));
     }
     Ok(text.to_owned())
+}
+
+/// Checks that a row, given as the bytes of each column, is not longer than [`LONGEST_ROW`].
+pub(crate) fn check_length<'a>(
+    columns: impl Iterator<Item = (&'a str, usize)>,
+) -> Result<(), Refusal> {
+    let (mut together, mut longest) = (0, ("", 0));
+    for (column, bytes) in columns {
+        together += bytes;
+        if bytes > longest.1 {
+            longest = (column, bytes);
+        }
+    }
+    if together <= LONGEST_ROW {
+        return Ok(());
+    }
+    let (column, bytes) = longest;
+    let found = format!(" ({bytes} of its {together} bytes; at most {LONGEST_ROW} are read)");
+    Err(Refusal {
+        found,
+        ..Refusal::new(column, Problem::TooLong)
+    })
 }

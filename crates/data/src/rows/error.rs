@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use super::bad_row::Problem;
+use super::pages::{LARGEST_PAGES, MOST_LIST_ITEMS};
 use crate::files::SourceError;
 
 /// Why rows cannot be read.
@@ -21,7 +22,43 @@ pub enum RowError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file is not parquet, is damaged, or uses a compression that is not built in.
+    /// A file is not parquet.
+    #[error("{file} is not a parquet file; {what}")]
+    NotParquet {
+        /// The file.
+        file: Arc<str>,
+        /// What it is instead, and what to do.
+        what: &'static str,
+    },
+    /// A row group cannot be decoded in bounded memory.
+    #[error(
+        "{file}: the pages of a row group are too large: those of column `{column}` have {bytes} \
+         bytes, and those of all columns that are in memory together may have {LARGEST_PAGES}. \
+         Write the file again with smaller pages, as with pyarrow's write_batch_size"
+    )]
+    LargePages {
+        /// The file.
+        file: Arc<str>,
+        /// The column whose pages are the largest.
+        column: String,
+        /// Bytes of its dictionary and its largest page.
+        bytes: u64,
+    },
+    /// The lists of a row group cannot be decoded in bounded memory.
+    #[error(
+        "{file}: the lists of column `{column}` have {items} items in one row group, and at most \
+         {MOST_LIST_ITEMS} are read. Write the file again with smaller row groups, as with \
+         pyarrow's row_group_size"
+    )]
+    LongLists {
+        /// The file.
+        file: Arc<str>,
+        /// The column.
+        column: String,
+        /// Items of all its lists.
+        items: u64,
+    },
+    /// A parquet file is damaged, or uses a compression that is not built in.
     #[error(
         "cannot read {file} as parquet: {source}; check that the file is complete, and compressed \
          with none, snappy, gzip, zstd or lz4"

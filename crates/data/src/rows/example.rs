@@ -31,6 +31,13 @@ pub struct Example {
 }
 
 impl Example {
+    /// The length of its text in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let options = self.options.iter().map(String::len);
+        let columns = self.columns.values().map(String::len);
+        self.article.len() + self.question.len() + options.chain(columns).sum::<usize>()
+    }
+
     /// The letter of the right option.
     pub fn answer_letter(&self) -> char {
         option_letter(self.answer)

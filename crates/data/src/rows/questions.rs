@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::Schema;
 
 use plw_batch::option_letter;
 use plw_hub::Hub;
 
-use super::bad_row::{Problem, Refusal, SkippedRows, required};
+use super::bad_row::{Problem, Refusal, SkippedRows, check_length, required, text};
 use super::error::RowError;
 use super::example::Example;
 use super::row_reader::{ReadOptions, RowFormat, RowReader};
@@ -31,10 +31,10 @@ const OPTIONS: &str = "options";
 /// is `high` or `middle` if the letters at the start of `example_id` spell that word, else the name
 /// of the file's folder.
 ///
-/// Files come in the order of their names, rows in the order of the file. Only one batch of rows is
-/// in memory at a time. A row is bad if a field is null or empty, if it has fewer than 2 or more
-/// than 26 options, or if its answer is not the letter of an option. [`crate::OnBadRow`] says what
-/// to do with it.
+/// Files come in the order of their names, rows in the order of the file. Only the pages of one
+/// batch of rows are in memory at a time. A row is bad if a field is null, empty or not UTF-8, if
+/// it has fewer than 2 or more than 26 options, if its answer is not the letter of an option, or if
+/// it is longer than [`crate::LONGEST_ROW`]. [`crate::OnBadRow`] says what to do with it.
 ///
 /// # Errors
 /// The source has no files of the split, or the first file cannot be read. The iterator returns the
@@ -88,6 +88,7 @@ struct QuestionColumns {
 
 impl RowFormat for Questions {
     type Row = Example;
+    type Columns = QuestionColumns;
 
     fn columns(&self, file: &DataFile, schema: &Schema) -> Result<Vec<usize>, RowError> {
         let text = |column| column_of(file, schema, column, is_text, "text");
@@ -108,16 +109,18 @@ impl RowFormat for Questions {
         Ok(indices)
     }
 
-    fn rows(
+    fn batch(&self, file: &DataFile, batch: &RecordBatch) -> Result<QuestionColumns, RowError> {
+        QuestionColumns::of(file, batch)
+    }
+
+    fn row(
         &self,
+        columns: &QuestionColumns,
         file: &DataFile,
-        first_row: u64,
-        batch: &RecordBatch,
-    ) -> Result<Vec<Result<Example, Refusal>>, RowError> {
-        let columns = QuestionColumns::of(file, batch)?;
-        Ok((0..batch.num_rows())
-            .map(|row| columns.example(file, first_row, row))
-            .collect())
+        file_row: u64,
+        row: usize,
+    ) -> Result<Example, Refusal> {
+        columns.example(file, file_row, row)
     }
 }
 
@@ -132,11 +135,11 @@ impl QuestionColumns {
             }
         };
         let schema = batch.schema();
-        let text = |column| {
-            let index = column_of(file, &schema, column, is_text, "text")?;
-            TextColumn::new(batch.column(index)).map_err(failed(column))
+        let column = |name: &str| {
+            let column = batch.column_by_name(name);
+            column.expect("the file was opened with its required columns")
         };
-        let options = column_of(file, &schema, OPTIONS, is_text_list, "a list of text")?;
+        let text = |name: &str| TextColumn::new(column(name)).map_err(failed(name));
         let mut others = Vec::new();
         for (field, column) in schema.fields().iter().zip(batch.columns()) {
             if ![EXAMPLE_ID, ARTICLE, ANSWER, QUESTION, OPTIONS].contains(&field.name().as_str()) {
@@ -152,14 +155,14 @@ impl QuestionColumns {
             article: text(ARTICLE)?,
             answer: text(ANSWER)?,
             question: text(QUESTION)?,
-            options: TextListColumn::new(batch.column(options)).map_err(failed(OPTIONS))?,
+            options: TextListColumn::new(column(OPTIONS)),
             others,
         })
     }
 
-    /// The question at `row` of a batch whose first is row `first_row` of the file.
-    fn example(&self, file: &DataFile, first_row: u64, row: usize) -> Result<Example, Refusal> {
-        let file_row = first_row + row as u64;
+    /// The question at `row` of a batch, which is row `file_row` of the file.
+    fn example(&self, file: &DataFile, file_row: u64, row: usize) -> Result<Example, Refusal> {
+        check_length(self.lengths(row))?;
         let (example_id, level) = match &self.example_id {
             Some(column) => {
                 let id = required(EXAMPLE_ID, column.get(row))?;
@@ -176,10 +179,12 @@ impl QuestionColumns {
         let options = self.options(row)?;
         let answer = required(ANSWER, self.answer.get(row))?;
         let answer = index_of(&answer, options.len())?;
-        let column = |(name, column): &(String, TextColumn)| {
-            Some((name.clone(), column.get(row)?.to_owned()))
-        };
-        let columns: BTreeMap<_, _> = self.others.iter().filter_map(column).collect();
+        let mut columns = BTreeMap::new();
+        for (name, column) in &self.others {
+            if let Some(bytes) = column.get(row) {
+                columns.insert(name.clone(), text(name, bytes)?.to_owned());
+            }
+        }
         let file = file.name.clone();
         Ok(Example {
             file,
@@ -194,12 +199,30 @@ impl QuestionColumns {
         })
     }
 
+    /// The name of each column, and the length of its text in a row.
+    fn lengths(&self, row: usize) -> impl Iterator<Item = (&str, usize)> {
+        let required = [
+            (ARTICLE, self.article.length(row)),
+            (QUESTION, self.question.length(row)),
+            (ANSWER, self.answer.length(row)),
+            (OPTIONS, self.options.length(row)),
+        ];
+        let example_id = self.example_id.iter().map(|column| (EXAMPLE_ID, column));
+        let others = self
+            .others
+            .iter()
+            .map(|(name, column)| (name.as_str(), column));
+        let optional = example_id.chain(others);
+        let optional = optional.map(move |(name, column)| (name, column.length(row)));
+        required.into_iter().chain(optional)
+    }
+
     fn options(&self, row: usize) -> Result<Vec<String>, Refusal> {
         let options = self
             .options
             .get(row)
             .ok_or_else(|| Refusal::new(OPTIONS, Problem::Null))?;
-        let count = options.iter().count();
+        let count = options.len();
         if !(2..=26).contains(&count) {
             let found = format!(" (it holds {count})");
             return Err(Refusal {
@@ -207,15 +230,16 @@ impl QuestionColumns {
                 ..Refusal::new(OPTIONS, Problem::OptionCount)
             });
         }
-        let option = |(index, text): (usize, Option<&str>)| match text {
-            Some(text) if !text.trim().is_empty() => Ok(text.to_owned()),
-            _ => {
+        let option = |(index, bytes): (usize, Option<&[u8]>)| {
+            let option = text(OPTIONS, bytes.unwrap_or_default())?;
+            if option.trim().is_empty() {
                 let found = format!(" ({})", option_letter(index));
-                Err(Refusal {
+                return Err(Refusal {
                     found,
                     ..Refusal::new(OPTIONS, Problem::EmptyOption)
-                })
+                });
             }
+            Ok(option.to_owned())
         };
         options.iter().enumerate().map(option).collect()
     }

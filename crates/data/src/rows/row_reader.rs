@@ -1,17 +1,15 @@
 //! Rows of parquet files, read one after the other in bounded memory. Knows files, batches and bad
 //! rows; a [`RowFormat`] knows what a row means.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::bad_row::{OnBadRow, Refusal, SkippedRows};
 use super::error::RowError;
+use super::parquet_file::ParquetFile;
 use crate::files::DataFile;
 
 /// How to read rows.
@@ -22,7 +20,7 @@ pub struct ReadOptions {
     pub on_bad_row: OnBadRow,
     /// Reads only the first rows of the source, counted over all its files and with its bad rows.
     pub limit: Option<u64>,
-    /// Rows decoded at a time; this bounds the memory.
+    /// Most rows decoded at a time: fewer where the pages of a file are large.
     pub batch_size: NonZeroUsize,
 }
 
@@ -41,17 +39,23 @@ impl Default for ReadOptions {
 pub(crate) trait RowFormat {
     /// The value of a good row.
     type Row;
+    /// The columns of a batch.
+    type Columns;
 
     /// The columns of a file to decode; an error if one is missing or of the wrong type.
     fn columns(&self, file: &DataFile, schema: &Schema) -> Result<Vec<usize>, RowError>;
 
-    /// The rows of a batch of those columns; its first is row `first_row` of the file.
-    fn rows(
+    /// The columns of a batch, in which text is bytes.
+    fn batch(&self, file: &DataFile, batch: &RecordBatch) -> Result<Self::Columns, RowError>;
+
+    /// A row of a batch, which is row `file_row` of the file.
+    fn row(
         &self,
+        columns: &Self::Columns,
         file: &DataFile,
-        first_row: u64,
-        batch: &RecordBatch,
-    ) -> Result<Vec<Result<Self::Row, Refusal>>, RowError>;
+        file_row: u64,
+        row: usize,
+    ) -> Result<Self::Row, Refusal>;
 }
 
 /// The rows of files, in order. Ends after the first error.
@@ -60,19 +64,25 @@ pub(crate) struct RowReader<F: RowFormat> {
     options: ReadOptions,
     /// Files that are not yet open, the next one last.
     files: Vec<DataFile>,
-    open: Option<OpenFile>,
-    /// The rows of the last batch that are not yet returned.
-    ready: std::vec::IntoIter<Result<F::Row, Refusal>>,
+    open: Option<OpenFile<F>>,
     /// Rows that may still be decoded, by [`ReadOptions::limit`].
     remaining: u64,
     skipped: SkippedRows,
 }
 
-struct OpenFile {
-    file: DataFile,
-    batches: ParquetRecordBatchReader,
+struct OpenFile<F: RowFormat> {
+    parquet: ParquetFile,
     /// Rows decoded so far.
     decoded: u64,
+    batch: Option<Batch<F::Columns>>,
+}
+
+/// Decoded rows, the last of their file so far.
+struct Batch<C> {
+    columns: C,
+    rows: usize,
+    /// The next row to return.
+    next: usize,
 }
 
 impl<F: RowFormat> RowReader<F> {
@@ -87,7 +97,6 @@ impl<F: RowFormat> RowReader<F> {
             options: options.clone(),
             files: files.into_iter().rev().collect(),
             open: None,
-            ready: Vec::new().into_iter(),
             remaining: options.limit.unwrap_or(u64::MAX),
             skipped: SkippedRows::default(),
         };
@@ -100,55 +109,39 @@ impl<F: RowFormat> RowReader<F> {
     }
 
     fn open_next(&mut self) -> Result<(), RowError> {
-        let Some(file) = self.files.pop() else {
-            return Ok(());
-        };
-        let handle = File::open(&file.path).map_err(|source| RowError::Open {
-            file: file.name.clone(),
-            source,
-        })?;
-        let failed = |source| RowError::Parquet {
-            file: file.name.clone(),
-            source,
-        };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(handle).map_err(failed)?;
-        let columns = self.format.columns(&file, builder.schema())?;
-        let projection = ProjectionMask::roots(builder.parquet_schema(), columns);
-        let batches = builder
-            .with_projection(projection)
-            .with_batch_size(self.options.batch_size.get())
-            .with_limit(usize::try_from(self.remaining).unwrap_or(usize::MAX))
-            .build()
-            .map_err(failed)?;
-        self.open = Some(OpenFile {
-            file,
-            batches,
-            decoded: 0,
-        });
+        self.open = None;
+        if let Some(file) = self.files.pop() {
+            let columns = |file: &DataFile, schema: &Schema| self.format.columns(file, schema);
+            self.open = Some(OpenFile {
+                parquet: ParquetFile::open(file, columns)?,
+                decoded: 0,
+                batch: None,
+            });
+        }
         Ok(())
     }
 
     /// Decodes the next batch; false at the end of the last file.
     fn decode_next(&mut self) -> Result<bool, RowError> {
+        let batch_size = self.options.batch_size.get();
         while let Some(open) = &mut self.open {
             if self.remaining == 0 {
                 return Ok(false);
             }
-            let Some(batch) = open.batches.next() else {
-                self.open = None;
+            // A batch holds on to its pages.
+            open.batch = None;
+            let Some(batch) = open.parquet.next_batch(self.remaining, batch_size)? else {
                 self.open_next()?;
                 continue;
             };
-            let batch = batch.map_err(|source| RowError::Parquet {
-                file: open.file.name.clone(),
-                source: source.into(),
-            })?;
-            self.ready = self
-                .format
-                .rows(&open.file, open.decoded, &batch)?
-                .into_iter();
-            open.decoded += batch.num_rows() as u64;
-            self.remaining = self.remaining.saturating_sub(batch.num_rows() as u64);
+            let rows = batch.num_rows();
+            open.decoded += rows as u64;
+            self.remaining = self.remaining.saturating_sub(rows as u64);
+            open.batch = Some(Batch {
+                columns: self.format.batch(&open.parquet.file, &batch)?,
+                rows,
+                next: 0,
+            });
             return Ok(true);
         }
         Ok(false)
@@ -156,9 +149,13 @@ impl<F: RowFormat> RowReader<F> {
 
     fn next_row(&mut self) -> Result<Option<F::Row>, RowError> {
         loop {
-            match self.ready.next() {
-                Some(Ok(row)) => return Ok(Some(row)),
-                Some(Err(refusal)) => self.refuse(refusal)?,
+            match self
+                .open
+                .as_mut()
+                .and_then(|open| open.next_row(&self.format))
+            {
+                Some((_, Ok(row))) => return Ok(Some(row)),
+                Some((row, Err(refusal))) => self.refuse(row, refusal)?,
                 None if self.decode_next()? => {}
                 None => return Ok(None),
             }
@@ -166,29 +163,41 @@ impl<F: RowFormat> RowReader<F> {
     }
 
     /// Counts a bad row, or makes it the error that ends reading.
-    fn refuse(&mut self, refusal: Refusal) -> Result<(), RowError> {
+    fn refuse(&mut self, row: u64, refusal: Refusal) -> Result<(), RowError> {
         let Refusal {
             column,
             problem,
             found,
         } = refusal;
         match (self.options.on_bad_row, &self.open) {
-            (OnBadRow::Error, Some(open)) => {
-                let row = open.decoded - self.ready.len() as u64 - 1;
-                Err(RowError::BadRow {
-                    file: open.file.name.clone(),
-                    row,
-                    column,
-                    problem,
-                    found,
-                })
-            }
+            (OnBadRow::Error, Some(open)) => Err(RowError::BadRow {
+                file: open.parquet.file.name.clone(),
+                row,
+                column,
+                problem,
+                found,
+            }),
             _ => {
                 self.skipped.rows += 1;
                 *self.skipped.reasons.entry((column, problem)).or_default() += 1;
                 Ok(())
             }
         }
+    }
+}
+
+impl<F: RowFormat> OpenFile<F> {
+    /// The next decoded row, and its number in the file.
+    fn next_row(&mut self, format: &F) -> Option<(u64, Result<F::Row, Refusal>)> {
+        let batch = self
+            .batch
+            .as_mut()
+            .filter(|batch| batch.next < batch.rows)?;
+        let row = batch.next;
+        batch.next += 1;
+        let file_row = self.decoded - (batch.rows - row) as u64;
+        let file = &self.parquet.file;
+        Some((file_row, format.row(&batch.columns, file, file_row, row)))
     }
 }
 
@@ -200,7 +209,6 @@ impl<F: RowFormat> Iterator for RowReader<F> {
         if matches!(row, Some(Err(_))) {
             self.files.clear();
             self.open = None;
-            self.ready = Vec::new().into_iter();
         }
         row
     }

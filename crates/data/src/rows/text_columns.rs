@@ -1,16 +1,19 @@
 //! Columns of a record batch as text, in whatever Arrow type they are stored. Knows types; knows no
-//! question and no file.
+//! question and no file. Text was decoded as bytes, which need not be UTF-8.
 
-use arrow::array::{Array, ArrayRef, AsArray, LargeListArray, LargeStringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, LargeStringArray, ListArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-/// A column of text, converted to one Arrow type.
-pub(crate) struct TextColumn(LargeStringArray);
+/// A column of text, or of values that are printed as text.
+pub(crate) enum TextColumn {
+    Text(BinaryViewArray),
+    Printed(LargeStringArray),
+}
 
-/// A column of lists of text, converted to one Arrow type.
-pub(crate) struct TextListColumn(LargeListArray);
+/// A column of lists of text.
+pub(crate) struct TextListColumn(ListArray);
 
 /// Whether a type is text: UTF-8 with offsets of 32 or 64 bits or in views, or a dictionary of it.
 pub(crate) fn is_text(data_type: &DataType) -> bool {
@@ -47,39 +50,45 @@ pub(crate) fn is_text_list(data_type: &DataType) -> bool {
 }
 
 impl TextColumn {
-    /// Converts a column whose type [`is_printable`].
+    /// A column of bytes, or one whose type [`is_printable`].
     pub(crate) fn new(column: &ArrayRef) -> Result<Self, ArrowError> {
-        Ok(Self(
-            cast(column, &DataType::LargeUtf8)?.as_string().clone(),
-        ))
+        if let Some(bytes) = column.as_binary_view_opt() {
+            return Ok(Self::Text(bytes.clone()));
+        }
+        let printed = cast(column, &DataType::LargeUtf8)?;
+        Ok(Self::Printed(printed.as_string().clone()))
     }
 
-    /// The text of a row, unless it is null.
-    pub(crate) fn get(&self, row: usize) -> Option<&str> {
-        self.0.is_valid(row).then(|| self.0.value(row))
+    /// The text of a row as bytes, unless it is null.
+    pub(crate) fn get(&self, row: usize) -> Option<&[u8]> {
+        match self {
+            Self::Text(bytes) => bytes.is_valid(row).then(|| bytes.value(row)),
+            Self::Printed(text) => text.is_valid(row).then(|| text.value(row).as_bytes()),
+        }
     }
 
-    /// The text of every row, or `None` for null.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<&str>> {
-        self.0.iter()
+    /// The length of a row's text in bytes; 0 if it is null.
+    pub(crate) fn length(&self, row: usize) -> usize {
+        self.get(row).map_or(0, <[u8]>::len)
     }
 }
 
 impl TextListColumn {
-    /// Converts a column whose type [`is_text_list`].
-    pub(crate) fn new(column: &ArrayRef) -> Result<Self, ArrowError> {
-        let item = Field::new_list_field(DataType::LargeUtf8, true);
-        Ok(Self(
-            cast(column, &DataType::LargeList(item.into()))?
-                .as_list()
-                .clone(),
-        ))
+    /// A column of lists of bytes.
+    pub(crate) fn new(column: &ArrayRef) -> Self {
+        Self(column.as_list().clone())
     }
 
     /// The list of a row, unless it is null.
-    pub(crate) fn get(&self, row: usize) -> Option<TextColumn> {
+    pub(crate) fn get(&self, row: usize) -> Option<BinaryViewArray> {
         self.0
             .is_valid(row)
-            .then(|| TextColumn(self.0.value(row).as_string().clone()))
+            .then(|| self.0.value(row).as_binary_view().clone())
+    }
+
+    /// The length of all texts of a row in bytes.
+    pub(crate) fn length(&self, row: usize) -> usize {
+        let list = self.get(row);
+        list.map_or(0, |list| list.iter().flatten().map(<[u8]>::len).sum())
     }
 }

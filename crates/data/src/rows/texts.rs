@@ -1,18 +1,32 @@
 //! Rows as pretraining texts: one column of text.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use plw_hub::Hub;
 
-use super::bad_row::{Refusal, SkippedRows, required};
+use super::bad_row::{Refusal, SkippedRows, check_length, required};
 use super::error::RowError;
 use super::row_reader::{ReadOptions, RowFormat, RowReader};
 use super::schema::column_of;
 use super::text_columns::{TextColumn, is_text};
 use crate::files::{DataFile, Source, Split};
 
+/// A text to pretrain on, and where it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The name of its file ([`crate::DataFile::name`]).
+    pub file: Arc<str>,
+    /// Its row in that file, from 0.
+    pub row: u64,
+    /// The text.
+    pub text: String,
+}
+
 /// Opens the texts of a source: one column of its rows, usually `text`. Bounds memory as
-/// [`crate::read_examples`] does. A null or empty text is a bad row.
+/// [`crate::read_examples`] does. A text is a bad row if it is null, empty, not UTF-8, or longer
+/// than [`crate::LONGEST_ROW`].
 ///
 /// # Errors
 /// As for [`crate::read_examples`].
@@ -44,7 +58,7 @@ impl TextReader {
 }
 
 impl Iterator for TextReader {
-    type Item = Result<String, RowError>;
+    type Item = Result<Text, RowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next()
@@ -57,7 +71,8 @@ struct Texts {
 }
 
 impl RowFormat for Texts {
-    type Row = String;
+    type Row = Text;
+    type Columns = TextColumn;
 
     fn columns(&self, file: &DataFile, schema: &Schema) -> Result<Vec<usize>, RowError> {
         Ok(vec![column_of(
@@ -69,21 +84,27 @@ impl RowFormat for Texts {
         )?])
     }
 
-    fn rows(
-        &self,
-        file: &DataFile,
-        _first_row: u64,
-        batch: &RecordBatch,
-    ) -> Result<Vec<Result<String, Refusal>>, RowError> {
-        let failed = |source| RowError::Column {
+    fn batch(&self, file: &DataFile, batch: &RecordBatch) -> Result<TextColumn, RowError> {
+        TextColumn::new(batch.column(0)).map_err(|source| RowError::Column {
             file: file.name.clone(),
             column: self.column.clone(),
             source,
-        };
-        let column = TextColumn::new(batch.column(0)).map_err(failed)?;
-        Ok(column
-            .iter()
-            .map(|text| required(&self.column, text))
-            .collect())
+        })
+    }
+
+    fn row(
+        &self,
+        column: &TextColumn,
+        file: &DataFile,
+        file_row: u64,
+        row: usize,
+    ) -> Result<Text, Refusal> {
+        let name = self.column.as_str();
+        check_length([(name, column.length(row))].into_iter())?;
+        Ok(Text {
+            file: file.name.clone(),
+            row: file_row,
+            text: required(name, column.get(row))?,
+        })
     }
 }

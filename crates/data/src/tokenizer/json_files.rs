@@ -1,9 +1,14 @@
-//! The JSON files of a model directory in the Hugging Face layout.
+//! The JSON files of a model directory in the Hugging Face layout. They come from other people:
+//! only regular files are read, and no more than a bound.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+/// Bytes of the largest file that is read. The largest tokenizer.json in use has about 33 MB.
+const LARGEST_FILE: u64 = 128 << 20;
 
 /// Why a file of a model directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +31,7 @@ pub enum ModelFileError {
     },
     /// It is not a tokenizer.
     #[error(
-        "{} cannot be loaded by the tokenizers library: {cause}; give the \
+        "{} cannot be used by the tokenizers library: {cause}; give the \
          tokenizer.json of a model",
         path.display()
     )]
@@ -54,7 +59,7 @@ pub enum ModelFileError {
 
 /// A text file, or `None` if it does not exist.
 pub(crate) fn read_optional(path: &Path) -> Result<Option<String>, ModelFileError> {
-    match std::fs::read_to_string(path) {
+    match read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(ModelFileError::Read {
@@ -62,6 +67,30 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<String>, ModelFileErro
             cause,
         }),
     }
+}
+
+/// A text file.
+pub(crate) fn read_required(path: &Path) -> Result<String, ModelFileError> {
+    read_text(path).map_err(|cause| ModelFileError::Read {
+        path: path.into(),
+        cause,
+    })
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    // Opening a pipe would wait for a writer, and a device may have no end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        let problem = format!("it has more than {LARGEST_FILE} bytes");
+        return Err(io::Error::other(problem));
+    }
+    String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
 /// A JSON file, or null if it does not exist.

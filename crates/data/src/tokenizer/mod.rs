@@ -2,9 +2,10 @@
 
 mod json_files;
 mod model_tokenizer;
+mod normalizer;
 mod special_tokens;
 
 pub use json_files::ModelFileError;
-pub(crate) use json_files::{read_optional, read_optional_json};
+pub(crate) use json_files::{read_optional, read_optional_json, read_required};
 pub use model_tokenizer::{ModelTokenizer, TokenizeError};
 pub use special_tokens::SpecialTokens;

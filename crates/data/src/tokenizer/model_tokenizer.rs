@@ -1,12 +1,14 @@
 //! The tokenizer of a model directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plw_batch::Sequence;
-use tokenizers::Tokenizer;
+use tokenizers::{Encoding, Tokenizer};
 
-use super::json_files::{ModelFileError, read_optional_json};
+use super::json_files::{ModelFileError, read_optional_json, read_required};
+use super::normalizer::check_normalizer;
 use super::special_tokens::SpecialTokens;
+use crate::guard::guarded;
 
 /// A model's tokenizer, its special tokens, and the token that ends a text. Neither truncates nor
 /// pads.
@@ -15,12 +17,21 @@ pub struct ModelTokenizer {
     tokenizer: Tokenizer,
     special_tokens: SpecialTokens,
     eos: Option<u32>,
+    /// The file that it was read from, for errors.
+    path: PathBuf,
 }
 
 /// The tokenizer fails on a text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the tokenizer fails: {0}")]
-pub struct TokenizeError(pub(crate) String);
+#[error(
+    "{} cannot tokenize this text: {cause}; give the tokenizer.json of a model", path.display()
+)]
+pub struct TokenizeError {
+    /// The tokenizer's file.
+    pub path: PathBuf,
+    /// Why.
+    pub cause: String,
+}
 
 impl ModelTokenizer {
     /// Reads `tokenizer.json`, the special tokens and, if those have no `eos_token`, `eos_token_id`
@@ -30,17 +41,17 @@ impl ModelTokenizer {
     /// A file is missing or malformed, or the tokenizer lacks the `eos_token`.
     pub fn from_directory(directory: &Path) -> Result<Self, ModelFileError> {
         let path = directory.join("tokenizer.json");
-        let json = std::fs::read(&path).map_err(|cause| ModelFileError::Read {
+        let json = read_required(&path)?;
+        let tokenizer = load(&json).map_err(|cause| ModelFileError::Tokenizer {
             path: path.clone(),
             cause,
         })?;
-        let tokenizer = Tokenizer::from_bytes(json).map_err(|cause| ModelFileError::Tokenizer {
-            path: path.clone(),
-            cause: cause.to_string(),
-        })?;
         let special_tokens = SpecialTokens::from_directory(directory)?;
         let token = special_tokens.get("eos_token").map(ToOwned::to_owned);
-        let mut model = Self::new(tokenizer, special_tokens);
+        let mut model = Self {
+            path,
+            ..Self::new(tokenizer, special_tokens)
+        };
         match token {
             Some(token) if model.eos.is_none() => {
                 let role = "eos_token".to_owned();
@@ -57,11 +68,8 @@ impl ModelTokenizer {
     }
 
     /// From its parts; `eos_token` ends a text if the tokenizer has it.
-    pub fn new(mut tokenizer: Tokenizer, special_tokens: SpecialTokens) -> Self {
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .expect("turning truncation off has no bounds that could be wrong");
+    pub fn new(tokenizer: Tokenizer, special_tokens: SpecialTokens) -> Self {
+        let tokenizer = without_truncation_and_padding(tokenizer);
         let eos = special_tokens
             .get("eos_token")
             .and_then(|token| tokenizer.token_to_id(token));
@@ -69,6 +77,7 @@ impl ModelTokenizer {
             tokenizer,
             special_tokens,
             eos,
+            path: "tokenizer.json".into(),
         }
     }
 
@@ -87,15 +96,34 @@ impl ModelTokenizer {
         self.eos
     }
 
+    /// The tokens of a text, with their offsets in bytes.
+    pub(crate) fn encode(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+    ) -> Result<Encoding, TokenizeError> {
+        self.guarded(|| self.tokenizer.encode(text, add_special_tokens))
+    }
+
     /// The tokens of a text, without their offsets, which saves time.
     pub(crate) fn token_ids(
         &self,
         text: &str,
         add_special_tokens: bool,
     ) -> Result<Vec<u32>, TokenizeError> {
-        let encoding = self.tokenizer.encode_fast(text, add_special_tokens);
-        let encoding = encoding.map_err(|cause| TokenizeError(cause.to_string()))?;
+        let encoding = self.guarded(|| self.tokenizer.encode_fast(text, add_special_tokens))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Calls the tokenizers library, which panics on some parts that are damaged.
+    fn guarded(
+        &self,
+        work: impl FnOnce() -> tokenizers::Result<Encoding>,
+    ) -> Result<Encoding, TokenizeError> {
+        flatten(guarded(work)).map_err(|cause| TokenizeError {
+            path: self.path.clone(),
+            cause,
+        })
     }
 
     /// Tokenizes a plain text for pretraining: every token is completion. The tokenizer's
@@ -117,6 +145,28 @@ impl ModelTokenizer {
             answer: None,
         })
     }
+}
+
+/// The tokenizer of a `tokenizer.json`, without truncation and padding. Its parts are not checked
+/// before their first use: a text is tokenized at once, so that a panic comes here.
+fn load(json: &str) -> Result<Tokenizer, String> {
+    check_normalizer(json)?;
+    let tokenizer = flatten(guarded(|| Tokenizer::from_bytes(json)))?;
+    let tokenizer = without_truncation_and_padding(tokenizer);
+    guarded(|| drop(tokenizer.encode("Anna's 12 cats:\n é 日本 ", true)))?;
+    Ok(tokenizer)
+}
+
+fn without_truncation_and_padding(mut tokenizer: Tokenizer) -> Tokenizer {
+    tokenizer.with_padding(None);
+    tokenizer
+        .with_truncation(None)
+        .expect("turning truncation off has no bounds that could be wrong");
+    tokenizer
+}
+
+fn flatten<T>(result: Result<tokenizers::Result<T>, String>) -> Result<T, String> {
+    result?.map_err(|error| error.to_string())
 }
 
 /// `eos_token_id` of `config.json`: a number, or the first of a list.

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, ListArray, ListBuilder, RecordBatch, StringArray, S
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 use plw_data::{Example, OnBadRow, ReadOptions, RowError, Source, Split, read_examples};
 
 /// A row as a test writes it: `None` is null.
@@ -71,10 +72,15 @@ pub(crate) fn stored_as(
 }
 
 pub(crate) fn write(path: &Path, columns: Columns) {
+    write_with(path, columns, WriterProperties::default());
+}
+
+pub(crate) fn write_with(path: &Path, columns: Columns, properties: WriterProperties) {
     let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let file = std::fs::File::create(path).expect("a file");
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
     writer.write(&batch).expect("rows");
     writer.close().expect("a footer");
 }

@@ -2,6 +2,7 @@
 
 mod cases;
 mod checks;
+mod damaged;
 mod fields;
 mod files;
 mod written;

@@ -61,7 +61,9 @@ fn a_writer_that_fails_leaves_what_was_there() {
     )
     .expect("a file");
     assert_eq!(
-        texts.map(|text| text.expect("a text")).collect::<Vec<_>>(),
+        texts
+            .map(|text| text.expect("a text").text)
+            .collect::<Vec<_>>(),
         ["first"]
     );
     assert_eq!(
@@ -93,8 +95,9 @@ fn texts_are_read_like_questions() {
         reader
             .by_ref()
             .map(|text| text.expect("a text"))
+            .map(|text| (text.row, text.text))
             .collect::<Vec<_>>(),
-        ["a", "b"]
+        [(0, "a".to_owned()), (2, "b".to_owned())]
     );
     assert_eq!(
         reader.skipped().to_string(),

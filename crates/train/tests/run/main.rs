@@ -8,3 +8,4 @@ mod folders;
 mod length;
 mod objective;
 mod resume;
+mod without_targets;
