@@ -55,12 +55,7 @@ fn a_plan_refuses_what_training_refuses() {
         "num_hidden_layers": 1 << 20});
     for (changes, arguments, succeeds, says) in [
         (json!({}), "plan", true, "tokenized examples"),
-        (
-            json!({"vocab_size": 40}),
-            "plan",
-            false,
-            "a vocabulary of 40",
-        ),
+        (json!({"vocab_size": 40}), "plan", false, "vocabulary of 40"),
         (
             json!({"max_position_embeddings": 16}),
             "plan",
