@@ -15,6 +15,7 @@ mod cube;
 mod embedding;
 mod flex;
 mod gpu;
+mod gradient_norm;
 mod half_precision;
 mod linear;
 mod linear_cross_entropy;
@@ -28,10 +29,7 @@ mod span;
 mod swiglu;
 mod target_table;
 
-pub use adamw::{
-    AdamW, AdamWStep, Moments, Updated, adamw, adamw_reference, clip_factor, squared_norm,
-    squared_norm_reference,
-};
+pub use adamw::{AdamW, AdamWStep, Moments, Updated, adamw, adamw_reference};
 pub use attention::{AttentionHeads, attention, attention_reference};
 pub use attention_mask::AttentionMask;
 pub use embedding::{embedding, embedding_reference};
@@ -39,6 +37,7 @@ pub use flex::{VectorWidth, limit_vector_width};
 #[cfg(feature = "wgpu")]
 pub use gpu::preferred_wgpu_device;
 pub use gpu::{CudaLibraries, Gpu, GpuRuntime, gpus};
+pub use gradient_norm::{clip_factor, squared_norm, squared_norm_reference};
 pub use linear::{linear, linear_reference};
 pub use linear_cross_entropy::{
     DEFAULT_CHUNK, LinearCrossEntropy, linear_cross_entropy, linear_cross_entropy_chunked,
