@@ -52,6 +52,9 @@ pub(crate) fn checked_encoder(settings: &Settings) -> Result<Option<PromptEncode
         return Ok(None);
     }
     let encoder = encoder(settings)?;
+    if source.eval_data.is_some() || source.test_data.is_some() {
+        encoder.check_answers().into_diagnostic()?;
+    }
     for (data, split, limit) in asked {
         if let Some(data) = data {
             check_first(settings, &encoder, data, split, limit)?;

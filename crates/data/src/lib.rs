@@ -8,7 +8,6 @@
 mod dataset;
 mod encode;
 mod files;
-mod guard;
 mod prompt;
 mod rows;
 mod tokenizer;

@@ -9,6 +9,7 @@ mod digest;
 mod directory;
 mod error;
 mod file;
+mod guard;
 mod partial;
 mod read;
 
@@ -16,5 +17,6 @@ pub use digest::{digest, digest_file};
 pub use directory::{remove_directory_atomic, write_directory_atomic};
 pub use error::FileError;
 pub use file::{copy_atomic, sync_file, write_atomic, write_atomic_with, write_json_atomic};
+pub use guard::guarded;
 pub use partial::remove_partial;
 pub use read::{MOST_SETTINGS, open_regular, read_bounded, read_text};

@@ -23,7 +23,7 @@ pub use checkpoints::{
 pub use config::RunConfig;
 pub use directory::RunDirectory;
 pub use error::RecordError;
-pub use lock::RunLock;
+pub use lock::{DirectoryLock, RunLock};
 pub use logs::{
     MetricsRow, append_evaluation, append_metrics, check_metrics, read_evaluations, read_metrics,
     resume_evaluations, resume_metrics,

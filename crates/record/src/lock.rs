@@ -71,6 +71,32 @@ impl RunLock {
     }
 }
 
+/// A directory that only this process fills, until this is dropped.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _directory: Option<File>,
+}
+
+impl DirectoryLock {
+    /// Makes a directory where it is missing, and locks it. Where the system has no locks of
+    /// directories, nothing is locked.
+    ///
+    /// # Errors
+    ///
+    /// If another process holds the lock, or the operating system refuses.
+    pub fn take(path: &Path) -> Result<Self, RecordError> {
+        std::fs::create_dir_all(path).map_err(FileError::cannot("make the directory", path))?;
+        let directory = cfg!(unix).then(|| File::open(path)).transpose();
+        let directory = directory.map_err(FileError::cannot("open", path))?;
+        if let Some(directory) = &directory {
+            lock(directory, path)?;
+        }
+        Ok(Self {
+            _directory: directory,
+        })
+    }
+}
+
 /// The file that is locked.
 const LOCK: &str = ".lock";
 

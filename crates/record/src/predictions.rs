@@ -17,7 +17,7 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use plw_batch::ExampleKey;
-use plw_files::{FileError, write_atomic_with};
+use plw_files::{FileError, guarded, write_atomic_with};
 
 use crate::RecordError;
 
@@ -109,8 +109,21 @@ fn to_batch(predictions: &[PredictionRow]) -> Result<RecordBatch, ArrowError> {
 }
 
 /// Reads predictions of [`write_predictions`], or another program's file with the same columns.
+///
+/// # Errors
+///
+/// If the file cannot be read, is damaged, or has other columns.
 pub fn read_predictions(path: impl AsRef<Path>) -> Result<Vec<PredictionRow>, RecordError> {
     let path = path.as_ref();
+    guarded(|| read_rows(path)).unwrap_or_else(|panic| {
+        Err(RecordError::Parquet {
+            path: path.to_path_buf(),
+            source: Box::new(ParquetError::General(panic)),
+        })
+    })
+}
+
+fn read_rows(path: &Path) -> Result<Vec<PredictionRow>, RecordError> {
     let failed = |source: ParquetError| RecordError::Parquet {
         path: path.to_path_buf(),
         source: Box::new(source),
@@ -244,6 +257,26 @@ mod tests {
         assert_eq!(read_predictions(&path)?, rows);
         write_predictions(&path, &[])?;
         assert_eq!(read_predictions(&path)?, []);
+        Ok(())
+    }
+
+    #[test]
+    fn a_changed_bit_never_panics() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("predictions.parquet");
+        let rows: Vec<_> = (0..40)
+            .map(|row| prediction(row, &[0.5, -1.0, row as f32, 2.0], None))
+            .collect();
+        write_predictions(&path, &rows)?;
+        let whole = std::fs::read(&path)?;
+        let mut refused = 0;
+        for index in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[index] ^= 1;
+            std::fs::write(&path, changed)?;
+            refused += usize::from(read_predictions(&path).is_err());
+        }
+        assert!(refused > 0);
         Ok(())
     }
 

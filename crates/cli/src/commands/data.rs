@@ -1,11 +1,13 @@
 //! `plw data`: makes synthetic data, and a tokenizer for it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{ReadOptions, Source, Split, read_text, write_text};
-use plw_files::{remove_partial, write_atomic, write_json_atomic};
+use plw_files::{digest_file, remove_partial, write_atomic, write_json_atomic};
+use plw_record::DirectoryLock;
 use plw_synthetic::{
     PretrainingStage, SyntheticConfig, pretraining_text, train_tokenizer, write_synthetic,
     write_tokenizer,
@@ -84,18 +86,46 @@ fn once(
 ) -> Result<()> {
     let path = folder.join("made-of.json");
     let settings = serde_json::to_value(settings).into_diagnostic()?;
-    let made_of = json!({"plw": env!("CARGO_PKG_VERSION"), "settings": settings});
+    let plw = env!("CARGO_PKG_VERSION");
+    let made_of = |files| json!({"plw": plw, "settings": settings, "files": files});
+    let _lock = DirectoryLock::take(folder).into_diagnostic()?;
     let found = std::fs::read(&path).ok();
-    if found.and_then(|text| serde_json::from_slice::<Value>(&text).ok()) == Some(made_of.clone()) {
+    let found = found.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    if found.is_some() && found == Some(made_of(digests(folder)?)) {
         tracing::info!("{} holds this data already", folder.display());
         return Ok(());
     }
     let making = Making::start(folder, command)?;
     let made = make()?;
-    write_json_atomic(&path, &made_of).into_diagnostic()?;
+    write_json_atomic(&path, &made_of(digests(folder)?)).into_diagnostic()?;
     making.finish()?;
     print(&made)?;
     Ok(())
+}
+
+/// The digests of the data files below a folder, by their paths in it.
+fn digests(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).into_diagnostic()? {
+            let path = entry.into_diagnostic()?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "parquet")
+            {
+                let name = path
+                    .strip_prefix(folder)
+                    .unwrap_or(&path)
+                    .display()
+                    .to_string();
+                found.insert(name, digest_file(&path).into_diagnostic()?);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// A folder that is being filled. Until it is complete, a file in it says so, and by which command:

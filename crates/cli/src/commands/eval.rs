@@ -10,7 +10,7 @@ use plw_eval::evaluate;
 use plw_files::remove_partial;
 use plw_model::{WeightType, load_adapter, load_llama_as};
 use plw_record::{
-    Accuracy, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
+    Accuracy, DirectoryLock, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
     write_predictions,
 };
 use plw_train::check_saved_model;
@@ -38,6 +38,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     let split = source.split.unwrap_or(Split::Validation);
     let config = Inputs::default().resolved_evaluation(&settings, split)?;
     let output = Output::of(&flags.output_dir);
+    let _lock = DirectoryLock::take(&output.directory).into_diagnostic()?;
     output.check_free_for(&config)?;
     // What an evaluation into this folder left when it was killed.
     remove_partial(&output.directory).into_diagnostic()?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
-use plw_record::{RunConfig, RunDirectory, TrainingSummary};
+use plw_record::{RunConfig, RunDirectory, TrainingSummary, latest_checkpoint};
 use plw_train::{Outcome, Run, check_directory, check_saved_model, train};
 
 use crate::activations::activations;
@@ -90,14 +90,23 @@ fn ended(run: &Run<'_>, outcome: &Outcome) -> ExitCode {
     }
 }
 
-/// Whether this very run is complete, so that nothing needs to be read. [`train`] reports a run
+/// Whether this very run is complete, so that no data needs to be read. Its summary and its result
+/// are checked. [`train`] reports a run
 /// with other settings.
 fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     if !directory.is_complete() || !directory.config().exists() {
         return Ok(false);
     }
     let before = directory.read_config().into_diagnostic()?;
-    Ok(before.difference(config).is_none())
+    if before.difference(config).is_some() {
+        return Ok(false);
+    }
+    directory.read_summary().into_diagnostic()?;
+    // Whoever needs the space may have removed it.
+    if let Some(checkpoint) = latest_checkpoint(directory.checkpoints()).into_diagnostic()? {
+        check_saved_model(&checkpoint).into_diagnostic()?;
+    }
+    Ok(true)
 }
 
 /// The weights a run starts from.

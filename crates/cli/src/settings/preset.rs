@@ -39,7 +39,7 @@ impl Preset {
     /// Reads a preset. A relative path in it leads from the preset's folder where something is
     /// there, and else from the working directory.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        if !path.is_file() {
+        if !path.exists() {
             return Err(miette!(
                 help = "give the path of a TOML file",
                 "there is no file {}",

@@ -3,6 +3,7 @@
 
 mod checks;
 mod environment;
+mod folders;
 mod logs;
 mod names;
 mod output;

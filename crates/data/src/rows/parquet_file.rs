@@ -15,8 +15,9 @@ use parquet::errors::ParquetError;
 use super::error::RowError;
 use super::text_as_bytes::text_as_bytes;
 use super::{footer, pages};
+use plw_files::guarded;
+
 use crate::files::DataFile;
-use crate::guard::guarded;
 
 /// An open file, and the batches of its current row group.
 pub(crate) struct ParquetFile {

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use plw_batch::Sequence;
+use plw_files::guarded;
 use tokenizers::{Encoding, Tokenizer};
 
 use super::json_files::{ModelFileError, read_optional_json, read_required};
 use super::normalizer::check_normalizer;
 use super::special_tokens::SpecialTokens;
-use crate::guard::guarded;
 
 /// A model's tokenizer, its special tokens, and the token that ends a text. Neither truncates nor
 /// pads.

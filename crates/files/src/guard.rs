@@ -1,5 +1,5 @@
-//! Panics of libraries that read files become errors. The parquet and tokenizers libraries panic on
-//! some damaged input; nothing else of this crate may.
+//! Panics of libraries that read files become errors: the parquet and tokenizers libraries panic on
+//! some damaged input.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -11,9 +11,13 @@ thread_local! {
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `work` returns, or the message of its panic. What `work` changed must not be used again
-/// after a panic.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// What `work` returns, or the message of its panic, which is not printed. What `work` changed must
+/// not be used again after a panic.
+///
+/// # Errors
+///
+/// The message of the panic.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let print = panic::take_hook();
