@@ -204,7 +204,10 @@ impl CrossEntropyPasses for Cube {
         LossAndGradients {
             loss,
             target_losses: losses,
-            gradients: [wanted.hidden.then(|| joined(grad_hidden, 0)), grad_lm_head],
+            gradients: [
+                wanted.hidden.then(|| Cube::float_cat(grad_hidden, 0)),
+                grad_lm_head,
+            ],
         }
     }
 
@@ -212,13 +215,5 @@ impl CrossEntropyPasses for Cube {
         let rank = gradient.shape().num_dims();
         let shape = burn::tensor::Shape::from(vec![1; rank]);
         Cube::float_mul(gradient, Cube::float_reshape(grad_loss, shape))
-    }
-}
-
-/// Matrices one behind the other.
-fn joined(mut parts: Vec<CubeTensor>, dimension: usize) -> CubeTensor {
-    match parts.len() {
-        1 => parts.remove(0),
-        _ => Cube::float_cat(parts, dimension),
     }
 }

@@ -21,11 +21,16 @@ pub(crate) fn client(device: &Device) -> Client {
 
 /// A tensor of uninitialized f32 on the device of another.
 pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    empty_of(like, shape, DType::F32)
+}
+
+/// A tensor of uninitialized elements on the device of another.
+pub(crate) fn empty_of(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     empty_device_contiguous_dtype(
         like.client.clone(),
         like.device.clone(),
         shape.into(),
-        DType::F32,
+        dtype,
     )
 }
 

@@ -4,7 +4,7 @@ use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
 use super::heads::Heads;
-use super::tile::{SQUARE, Tile, accumulate, load, no_sums, products, store};
+use super::tile::{SQUARE, Tile, accumulate, load, no_sums, products, rescale, store};
 
 /// The output `[tokens, heads * head_dim]` and the log-sum-exp of each query's scores `[tokens,
 /// heads]`, with an online softmax over the tiles of keys.
@@ -26,7 +26,6 @@ pub(super) fn forward_kernel(
     let side = comptime!(tile.side);
     let groups = comptime!(tile.groups());
     let head_dim = comptime!(tile.head_dim);
-    let columns = comptime!(tile.columns());
     let query_heads = comptime!(heads.query);
     let width = comptime!(heads.width(tile.head_dim));
     let tiles = seq.div_ceil(side);
@@ -131,14 +130,7 @@ pub(super) fn forward_kernel(
                 factors[unit] = factor;
             }
             sync_cube();
-            #[unroll]
-            for i in 0..SQUARE {
-                let factor = factors[query + i];
-                #[unroll]
-                for n in 0..columns {
-                    sums[i * columns + n] *= factor;
-                }
-            }
+            rescale(&mut sums, &factors, query, tile);
             accumulate(&mut sums, &scores, query, &keys, key_group, tile);
         }
         first_key += side;
@@ -151,14 +143,7 @@ pub(super) fn forward_kernel(
         }
     }
     sync_cube();
-    #[unroll]
-    for i in 0..SQUARE {
-        let factor = factors[query + i];
-        #[unroll]
-        for n in 0..columns {
-            sums[i * columns + n] *= factor;
-        }
-    }
+    rescale(&mut sums, &factors, query, tile);
     let output_width = query_heads * head_dim;
     let start = row_start + first + query;
     let column = head * head_dim;

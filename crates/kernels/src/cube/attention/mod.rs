@@ -8,7 +8,7 @@ mod heads;
 mod tile;
 
 use burn::backend::{Cube, DispatchTensorKind, TensorMetadata};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn_cubecl::cubecl::prelude::CubeDim;
 use burn_cubecl::kernel::into_contiguous;
 
@@ -18,7 +18,7 @@ use self::heads::Heads;
 use self::tile::{Tile, tile_until_kernel};
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
-use super::tensor::{CubeTensor, client, empty, upload};
+use super::tensor::{CubeTensor, client, empty, empty_of};
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
 
@@ -71,7 +71,7 @@ fn visible_until(context: &Context) -> CubeTensor {
 fn tile_until(qkv: &CubeTensor, context: &Context, tile: Tile) -> CubeTensor {
     let (batch, seq) = (context.shape.batch, context.shape.seq);
     let count = batch * seq.div_ceil(tile.side);
-    let found = upload(qkv, &vec![0u32; count]);
+    let found = empty_of(qkv, [count], DType::U32);
     let (cubes, units) = elementwise(&qkv.client, count);
     tile_until_kernel::launch(
         &qkv.client,

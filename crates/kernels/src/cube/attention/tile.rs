@@ -156,6 +156,25 @@ pub(super) fn accumulate(
     }
 }
 
+/// Multiplies each of the four rows of sums by the factor of its query.
+#[cube]
+pub(super) fn rescale(
+    sums: &mut Array<f32>,
+    factors: &Shared<[f32]>,
+    query: usize,
+    #[comptime] tile: Tile,
+) {
+    let columns = comptime!(tile.columns());
+    #[unroll]
+    for i in 0..SQUARE {
+        let factor = factors[query + i];
+        #[unroll]
+        for n in 0..columns {
+            sums[i * columns + n] *= factor;
+        }
+    }
+}
+
 /// Writes the sums of [`accumulate`], times `factor`, to the rows from `first` of a matrix. Rows
 /// from `end` on are left out.
 #[cube]
