@@ -1,8 +1,7 @@
 //! The JSON files of a model directory in the Hugging Face layout. They come from other people:
 //! only regular files are read, and no more than a bound.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -78,19 +77,7 @@ pub(crate) fn read_required(path: &Path) -> Result<String, ModelFileError> {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    // Opening a pipe would wait for a writer, and a device may have no end.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        let problem = format!("it has more than {LARGEST_FILE} bytes");
-        return Err(io::Error::other(problem));
-    }
-    String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+    plw_files::read_text(path, LARGEST_FILE).map_err(|error| error.source)
 }
 
 /// A JSON file, or null if it does not exist.
