@@ -76,7 +76,7 @@ struct Packed {
     numbers: u64,
     /// Parts of a block, each of which has a width of its own.
     parts: u64,
-    /// Numbers of a part.
+    /// How many numbers each part holds.
     in_part: u64,
 }
 
