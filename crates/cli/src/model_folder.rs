@@ -4,6 +4,16 @@ use std::path::Path;
 
 use miette::{IntoDiagnostic, Result, miette};
 use plw_record::{RunDirectory, latest_checkpoint};
+use plw_train::check_saved_model;
+
+use crate::settings::SourceSettings;
+
+/// Checks the model and the adapter that settings name against the digests of the runs that made
+/// them, where runs did.
+pub(crate) fn check_saved(source: &SourceSettings) -> Result<()> {
+    let mut folders = source.model.iter().chain(&source.init_adapter);
+    folders.try_for_each(|folder| check_saved_model(folder).into_diagnostic())
+}
 
 /// Checks that the folder that a setting names is there and is not that of a run, whose models are
 /// its checkpoints. What is in it is checked where it is read.

@@ -13,12 +13,12 @@ use plw_record::{
     Accuracy, DirectoryLock, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
     write_predictions,
 };
-use plw_train::check_saved_model;
 
 use crate::activations::activations;
 use crate::examples::{check_first, check_for_model, encoder, questions};
 use crate::flags::EvalFlags;
 use crate::inputs::Inputs;
+use crate::model_folder::check_saved;
 use crate::output::print;
 use crate::output_folder::check_writable;
 use crate::progress::{EVALUATION, bar};
@@ -42,12 +42,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     output.check_free_for(&config)?;
     // What an evaluation into this folder left when it was killed.
     remove_partial(&output.directory).into_diagnostic()?;
-    for directory in [Some(model), source.init_adapter.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        check_saved_model(directory).into_diagnostic()?;
-    }
+    check_saved(source)?;
     // What can fail quickly comes before the questions are tokenized, which takes long.
     let encoder = encoder(&settings)?;
     encoder.check_answers().into_diagnostic()?;

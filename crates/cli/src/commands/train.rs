@@ -12,6 +12,7 @@ use crate::activations::activations;
 use crate::examples::{RunData, checked_encoder};
 use crate::flags::TrainFlags;
 use crate::inputs::{Inputs, trained_on};
+use crate::model_folder::check_saved;
 use crate::output_folder::check_writable;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -113,9 +114,7 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
     let activations = activations(source, device)?;
-    for directory in source.model.iter().chain(&source.init_adapter) {
-        check_saved_model(directory).into_diagnostic()?;
-    }
+    check_saved(source)?;
     let model = match (&source.model, &source.init_config) {
         (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
         (None, Some(file)) => init_llama(file, settings.training.seed, device).into_diagnostic()?,
