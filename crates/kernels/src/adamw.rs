@@ -132,7 +132,7 @@ pub fn adamw<const D: usize>(
         use cube::tensor::{from_cube, into_cube, into_unique};
         let [parameter, first, second] =
             [parameter, first, second].map(|tensor| into_unique(into_cube(tensor)));
-        cube::adamw::update(
+        let not_finite = cube::adamw::update(
             &parameter,
             into_cube(gradient),
             [&first, &second],
@@ -142,7 +142,11 @@ pub fn adamw<const D: usize>(
             first: from_cube(first),
             second: from_cube(second),
         };
-        return Updated::counted(from_cube(parameter), moments);
+        return Updated {
+            parameter: from_cube(parameter),
+            moments,
+            not_finite: from_cube(not_finite),
+        };
     }
     let gradient = into_flex(gradient).to_contiguous();
     let [mut parameter, mut first, mut second] =

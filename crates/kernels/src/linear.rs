@@ -38,10 +38,11 @@ pub fn linear(operands: LinearOperands) -> Tensor<2> {
     }
     check_shapes(&operands);
     let x = operands.input.x();
-    if is_half(x) {
+    let has_kernels = operations::has_kernels(x);
+    if is_half(x) && !has_kernels {
         return half_precision(operands);
     }
-    if !operations::has_kernels(x) || x.dims().contains(&0) {
+    if !has_kernels || x.dims().contains(&0) {
         return linear_reference(operands);
     }
     operations::linear::linear(operands.into_dispatch())

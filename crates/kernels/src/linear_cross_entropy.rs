@@ -43,13 +43,17 @@ pub fn linear_cross_entropy(
     targets: TargetTable<'_>,
     chunk: usize,
 ) -> LinearCrossEntropy {
-    if is_half(&hidden) {
+    let has_kernels = operations::has_kernels(&hidden);
+    if is_half(&hidden) && !has_kernels {
         let half = FloatDType::from(hidden.dtype());
         let hidden = hidden.cast(FloatDType::F32);
         return linear_cross_entropy(hidden, rounded(lm_head, half), targets, chunk);
     }
+    if !is_half(&hidden) {
+        check_types(&hidden, &lm_head);
+    }
     check(&hidden, &lm_head, targets);
-    if !operations::has_kernels(&hidden) {
+    if !has_kernels {
         return linear_cross_entropy_chunked(hidden, lm_head, targets, chunk);
     }
     let (loss, losses) = operations::linear_cross_entropy::linear_cross_entropy(
@@ -74,6 +78,7 @@ pub fn linear_cross_entropy_chunked(
     targets: TargetTable<'_>,
     chunk: usize,
 ) -> LinearCrossEntropy {
+    check_types(&hidden, &lm_head);
     check(&hidden, &lm_head, targets);
     let (loss, target_losses) = chunked::forward(hidden, lm_head, targets, chunk);
     LinearCrossEntropy {
@@ -93,6 +98,7 @@ pub fn linear_cross_entropy_reference(
     targets: TargetTable<'_>,
 ) -> LinearCrossEntropy {
     let [vocab, _] = lm_head.dims();
+    check_types(&hidden, &lm_head);
     check(&hidden, &lm_head, targets);
     let device = hidden.device().inner();
     let count = targets.row.len();
@@ -119,12 +125,15 @@ fn check(hidden: &Tensor<2>, lm_head: &Tensor<2>, targets: TargetTable<'_>) {
         width, head_width,
         "hidden states and lm_head must have one width"
     );
+    targets.check(rows, vocab);
+}
+
+fn check_types(hidden: &Tensor<2>, lm_head: &Tensor<2>) {
     assert_eq!(
         hidden.dtype(),
         lm_head.dtype(),
         "hidden states and lm_head must have one type"
     );
-    targets.check(rows, vocab);
 }
 
 #[cfg(test)]

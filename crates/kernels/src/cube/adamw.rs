@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 
 use super::launch::{UNITS, elementwise, row_units, rows};
 use super::reduce::cube_sum;
-use super::tensor::{CubeTensor, empty};
+use super::tensor::{CubeTensor, empty, zeros};
 use crate::flex::adamw::Coefficients;
 
 /// Elements of a gradient that one cube adds up.
@@ -23,6 +23,7 @@ fn update_kernel(
     gradient: &[f32],
     first: &mut [f32],
     second: &mut [f32],
+    not_finite: &mut [f32],
     factor: f32,
     beta_1: f32,
     beta_2: f32,
@@ -38,18 +39,25 @@ fn update_kernel(
         first[ABSOLUTE_POS] = mean;
         second[ABSOLUTE_POS] = square;
         let step = rate * mean / (square.sqrt() * root + epsilon);
-        parameter[ABSOLUTE_POS] = parameter[ABSOLUTE_POS] * decay - step;
+        let updated = parameter[ABSOLUTE_POS] * decay - step;
+        parameter[ABSOLUTE_POS] = updated;
+        // Units that find something write the same.
+        if updated.is_nan() || updated.is_inf() || square.is_nan() || square.is_inf() {
+            not_finite[0] = f32::new(1.0);
+        }
     }
 }
 
 /// One step of a parameter, in place: parameter and moments are contiguous and held by nobody else.
+/// Returns `[1]`: 1 where parameter or second moment is not finite afterwards, else 0.
 pub(crate) fn update(
     parameter: &CubeTensor,
     gradient: CubeTensor,
     [first, second]: [&CubeTensor; 2],
     coefficients: &Coefficients,
-) {
+) -> CubeTensor {
     let gradient = into_contiguous(gradient);
+    let not_finite = zeros(parameter, [1]);
     let (cubes, units) = elementwise(&parameter.client, parameter.shape().num_elements());
     update_kernel::launch(
         &parameter.client,
@@ -59,6 +67,7 @@ pub(crate) fn update(
         gradient.into_buffer_arg(),
         first.clone().into_buffer_arg(),
         second.clone().into_buffer_arg(),
+        not_finite.clone().into_buffer_arg(),
         coefficients.gradient,
         coefficients.beta_1,
         coefficients.beta_2,
@@ -67,6 +76,7 @@ pub(crate) fn update(
         coefficients.rate,
         coefficients.second,
     );
+    not_finite
 }
 
 /// The sum of squares of each chunk, a cube for each.

@@ -1,13 +1,16 @@
 //! Linear layers on a GPU. As on flex the backward pass recomputes what is cheap: the normalized or
-//! gated input, an adapter's inner product, a half-precision weight in f32.
+//! gated input, an adapter's inner product, weights in the input's type.
 
 use burn::backend::Cube;
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, FloatDType, Scalar, Slice};
+use burn::tensor::{DType, FloatDType};
+use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
+use cubecl::prelude::*;
 
-use super::matmul::{product, transposed};
-use super::tensor::{CubeTensor, sizes};
+use super::launch::elementwise;
+use super::matmul::{Addend, Block, multiply, product};
+use super::tensor::{CubeTensor, empty_of, sizes};
 use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter, Operands};
 use crate::operations::linear::LinearPasses;
 use crate::operations::rms_norm::RmsNormPasses;
@@ -64,80 +67,151 @@ fn backward_input(
     }
 }
 
-/// A weight in f32, for one product.
-fn in_f32(weight: &CubeTensor) -> CubeTensor {
-    match weight.dtype {
-        DType::F32 => weight.clone(),
-        _ => Cube::float_cast(weight.clone(), FloatDType::F32),
+/// A weight in the type of the products, for as long as one needs it.
+pub(super) fn in_type(weight: &CubeTensor, dtype: DType) -> CubeTensor {
+    match weight.dtype == dtype {
+        true => weight.clone(),
+        false => Cube::float_cast(weight.clone(), FloatDType::from(dtype)),
     }
 }
 
-fn scaled(tensor: CubeTensor, factor: f64) -> CubeTensor {
-    Cube::float_mul_scalar(tensor, Scalar::from(factor))
-}
-
-fn masked(tensor: &CubeTensor, mask: Option<&CubeTensor>) -> CubeTensor {
-    match mask {
-        Some(mask) => Cube::float_mul(tensor.clone(), mask.clone()),
-        None => tensor.clone(),
+/// `values * mask`, or what `sum` holds and that. A unit for each element.
+#[cube(launch)]
+fn mask_kernel<F: Float>(values: &[F], mask: &[f32], output: &mut [F], accumulates: u32) {
+    if ABSOLUTE_POS < output.len() {
+        let mut value = f32::cast_from(values[ABSOLUTE_POS]) * mask[ABSOLUTE_POS];
+        if accumulates != 0 {
+            value += f32::cast_from(output[ABSOLUTE_POS]);
+        }
+        output[ABSOLUTE_POS] = F::cast_from(value);
     }
 }
 
-fn add(sum: Option<CubeTensor>, term: CubeTensor) -> CubeTensor {
-    match sum {
-        Some(sum) => Cube::float_add(sum, term),
-        None => term,
-    }
+/// Writes `values * mask`, or adds it to what the output holds.
+fn write_masked(output: &CubeTensor, values: CubeTensor, mask: &CubeTensor, accumulates: bool) {
+    let [rows, columns] = sizes(output);
+    let (cubes, units) = elementwise(&output.client, rows * columns);
+    let launch = match output.dtype {
+        DType::BF16 => mask_kernel::launch::<half::bf16>,
+        _ => mask_kernel::launch::<f32>,
+    };
+    launch(
+        &output.client,
+        cubes,
+        units,
+        values.into_buffer_arg(),
+        mask.clone().into_buffer_arg(),
+        output.clone().into_buffer_arg(),
+        u32::from(accumulates),
+    );
 }
 
-/// `[tokens, out]` of one weight and its adapter.
+/// The input of an adapter.
+fn masked(x: &CubeTensor, mask: Option<&CubeTensor>) -> CubeTensor {
+    let Some(mask) = mask else {
+        return x.clone();
+    };
+    let output = empty_of(x, sizes(x), x.dtype);
+    write_masked(&output, x.clone(), mask, false);
+    output
+}
+
+/// Adds the products of one weight and its adapter to their columns of the output.
 fn forward_weight(
     LinearWeight { weight, adapter }: &LinearWeight<CubeTensor>,
     input: &CubeTensor,
-) -> CubeTensor {
-    let output = product(input.clone(), transposed(&in_f32(weight)));
-    let Some(adapter) = adapter else {
-        return output;
-    };
-    let inner = inner_product(adapter, &masked(input, adapter.mask.as_ref()));
-    Cube::float_add(output, product(inner, transposed(&adapter.b)))
+    output: &Block<'_>,
+    residual: &Addend<'_>,
+) {
+    let weight = in_type(weight, input.dtype);
+    let operands = [&Block::of(input), &Block::of(&weight).transposed()];
+    multiply(output, operands, 1.0, residual);
+    if let Some(adapter) = adapter {
+        let inner = inner_product(adapter, &masked(input, adapter.mask.as_ref()));
+        let b = in_type(&adapter.b, input.dtype);
+        let operands = [&Block::of(&inner), &Block::of(&b).transposed()];
+        multiply(output, operands, 1.0, &Addend::Output);
+    }
 }
 
 /// `scaling * x A^T`, `[tokens, r]`.
 fn inner_product(adapter: &LowRankAdapter<CubeTensor>, x: &CubeTensor) -> CubeTensor {
-    scaled(product(x.clone(), transposed(&adapter.a)), adapter.scaling)
+    let a = in_type(&adapter.a, x.dtype);
+    let inner = empty_of(x, [sizes(x)[0], sizes(&a)[0]], x.dtype);
+    let operands = [&Block::of(x), &Block::of(&a).transposed()];
+    multiply(&Block::of(&inner), operands, adapter.scaling as f32, &Addend::Nothing);
+    inner
 }
 
-/// The gradients of an adapter, and of its part of the prepared input where that is wanted.
+/// The gradient of the prepared input, as the weights add to it.
+struct GradPrepared {
+    tensor: CubeTensor,
+    is_empty: bool,
+}
+
+impl GradPrepared {
+    fn add(&mut self, left: &Block<'_>, right: &Block<'_>) {
+        let addend = match std::mem::take(&mut self.is_empty) {
+            true => Addend::Nothing,
+            false => Addend::Output,
+        };
+        multiply(&Block::of(&self.tensor), [left, right], 1.0, &addend);
+    }
+}
+
+/// The gradients of an adapter; adds its part to the gradient of the prepared input where that is
+/// wanted.
 fn backward_adapter(
     adapter: &LowRankAdapter<CubeTensor>,
     wanted: &LowRankAdapter<bool>,
     input: &CubeTensor,
-    grad_output: &CubeTensor,
-    grad_input: Option<CubeTensor>,
-) -> (LowRankAdapter<Option<CubeTensor>>, Option<CubeTensor>) {
+    grad_output: &Block<'_>,
+    grad_prepared: Option<&mut GradPrepared>,
+) -> LowRankAdapter<Option<CubeTensor>> {
     let x = masked(input, adapter.mask.as_ref());
-    let grad_inner = scaled(
-        product(grad_output.clone(), adapter.b.clone()),
-        adapter.scaling,
+    let [tokens, inputs] = sizes(&x);
+    let (a, b) = (in_type(&adapter.a, x.dtype), in_type(&adapter.b, x.dtype));
+    let grad_inner = empty_of(&x, [tokens, sizes(&a)[0]], x.dtype);
+    multiply(
+        &Block::of(&grad_inner),
+        [grad_output, &Block::of(&b)],
+        adapter.scaling as f32,
+        &Addend::Nothing,
     );
-    let a = wanted
-        .a
-        .then(|| product(transposed(&grad_inner), x.clone()));
-    let b = wanted
-        .b
-        .then(|| product(transposed(grad_output), inner_product(adapter, &x)));
-    let grad_input = grad_input.map(|sum| {
-        let part = product(grad_inner, adapter.a.clone());
-        Cube::float_add(sum, masked(&part, adapter.mask.as_ref()))
-    });
+    let grad_a = || product(&Block::of(&grad_inner).transposed(), &Block::of(&x), DType::F32);
+    let grad_b = || {
+        let inner = inner_product(adapter, &x);
+        product(&grad_output.clone().transposed(), &Block::of(&inner), DType::F32)
+    };
     let gradients = LowRankAdapter {
-        a,
-        b,
+        a: wanted.a.then(grad_a),
+        b: wanted.b.then(grad_b),
         scaling: adapter.scaling,
         mask: adapter.mask.as_ref().map(|_| None),
     };
-    (gradients, grad_input)
+    match (grad_prepared, &adapter.mask) {
+        (Some(sum), None) => sum.add(&Block::of(&grad_inner), &Block::of(&a)),
+        (Some(sum), Some(mask)) => {
+            let part = product(&Block::of(&grad_inner), &Block::of(&a), x.dtype);
+            debug_assert_eq!(sizes(&part), [tokens, inputs]);
+            write_masked(&sum.tensor, part, mask, !sum.is_empty);
+            sum.is_empty = false;
+        }
+        (None, _) => {}
+    }
+    gradients
+}
+
+/// The columns of each weight in the output.
+fn columns(weights: &[LinearWeight<CubeTensor>]) -> Vec<std::ops::Range<usize>> {
+    let mut end = 0;
+    let widths = weights.iter().map(|weight| sizes(&weight.weight)[0]);
+    widths
+        .map(|width| {
+            end += width;
+            end - width..end
+        })
+        .collect()
 }
 
 impl LinearPasses for Cube {
@@ -146,20 +220,18 @@ impl LinearPasses for Cube {
     }
 
     fn forward(operands: &Operands<CubeTensor>) -> CubeTensor {
-        let prepared = prepare(&operands.input);
-        let mut outputs: Vec<CubeTensor> = operands
-            .weights
-            .iter()
-            .map(|weight| forward_weight(weight, &prepared.tensor))
-            .collect();
-        let output = match outputs.len() {
-            1 => outputs.remove(0),
-            _ => Cube::float_cat(outputs, 1),
-        };
-        match &operands.residual {
-            Some(residual) => Cube::float_add(output, residual.clone()),
-            None => output,
+        let input = prepare(&operands.input).tensor;
+        let columns = columns(&operands.weights);
+        let width = columns.last().map_or(0, |columns| columns.end);
+        let output = empty_of(&input, [sizes(&input)[0], width], input.dtype);
+        for (weight, columns) in operands.weights.iter().zip(columns) {
+            let residual = match &operands.residual {
+                Some(residual) => Addend::Block(Block::of(residual).columns(columns.clone())),
+                None => Addend::Nothing,
+            };
+            forward_weight(weight, &input, &Block::of(&output).columns(columns), &residual);
         }
+        output
     }
 
     fn backward(
@@ -167,37 +239,31 @@ impl LinearPasses for Cube {
         wanted: &Operands<bool>,
         grad_output: CubeTensor,
     ) -> Operands<Option<CubeTensor>> {
+        let grad_output = into_contiguous(grad_output);
         let PreparedInput { tensor, saved } = prepare(&operands.input);
         let wants_input = match wanted.input {
             LinearInput::Plain(x) | LinearInput::Gated(x) => x,
             LinearInput::Normalized { x, weight, .. } => x || weight,
         };
-        let [tokens, _] = sizes(&grad_output);
-        let mut grad_prepared: Option<CubeTensor> = None;
+        let mut grad_prepared = wants_input.then(|| GradPrepared {
+            tensor: empty_of(&tensor, sizes(&tensor), tensor.dtype),
+            is_empty: true,
+        });
         let mut weights = Vec::with_capacity(operands.weights.len());
-        let mut column = 0;
-        for (LinearWeight { weight, adapter }, wanted) in
-            operands.weights.iter().zip(&wanted.weights)
+        let columns = columns(&operands.weights);
+        for ((LinearWeight { weight, adapter }, wanted), columns) in
+            operands.weights.iter().zip(&wanted.weights).zip(columns)
         {
-            let [outputs, _] = sizes(weight);
-            let columns = Slice::from(column..column + outputs);
-            column += outputs;
-            let rows = Slice::from(0..tokens);
-            let part = Cube::float_slice(grad_output.clone(), &[rows, columns]);
-            let part = into_contiguous(part);
+            let part = Block::of(&grad_output).columns(columns);
             let grad_weight = wanted
                 .weight
-                .then(|| product(transposed(&part), tensor.clone()));
-            if wants_input {
-                let product = product(part.clone(), in_f32(weight));
-                grad_prepared = Some(add(grad_prepared, product));
+                .then(|| product(&part.clone().transposed(), &Block::of(&tensor), DType::F32));
+            if let Some(sum) = &mut grad_prepared {
+                sum.add(&part, &Block::of(&in_type(weight, tensor.dtype)));
             }
             let adapter = adapter.as_ref().zip(wanted.adapter.as_ref());
             let adapter = adapter.map(|(adapter, wanted)| {
-                let sum = grad_prepared.take();
-                let (gradients, sum) = backward_adapter(adapter, wanted, &tensor, &part, sum);
-                grad_prepared = sum;
-                gradients
+                backward_adapter(adapter, wanted, &tensor, &part, grad_prepared.as_mut())
             });
             weights.push(LinearWeight {
                 weight: grad_weight,
@@ -205,7 +271,7 @@ impl LinearPasses for Cube {
             });
         }
         let input = match grad_prepared {
-            Some(gradient) => backward_input(operands.input, saved, gradient),
+            Some(gradient) => backward_input(operands.input, saved, gradient.tensor),
             None => operands.input.map(&mut |_| None),
         };
         LinearOperands {

@@ -1,35 +1,36 @@
 //! Weighted cross-entropy through a language-model head on a GPU: chunks of rows, whose gradients
 //! are computed with the loss.
 
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Cube, TensorMetadata};
-use burn::tensor::Slice;
+use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
 use cubecl::prelude::*;
 
-use super::launch::{UNITS, row_units, rows};
-use super::matmul::{product, transposed};
+use super::launch::{UNITS, elementwise, row_units, rows};
+use super::linear::in_type;
+use super::matmul::{Addend, Block, multiply, product};
 use super::reduce::{cube_max, cube_sum};
-use super::tensor::{CubeTensor, empty, sizes, upload, zeros};
+use super::tensor::{CubeTensor, empty, empty_of, sizes, upload, zeros};
 use crate::operations::linear_cross_entropy::{
     CrossEntropyPasses, LossAndGradients, Targets, Wanted,
 };
 
 /// A cube for each row of a chunk: the losses of its targets, `starts[row]` to `starts[row + 1]`
-/// counted from the chunk's first, and where gradients are wanted that of the logits in their
-/// place: `softmax(z) * (the row's summed weight) - weight at each target's token`.
+/// counted from the chunk's first, and where gradients are wanted that of the logits:
+/// `softmax(z) * (the row's summed weight) - weight at each target's token`.
 #[cube(launch)]
 #[allow(
     clippy::too_many_arguments,
     reason = "a kernel takes scalars one by one"
 )]
-fn row_losses_kernel(
-    logits: &mut [f32],
+fn row_losses_kernel<F: Float>(
+    logits: &[f32],
     starts: &[u32],
     tokens: &[u32],
     weights: &[f32],
     losses: &mut [f32],
+    grad_logits: &mut [F],
     first_row: usize,
     count: usize,
     vocab: usize,
@@ -44,21 +45,20 @@ fn row_losses_kernel(
     let end = starts[first_row + CUBE_POS + 1] as usize;
     let unit = UNIT_POS as usize;
 
+    // Each unit keeps the greatest of its logits and the sum relative to it: one pass over them.
     let mut highest = f32::new(-3.0e38);
-    let mut column = unit;
-    while column < vocab {
-        highest = max(highest, logits[first + column]);
-        column += units;
-    }
-    let highest = cube_max(highest, units);
     let mut sum = f32::new(0.0);
     let mut column = unit;
     while column < vocab {
-        sum += (logits[first + column] - highest).exp();
+        let logit = logits[first + column];
+        let greatest = max(highest, logit);
+        sum = sum * (highest - greatest).exp() + (logit - greatest).exp();
+        highest = greatest;
         column += units;
     }
-    let sum = cube_sum(sum, units);
-    let log_sum_exp = highest + sum.ln();
+    let greatest = cube_max(highest, units);
+    let sum = cube_sum(sum * (highest - greatest).exp(), units);
+    let log_sum_exp = greatest + sum.ln();
 
     let mut weight = f32::new(0.0);
     let mut target = start;
@@ -73,23 +73,21 @@ fn row_losses_kernel(
             target += 1;
         }
     }
-    sync_cube();
     if wants_gradients != 0 {
         let factor = weight / sum;
         let mut column = unit;
         while column < vocab {
             let at = first + column;
-            logits[at] = (logits[at] - highest).exp() * factor;
-            column += units;
-        }
-        sync_cube();
-        if UNIT_POS == 0 {
+            let mut gradient = (logits[at] - greatest).exp() * factor;
             let mut target = start;
             while target < end {
-                let at = first + tokens[target] as usize;
-                logits[at] -= weights[target];
+                if tokens[target] as usize == column {
+                    gradient -= weights[target];
+                }
                 target += 1;
             }
+            grad_logits[at] = F::cast_from(gradient);
+            column += units;
         }
     }
 }
@@ -114,12 +112,12 @@ fn weighted_sum_kernel(
     }
 }
 
-/// The rows of a matrix from `first`, without a copy.
-fn row_range(matrix: &CubeTensor, first: usize, count: usize) -> CubeTensor {
-    Cube::float_slice(
-        matrix.clone(),
-        &[Slice::from(first..first + count), Slice::full()],
-    )
+/// A unit for each element.
+#[cube(launch)]
+fn scale_kernel<F: Float>(values: &[F], factor: &[f32], output: &mut [F]) {
+    if ABSOLUTE_POS < output.len() {
+        output[ABSOLUTE_POS] = F::cast_from(f32::cast_from(values[ABSOLUTE_POS]) * factor[0]);
+    }
 }
 
 /// Where the targets of each row begin: those of row r are `starts[r]` to `starts[r + 1]`.
@@ -128,6 +126,63 @@ fn starts(targets: &Targets, rows: usize) -> Vec<u32> {
     (0..=rows)
         .map(|r| row.partition_point(|&target| (target as usize) < r) as u32)
         .collect()
+}
+
+/// What the rows' losses need on the device.
+struct DeviceTargets {
+    starts: CubeTensor,
+    tokens: CubeTensor,
+    weights: CubeTensor,
+}
+
+/// The losses of a chunk's targets, and where wanted the gradient of its logits in their own type.
+fn chunk_losses(
+    logits: CubeTensor,
+    targets: &DeviceTargets,
+    losses: &CubeTensor,
+    first_row: usize,
+    grad_logits: Option<&CubeTensor>,
+) {
+    let [count, vocab] = sizes(&logits);
+    let launch = match grad_logits.map(|gradient| gradient.dtype) {
+        Some(DType::BF16) => row_losses_kernel::launch::<half::bf16>,
+        _ => row_losses_kernel::launch::<f32>,
+    };
+    let unused = empty(&logits, [1]);
+    launch(
+        &losses.client,
+        rows(count),
+        row_units(),
+        logits.into_buffer_arg(),
+        targets.starts.clone().into_buffer_arg(),
+        targets.tokens.clone().into_buffer_arg(),
+        targets.weights.clone().into_buffer_arg(),
+        losses.clone().into_buffer_arg(),
+        grad_logits.unwrap_or(&unused).clone().into_buffer_arg(),
+        first_row,
+        count,
+        vocab,
+        u32::from(grad_logits.is_some()),
+        UNITS,
+    );
+}
+
+fn without_targets(
+    hidden: &CubeTensor,
+    lm_head: &CubeTensor,
+    wanted: Wanted,
+) -> LossAndGradients<CubeTensor> {
+    LossAndGradients {
+        loss: zeros(hidden, [1]),
+        target_losses: empty(hidden, [0]),
+        gradients: [
+            wanted.hidden.then(|| {
+                let gradient = zeros(hidden, sizes(hidden));
+                in_type(&gradient, hidden.dtype)
+            }),
+            wanted.lm_head.then(|| zeros(hidden, sizes(lm_head))),
+        ],
+    }
 }
 
 impl CrossEntropyPasses for Cube {
@@ -143,52 +198,46 @@ impl CrossEntropyPasses for Cube {
         let table = targets.table();
         let count = table.token.len();
         if count == 0 || row_count == 0 {
-            return LossAndGradients {
-                loss: zeros(&hidden, [1]),
-                target_losses: empty(&hidden, [count]),
-                gradients: [
-                    wanted
-                        .hidden
-                        .then(|| zeros(&hidden, [row_count, hidden_size])),
-                    wanted.lm_head.then(|| zeros(&hidden, [vocab, hidden_size])),
-                ],
-            };
+            return without_targets(&hidden, &lm_head, wanted);
         }
-        let starts = upload(&hidden, &starts(targets, row_count));
-        let tokens = upload(&hidden, table.token);
-        let weights = upload(&hidden, table.weight);
+        let dtype = hidden.dtype;
+        let lm_head = in_type(&lm_head, dtype);
+        let on_device = DeviceTargets {
+            starts: upload(&hidden, &starts(targets, row_count)),
+            tokens: upload(&hidden, table.token),
+            weights: upload(&hidden, table.weight),
+        };
         let losses = empty(&hidden, [count]);
-        let mut grad_hidden = Vec::new();
-        let mut grad_lm_head: Option<CubeTensor> = None;
+        let grad_hidden = wanted
+            .hidden
+            .then(|| empty_of(&hidden, [row_count, hidden_size], dtype));
+        let grad_lm_head = wanted
+            .lm_head
+            .then(|| empty(&hidden, [vocab, hidden_size]));
         let chunk = targets.chunk.clamp(1, row_count);
         for first in (0..row_count).step_by(chunk) {
-            let count = chunk.min(row_count - first);
-            let part = into_contiguous(row_range(&hidden, first, count));
-            let logits = product(part.clone(), transposed(&lm_head));
-            row_losses_kernel::launch(
-                &client,
-                rows(count),
-                row_units(),
-                logits.clone().into_buffer_arg(),
-                starts.clone().into_buffer_arg(),
-                tokens.clone().into_buffer_arg(),
-                weights.clone().into_buffer_arg(),
-                losses.clone().into_buffer_arg(),
-                first,
-                count,
-                vocab,
-                u32::from(wanted.hidden || wanted.lm_head),
-                UNITS,
-            );
-            if wanted.lm_head {
-                let part = product(transposed(&logits), part);
-                grad_lm_head = Some(match grad_lm_head {
-                    Some(sum) => Cube::float_add(sum, part),
-                    None => part,
-                });
+            let rows = first..row_count.min(first + chunk);
+            let part = Block::of(&hidden).rows(rows.clone());
+            let logits = product(&part, &Block::of(&lm_head).transposed(), DType::F32);
+            let grad_logits = (wanted.hidden || wanted.lm_head)
+                .then(|| empty_of(&hidden, [rows.len(), vocab], dtype));
+            chunk_losses(logits, &on_device, &losses, first, grad_logits.as_ref());
+            let Some(grad_logits) = grad_logits else {
+                continue;
+            };
+            let grad_logits = Block::of(&grad_logits);
+            if let Some(sum) = &grad_lm_head {
+                let addend = match first {
+                    0 => Addend::Nothing,
+                    _ => Addend::Output,
+                };
+                let operands = [&grad_logits.clone().transposed(), &part];
+                multiply(&Block::of(sum), operands, 1.0, &addend);
             }
-            if wanted.hidden {
-                grad_hidden.push(product(logits, lm_head.clone()));
+            if let Some(gradient) = &grad_hidden {
+                let output = Block::of(gradient).rows(rows);
+                let operands = [&grad_logits, &Block::of(&lm_head)];
+                multiply(&output, operands, 1.0, &Addend::Nothing);
             }
         }
         let loss = empty(&hidden, [1]);
@@ -197,23 +246,33 @@ impl CrossEntropyPasses for Cube {
             rows(1),
             row_units(),
             losses.clone().into_buffer_arg(),
-            weights.into_buffer_arg(),
+            on_device.weights.into_buffer_arg(),
             loss.clone().into_buffer_arg(),
             UNITS,
         );
         LossAndGradients {
             loss,
             target_losses: losses,
-            gradients: [
-                wanted.hidden.then(|| Cube::float_cat(grad_hidden, 0)),
-                grad_lm_head,
-            ],
+            gradients: [grad_hidden, grad_lm_head],
         }
     }
 
     fn scaled(gradient: CubeTensor, grad_loss: CubeTensor) -> CubeTensor {
-        let rank = gradient.shape().num_dims();
-        let shape = burn::tensor::Shape::from(vec![1; rank]);
-        Cube::float_mul(gradient, Cube::float_reshape(grad_loss, shape))
+        let gradient = into_contiguous(gradient);
+        let scaled = empty_of(&gradient, gradient.shape(), gradient.dtype);
+        let (cubes, units) = elementwise(&scaled.client, scaled.shape().num_elements());
+        let launch = match gradient.dtype {
+            DType::BF16 => scale_kernel::launch::<half::bf16>,
+            _ => scale_kernel::launch::<f32>,
+        };
+        launch(
+            &scaled.client,
+            cubes,
+            units,
+            gradient.into_buffer_arg(),
+            grad_loss.into_buffer_arg(),
+            scaled.clone().into_buffer_arg(),
+        );
+        scaled
     }
 }

@@ -1,0 +1,265 @@
+//! How long each operation of a Llama takes on a device, forward and backward, with the operations
+//! a second of its products.
+//!
+//! `device_speed [cpu|cuda|wgpu] [smollm2-135m|llama-2-7b] [f32|bf16] [ROWS]`: rows of 2048 tokens
+//! that hold documents of 409 or 410. One JSON line an operation.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, FloatDType, Gradients, Tensor};
+use plw_kernels::{
+    AdamW, AdamWStep, AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight,
+    RotaryEmbedding, TargetTable, Updated, adamw, attention, linear, linear_cross_entropy,
+    rms_norm, squared_norm, swiglu,
+};
+
+const SEQ: usize = 2048;
+const DOCUMENTS: usize = 5;
+/// Rows of logits that are held at once.
+const CHUNK: usize = 4096;
+const REPETITIONS: usize = 5;
+
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    hidden: usize,
+    intermediate: usize,
+    heads: AttentionHeads,
+    vocab: usize,
+    rows: usize,
+}
+
+impl Shape {
+    fn named(name: &str) -> Self {
+        let heads = |query, key_value, head_dim| AttentionHeads {
+            query,
+            key_value,
+            head_dim,
+        };
+        match name {
+            "smollm2-135m" => Self {
+                hidden: 576,
+                intermediate: 1536,
+                heads: heads(9, 3, 64),
+                vocab: 49_152,
+                rows: 16,
+            },
+            "llama-2-7b" => Self {
+                hidden: 4096,
+                intermediate: 11_008,
+                heads: heads(32, 32, 128),
+                vocab: 32_000,
+                rows: 8,
+            },
+            other => panic!("no shape is called {other}"),
+        }
+    }
+
+    fn tokens(&self) -> usize {
+        self.rows * SEQ
+    }
+}
+
+fn device(name: &str) -> Device {
+    match name {
+        "cpu" => Device::flex(),
+        #[cfg(feature = "cuda")]
+        "cuda" => Device::cuda(0),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => plw_kernels::preferred_wgpu_device(),
+        other => panic!("the device `{other}` is not built in"),
+    }
+}
+
+/// The measurements of one device, shape and type.
+struct Bench {
+    device: Device,
+    dtype: FloatDType,
+}
+
+impl Bench {
+    fn random<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
+        let uniform = Distribution::Uniform(-1.0, 1.0);
+        Tensor::random(shape, uniform, &self.device)
+    }
+
+    /// An activation, with a gradient.
+    fn leaf(&self, shape: [usize; 2]) -> Tensor<2> {
+        self.random(shape).cast(self.dtype).require_grad()
+    }
+
+    fn wait(&self) {
+        let device = self.device.clone().inner();
+        Tensor::<1>::zeros([1], &device).into_data();
+    }
+
+    /// Prints the median time of a pass, and what `products` multiplications and additions in it
+    /// come to.
+    fn report(&self, name: &str, pass: &str, products: f64, mut run: impl FnMut()) {
+        run();
+        self.wait();
+        let mut seconds: Vec<f64> = Vec::new();
+        for _ in 0..REPETITIONS {
+            let start = Instant::now();
+            run();
+            self.wait();
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[REPETITIONS / 2];
+        println!(
+            "{{\"operation\": \"{name}\", \"pass\": \"{pass}\", \"ms\": {:.3}, \"tflops\": {:.1}}}",
+            median * 1e3,
+            2.0 * products / median / 1e12
+        );
+    }
+
+    /// Both passes of an operation, whose forward pass takes so many products.
+    fn passes(&self, name: &str, products: f64, forward: impl Fn() -> Tensor<2>) {
+        self.report(name, "forward", products, || drop(forward()));
+        let grad_output = forward().inner().autodiff();
+        let both = || -> Gradients { (forward() * grad_output.clone()).sum().backward() };
+        self.report(name, "both, and a sum", 3.0 * products, || drop(both()));
+    }
+
+    fn linear(&self, name: &str, input: LinearInput, inputs: usize, outputs: &[usize]) {
+        let tokens = match &input {
+            LinearInput::Plain(x) | LinearInput::Gated(x) => x.dims()[0],
+            LinearInput::Normalized { x, .. } => x.dims()[0],
+        };
+        let weights = outputs.iter().map(|&width| LinearWeight {
+            weight: self.random([width, inputs]).require_grad(),
+            adapter: None,
+        });
+        let operands = LinearOperands {
+            input,
+            weights: weights.collect(),
+            residual: None,
+        };
+        let width: usize = outputs.iter().sum();
+        let products = (tokens * inputs * width) as f64;
+        self.passes(name, products, || linear(operands.clone()));
+    }
+
+    fn layer(&self, shape: &Shape) {
+        let (tokens, hidden) = (shape.tokens(), shape.hidden);
+        let norm = || self.random([hidden]).require_grad();
+        let normalized = || LinearInput::Normalized {
+            x: self.leaf([tokens, hidden]),
+            weight: norm(),
+            epsilon: 1e-5,
+        };
+        let AttentionHeads {
+            query,
+            key_value,
+            head_dim,
+        } = shape.heads;
+        let [query, key] = [query * head_dim, key_value * head_dim];
+        self.linear("norm and qkv", normalized(), hidden, &[query, key, key]);
+        let attended = LinearInput::Plain(self.leaf([tokens, query]));
+        self.linear("attention output", attended, query, &[hidden]);
+        let wide = shape.intermediate;
+        self.linear("norm, gate and up", normalized(), hidden, &[wide, wide]);
+        let gated = LinearInput::Gated(self.leaf([tokens, 2 * wide]));
+        self.linear("SwiGLU and down", gated, wide, &[hidden]);
+        let (x, weight) = (self.leaf([tokens, hidden]), norm());
+        self.passes("RMSNorm", 0.0, || rms_norm(x.clone(), weight.clone(), 1e-5));
+        let gate_up = self.leaf([tokens, 2 * wide]);
+        self.passes("SwiGLU", 0.0, || swiglu(gate_up.clone()));
+        self.attention(shape);
+    }
+
+    fn attention(&self, shape: &Shape) {
+        let AttentionHeads {
+            query,
+            key_value,
+            head_dim,
+        } = shape.heads;
+        let document = |position: usize| position * DOCUMENTS / SEQ;
+        let first = |document: usize| (document * SEQ).div_ceil(DOCUMENTS);
+        let rows = (0..shape.rows).flat_map(|_| 0..SEQ);
+        let positions: Vec<u32> = rows
+            .clone()
+            .map(|position| (position - first(document(position))) as u32)
+            .collect();
+        let visible: Vec<u32> = rows
+            .map(|position| first(document(position) + 1) as u32)
+            .collect();
+        let sizes = [shape.rows, SEQ];
+        let half = head_dim / 2;
+        let frequencies: Vec<f32> = (0..half)
+            .map(|i| 10_000f32.powf(-(i as f32) / half as f32))
+            .collect();
+        let rotary = RotaryEmbedding::new(sizes, &positions, &frequencies, &self.device);
+        let mask = AttentionMask::new(sizes, &visible, &self.device);
+        let qkv = self.leaf([shape.tokens(), (query + 2 * key_value) * head_dim]);
+        // Half of the square of each document, twice.
+        let length = (SEQ / DOCUMENTS) as f64;
+        let products = shape.tokens() as f64 * length * (query * head_dim) as f64;
+        self.passes("attention", products, || {
+            attention(qkv.clone(), shape.heads, &rotary, &mask)
+        });
+    }
+
+    fn loss(&self, shape: &Shape) {
+        let tokens = shape.tokens();
+        let hidden = self.leaf([tokens, shape.hidden]);
+        let lm_head = self.random([shape.vocab, shape.hidden]).require_grad();
+        let row: Vec<u32> = (0..tokens as u32).collect();
+        let token: Vec<u32> = row.iter().map(|row| row * 7 % shape.vocab as u32).collect();
+        let weight = vec![1.0 / tokens as f32; tokens];
+        let table = TargetTable {
+            row: &row,
+            token: &token,
+            weight: &weight,
+        };
+        let products = 3.0 * (tokens * shape.hidden * shape.vocab) as f64;
+        self.report("cross-entropy", "both", products, || {
+            let found = linear_cross_entropy(hidden.clone(), lm_head.clone(), table, CHUNK);
+            drop(found.loss.backward());
+        });
+    }
+
+    fn optimizer(&self, shape: &Shape) {
+        let device = self.device.clone().inner();
+        let uniform = Distribution::Uniform(-1.0, 1.0);
+        let sizes = [shape.vocab * shape.hidden];
+        let [parameter, gradient] = [0, 1].map(|_| Tensor::<1>::random(sizes, uniform, &device));
+        let step = AdamWStep {
+            settings: AdamW::default(),
+            number: 2,
+            learning_rate: 1e-4,
+            gradient_factor: 1.0,
+        };
+        let mut state = Some((parameter, None));
+        self.report("AdamW of the embeddings", "update", 0.0, || {
+            let (parameter, moments) = state.take().expect("put back below");
+            let updated: Updated<1> = adamw(parameter, gradient.clone(), moments, &step);
+            state = Some((updated.parameter, Some(updated.moments)));
+        });
+        self.report("norm of their gradient", "update", 0.0, || {
+            squared_norm([&gradient]);
+        });
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let argument = |n: usize, default: &'static str| -> String {
+        arguments.get(n).cloned().unwrap_or(default.to_string())
+    };
+    let mut shape = Shape::named(&argument(1, "smollm2-135m"));
+    if let Some(rows) = arguments.get(3) {
+        shape.rows = rows.parse().expect("ROWS is a number");
+    }
+    let bench = Bench {
+        device: device(&argument(0, "cpu")).autodiff(),
+        dtype: match argument(2, "f32").as_str() {
+            "f32" => FloatDType::F32,
+            "bf16" => FloatDType::BF16,
+            other => panic!("no type is called {other}"),
+        },
+    };
+    bench.layer(&shape);
+    bench.loss(&shape);
+    bench.optimizer(&shape);
+}
