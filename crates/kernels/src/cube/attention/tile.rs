@@ -205,26 +205,3 @@ pub(super) fn store(
         }
     }
 }
-
-/// The greatest `visible_until` of each tile of keys, a unit for each. Tiles begin at each row's
-/// first token.
-#[cube(launch)]
-pub(super) fn tile_until_kernel(
-    visible_until: &[u32],
-    tile_until: &mut [u32],
-    seq: usize,
-    #[comptime] side: usize,
-) {
-    if ABSOLUTE_POS < tile_until.len() {
-        let tiles = seq.div_ceil(side);
-        let row = ABSOLUTE_POS / tiles;
-        let mut key = ABSOLUTE_POS % tiles * side;
-        let end = min(key + side, seq);
-        let mut greatest = 0u32;
-        while key < end {
-            greatest = max(greatest, visible_until[row * seq + key]);
-            key += 1;
-        }
-        tile_until[ABSOLUTE_POS] = greatest;
-    }
-}
