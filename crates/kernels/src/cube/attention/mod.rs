@@ -1,6 +1,7 @@
 //! Blocked attention on a GPU, tile by tile with an online softmax (Dao et al. 2022, arXiv
 //! 2205.14135; Milakov and Gimelshein 2018, arXiv 1805.02867). Tiles that the mask hides are
-//! skipped, and the backward pass computes the scores again. All arithmetic is in f32.
+//! skipped, and the backward pass computes the scores again. All arithmetic is in f32; the tensors
+//! may be in bf16.
 
 mod backward;
 mod forward;
@@ -18,7 +19,7 @@ use self::heads::Heads;
 use self::tile::Tile;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
-use super::tensor::{CubeTensor, client, empty};
+use super::tensor::{CubeTensor, client, element, empty, empty_of};
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
 
@@ -73,7 +74,7 @@ impl AttentionPasses for Cube {
         let shape = context.shape;
         let qkv = rotated(qkv, &context, Direction::Forward);
         let tile = tile_of(&qkv, &context);
-        let output = empty(&qkv, [shape.tokens(), shape.output_width()]);
+        let output = empty_of(&qkv, [shape.tokens(), shape.output_width()], qkv.dtype);
         let log_sum_exp = empty(&qkv, [shape.tokens(), shape.heads]);
         let tile_until = of_mask(context.mask.tile_until(tile.side));
         forward_kernel::launch(
@@ -90,6 +91,7 @@ impl AttentionPasses for Cube {
             shape.scale(),
             heads_of(&context),
             tile,
+            element(&qkv),
         );
         let saved = Saved {
             qkv,
@@ -123,8 +125,9 @@ impl AttentionPasses for Cube {
             grad_output.clone().into_buffer_arg(),
             output_products.clone().into_buffer_arg(),
             shape.head_dim,
+            element(&qkv),
         );
-        let grad_qkv = empty(&qkv, [shape.tokens(), shape.width()]);
+        let grad_qkv = empty_of(&qkv, [shape.tokens(), shape.width()], qkv.dtype);
         let tiles = tile_until.shape().num_elements();
         grad_query_kernel::launch(
             &client,
@@ -142,6 +145,7 @@ impl AttentionPasses for Cube {
             shape.scale(),
             heads_of(&context),
             tile,
+            element(&grad_qkv),
         );
         grad_key_value_kernel::launch(
             &client,
@@ -159,6 +163,7 @@ impl AttentionPasses for Cube {
             shape.scale(),
             heads_of(&context),
             tile,
+            element(&grad_qkv),
         );
         rotated(grad_qkv, &context, Direction::Inverse)
     }
