@@ -231,7 +231,7 @@ def check_kernels(options: argparse.Namespace, checks: Checks) -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plw", type=Path, required=True)
-    parser.add_argument("--tests", type=Path, required=True, help="the program of tests/device.rs")
+    parser.add_argument("--tests", type=Path, required=True, help="the program of tests/device")
     parser.add_argument("--peer", type=Path, required=True, help="the folder experiments/peer")
     parser.add_argument("--config", type=Path, required=True, help="config.json of the model")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of its tokenizer")

@@ -1,6 +1,6 @@
 //! AdamW with PyTorch's formula.
 
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::{DType, Shape, Tensor};
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::cube;
@@ -105,7 +105,8 @@ pub fn adamw<const D: usize>(
     step: &AdamWStep,
 ) -> Updated<D> {
     check(&parameter, &gradient, moments.as_ref(), step);
-    if !has_kernels(&parameter) || !has_kernels(&gradient) {
+    let is_supported = |tensor: &Tensor<D>| tensor.dtype() == DType::F32 && has_kernels(tensor);
+    if !is_supported(&parameter) || !is_supported(&gradient) {
         return adamw_reference(parameter, gradient, moments, step);
     }
     let Moments { first, second } = moments.unwrap_or_else(|| Moments {

@@ -34,7 +34,8 @@ pub struct AttentionHeads {
 /// held, and tiles that the mask hides are not computed. Elsewhere it is [`attention_reference`]
 /// for each span (a run of tokens that attend only to each other) by itself.
 ///
-/// A tensor in half precision is computed in f32, and the result rounded to its type.
+/// A tensor in half precision is computed in f32, and the result rounded to its type. On a GPU that
+/// has bf16 its kernels read and write it; elsewhere it is cast.
 ///
 /// # Panics
 ///
@@ -48,11 +49,11 @@ pub fn attention(
     mask: &AttentionMask,
 ) -> Tensor<2> {
     check_shapes(&qkv, heads, rotary, mask);
-    if is_half(&qkv) {
-        return in_f32(qkv, |qkv| attention(qkv, heads, rotary, mask));
-    }
     if !has_kernels(&qkv, heads) {
-        return by_rows(qkv, heads, rotary, mask, mask.span_rows());
+        return match is_half(&qkv) {
+            true => in_f32(qkv, |qkv| attention(qkv, heads, rotary, mask)),
+            false => by_rows(qkv, heads, rotary, mask, mask.span_rows()),
+        };
     }
     let [batch, seq] = mask.shape;
     let context = Context {

@@ -1,6 +1,10 @@
 //! Which tokens of a batch attend to which.
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use std::sync::{Mutex, PoisonError};
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DType;
@@ -26,6 +30,9 @@ pub struct AttentionMask {
     /// [`Self::visible_until`] on a GPU, moved there when it is first used.
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     on_device: Arc<OnceLock<Tensor<1, Int>>>,
+    /// [`Self::tile_until`] of each side that was asked for.
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    tile_until: Arc<Mutex<BTreeMap<usize, Tensor<1, Int>>>>,
     /// The batch with a row for each span, where that leaves fewer pairs of tokens. Computed when
     /// it is first used.
     span_rows: Arc<OnceLock<Option<SpanRows>>>,
@@ -73,6 +80,8 @@ impl AttentionMask {
             bias: Arc::default(),
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
             on_device: Arc::default(),
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            tile_until: Arc::default(),
             span_rows: Arc::default(),
         }
     }
@@ -80,11 +89,32 @@ impl AttentionMask {
     /// [`Self::visible_until`] as u32 on the batch's device.
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     pub(crate) fn on_device(&self) -> Tensor<1, Int> {
-        let make = || {
-            let data = TensorData::new(self.visible_until.to_vec(), [self.visible_until.len()]);
-            Tensor::from_data(data, (&self.device.clone().inner(), DType::U32))
-        };
+        let make = || self.upload(self.visible_until.to_vec());
         self.on_device.get_or_init(make).clone()
+    }
+
+    /// The greatest `visible_until` of each tile of `side` tokens, as u32 on the batch's device. A
+    /// row's tiles begin at its first token. Computed once for all layers.
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    pub(crate) fn tile_until(&self, side: usize) -> Tensor<1, Int> {
+        let make = || {
+            let rows = self.visible_until.chunks(self.shape[1].max(1));
+            let tiles = rows.flat_map(|row| row.chunks(side));
+            let greatest = |tile: &[u32]| tile.iter().copied().max();
+            self.upload(tiles.filter_map(greatest).collect())
+        };
+        let mut sides = self
+            .tile_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        sides.entry(side).or_insert_with(make).clone()
+    }
+
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    fn upload(&self, elements: Vec<u32>) -> Tensor<1, Int> {
+        let count = elements.len();
+        let data = TensorData::new(elements, [count]);
+        Tensor::from_data(data, (&self.device.clone().inner(), DType::U32))
     }
 
     pub(crate) fn span_rows(&self) -> Option<&SpanRows> {

@@ -1,5 +1,7 @@
 //! The norm of gradients, and the factor that limits it.
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use burn::tensor::DType;
 use burn::tensor::Tensor;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -18,7 +20,7 @@ pub fn squared_norm<'a, const D: usize>(gradients: impl IntoIterator<Item = &'a 
     let mut sum = 0.0;
     for gradient in gradients {
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
-        if cube::supports(gradient) {
+        if gradient.dtype() == DType::F32 && cube::supports(gradient) {
             let sums = cube::adamw::chunked_squares(cube::tensor::into_cube(gradient.clone()));
             on_device.push(cube::tensor::from_cube(sums));
             continue;

@@ -13,18 +13,17 @@ use crate::operations;
 /// On flex and on a GPU this is one pass forward and one backward, elsewhere
 /// [`rms_norm_reference`].
 ///
-/// A tensor in half precision is computed in f32, and the result rounded to its type.
+/// A tensor in half precision is computed in f32, and the result rounded to its type. On a GPU that
+/// has bf16 its kernels read and write it; elsewhere it is cast.
 ///
 /// # Panics
 ///
 /// Where `x` and the weight differ in width, which is a bug of the caller.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
     check_width(&x, &weight);
-    if is_half(&x) {
-        return in_f32(x, |x| rms_norm(x, weight, epsilon));
-    }
     match operations::has_kernels(&x) {
         true => operations::rms_norm::rms_norm(x, weight, epsilon),
+        false if is_half(&x) => in_f32(x, |x| rms_norm(x, weight, epsilon)),
         false => rms_norm_reference(x, weight, epsilon),
     }
 }

@@ -12,7 +12,8 @@ use crate::rotary_embedding::RotaryEmbedding;
 /// On flex and on a GPU this is one pass, in place where nobody else holds `x`; elsewhere
 /// [`apply_rotary_reference`].
 ///
-/// A tensor in half precision is computed in f32, and the result rounded to its type.
+/// A tensor in half precision is computed in f32, and the result rounded to its type. On a GPU that
+/// has bf16 its kernels read and write it; elsewhere it is cast.
 ///
 /// # Panics
 ///
@@ -21,11 +22,9 @@ use crate::rotary_embedding::RotaryEmbedding;
 pub fn apply_rotary(x: Tensor<4>, rotary: &RotaryEmbedding) -> Tensor<4> {
     let [batch, seq, _, head_dim] = x.dims();
     rotary.check_shape([batch, seq], head_dim);
-    if is_half(&x) {
-        return in_f32(x, |x| apply_rotary(x, rotary));
-    }
     match operations::has_kernels(&x) {
         true => operations::rope::apply_rotary(x, rotary.clone()),
+        false if is_half(&x) => in_f32(x, |x| apply_rotary(x, rotary)),
         false => apply_rotary_reference(x, rotary),
     }
 }

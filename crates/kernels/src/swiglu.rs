@@ -12,18 +12,17 @@ use crate::operations;
 ///
 /// On flex and on a GPU this is one pass forward and one backward, elsewhere [`swiglu_reference`].
 ///
-/// A tensor in half precision is computed in f32, and the result rounded to its type.
+/// A tensor in half precision is computed in f32, and the result rounded to its type. On a GPU that
+/// has bf16 its kernels read and write it; elsewhere it is cast.
 ///
 /// # Panics
 ///
 /// Where the width of `gate_up` is odd, which is a bug of the caller.
 pub fn swiglu(gate_up: Tensor<2>) -> Tensor<2> {
     check_width(&gate_up);
-    if is_half(&gate_up) {
-        return in_f32(gate_up, swiglu);
-    }
     match operations::has_kernels(&gate_up) {
         true => operations::swiglu::swiglu(gate_up),
+        false if is_half(&gate_up) => in_f32(gate_up, swiglu),
         false => swiglu_reference(gate_up),
     }
 }

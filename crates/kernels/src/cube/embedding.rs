@@ -4,14 +4,22 @@ use burn::backend::Cube;
 use burn::tensor::Shape;
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::launch::{UNITS, elementwise, row_units, rows};
-use super::tensor::{CubeTensor, empty, sizes, upload, zeros};
+use super::launch::{elementwise, rows, units_for, vector_size};
+use super::tensor::{CubeTensor, element, empty_of, sizes, upload, zeros_of};
 use crate::operations::embedding::EmbeddingPasses;
 
+/// A unit for each of the output's vectors, of which a row has `hidden`.
 #[cube(launch)]
-fn forward_kernel(table: &[f32], token_ids: &[u32], output: &mut [f32], hidden: usize) {
+fn forward_kernel<F: Float, N: Size>(
+    table: &[Vector<F, N>],
+    token_ids: &[u32],
+    output: &mut [Vector<F, N>],
+    hidden: usize,
+    #[define(F)] _element: ElemType,
+) {
     if ABSOLUTE_POS < output.len() {
         let token = token_ids[ABSOLUTE_POS / hidden] as usize;
         output[ABSOLUTE_POS] = table[token * hidden + ABSOLUTE_POS % hidden];
@@ -19,16 +27,17 @@ fn forward_kernel(table: &[f32], token_ids: &[u32], output: &mut [f32], hidden: 
 }
 
 /// A cube for each token of the batch's vocabulary, which adds the gradients of its positions in
-/// their order.
+/// their order. A row has `hidden` vectors.
 #[cube(launch)]
-fn backward_kernel(
+fn backward_kernel<F: Float, N: Size>(
     tokens: &[u32],
     starts: &[u32],
     positions: &[u32],
-    grad_output: &[f32],
-    grad_table: &mut [f32],
+    grad_output: &[Vector<F, N>],
+    grad_table: &mut [Vector<F, N>],
     hidden: usize,
     #[comptime] units: usize,
+    #[define(F)] _element: ElemType,
 ) {
     if CUBE_POS >= tokens.len() {
         terminate!();
@@ -38,13 +47,14 @@ fn backward_kernel(
     let end = starts[CUBE_POS + 1] as usize;
     let mut column = UNIT_POS as usize;
     while column < hidden {
-        let mut sum = f32::new(0.0);
+        let mut sum = Vector::<f32, N>::new(f32::new(0.0));
         let mut index = start;
         while index < end {
-            sum += grad_output[positions[index] as usize * hidden + column];
+            let gradient = grad_output[positions[index] as usize * hidden + column];
+            sum += Vector::cast_from(gradient);
             index += 1;
         }
-        grad_table[first + column] = sum;
+        grad_table[first + column] = Vector::cast_from(sum);
         column += units;
     }
 }
@@ -86,19 +96,22 @@ impl EmbeddingPasses for Cube {
     fn forward(table: CubeTensor, token_ids: &[u32]) -> CubeTensor {
         let table = into_contiguous(table);
         let [_, hidden] = sizes(&table);
-        let output = empty(&table, [token_ids.len(), hidden]);
+        let output = empty_of(&table, [token_ids.len(), hidden], table.dtype);
         if token_ids.is_empty() {
             return output;
         }
-        let (cubes, units) = elementwise(&table.client, token_ids.len() * hidden);
+        let vector = vector_size(hidden);
+        let (cubes, units) = elementwise(&table.client, token_ids.len() * hidden / vector);
         forward_kernel::launch(
             &output.client,
             cubes,
             units,
+            vector,
             table.clone().into_buffer_arg(),
             upload(&table, token_ids).into_buffer_arg(),
             output.clone().into_buffer_arg(),
-            hidden,
+            hidden / vector,
+            element(&output),
         );
         output
     }
@@ -111,7 +124,7 @@ impl EmbeddingPasses for Cube {
     ) -> CubeTensor {
         let grad_output = into_contiguous(grad_output);
         let hidden = shape[1];
-        let grad_table = zeros(&grad_output, shape);
+        let grad_table = zeros_of(&grad_output, shape, grad_output.dtype);
         let Positions {
             tokens,
             starts,
@@ -122,17 +135,21 @@ impl EmbeddingPasses for Cube {
         }
         let [ids, starts, positions] =
             [&tokens, &starts, &positions].map(|elements| upload(&grad_output, elements));
+        let vector = vector_size(hidden);
+        let units = units_for(hidden / vector);
         backward_kernel::launch(
             &grad_table.client,
             rows(tokens.len()),
-            row_units(),
+            CubeDim::new_1d(units as u32),
+            vector,
             ids.into_buffer_arg(),
             starts.into_buffer_arg(),
             positions.into_buffer_arg(),
             grad_output.into_buffer_arg(),
             grad_table.clone().into_buffer_arg(),
-            hidden,
-            UNITS,
+            hidden / vector,
+            units,
+            element(&grad_table),
         );
         grad_table
     }

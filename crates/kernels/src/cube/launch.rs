@@ -5,8 +5,11 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-/// Units of a cube that works on one row together. A power of two, for sums in a tree.
+/// Most units of a cube that works on one row together. A power of two, for sums in a tree.
 pub(super) const UNITS: usize = 256;
+
+/// Fewest of them that keep a warp busy.
+const FEWEST_UNITS: usize = 32;
 
 /// Most cubes along one axis that every device allows.
 const MOST_CUBES: usize = 65_535;
@@ -26,4 +29,17 @@ pub(super) fn rows(count: usize) -> CubeCount {
 /// The units of a cube that works on one row.
 pub(super) fn row_units() -> CubeDim {
     CubeDim::new_1d(UNITS as u32)
+}
+
+/// Units of a cube that works on a row of `vectors`: about two vectors for each, so that the sums
+/// of short rows have few steps.
+pub(super) fn units_for(vectors: usize) -> usize {
+    (vectors / 2).next_power_of_two().clamp(FEWEST_UNITS, UNITS)
+}
+
+/// Elements that a unit reads and writes at once, in rows of `width`: 8 bytes of bf16, 16 of f32,
+/// which is what memory is fast with, where the width allows it.
+pub(super) fn vector_size(width: usize) -> usize {
+    let mut sizes = [4, 2].into_iter();
+    sizes.find(|size| width.is_multiple_of(*size)).unwrap_or(1)
 }

@@ -1,7 +1,8 @@
 //! Kernels for Burn's GPU backend, written once in CubeCL for CUDA and for wgpu (Vulkan, Metal,
 //! DirectX).
 //!
-//! They read and write contiguous f32 tensors. Sums have a fixed order (within a cube a tree, over
+//! They read and write contiguous tensors, activations and their gradients in f32 or bf16, and
+//! compute in f32. Sums have a fixed order (within a cube a tree, over
 //! cubes the order of their results), so that a device gives the same bits every time.
 
 pub(crate) mod adamw;
@@ -19,12 +20,22 @@ mod rms_norm;
 mod rope;
 mod swiglu;
 pub(crate) mod tensor;
+#[cfg(all(test, feature = "wgpu"))]
+mod tests;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Tensor};
 
-/// Whether these kernels support a tensor: f32 on a GPU, with a graph or without.
+/// Whether these kernels support a tensor: f32 on a GPU, or bf16 on one that has bf16, with a graph
+/// or without.
 pub(crate) fn supports<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device().inner();
-    matches!(device.as_dispatch(), DispatchDevice::Cube(_)) && tensor.dtype() == DType::F32
+    let is_gpu = matches!(device.as_dispatch(), DispatchDevice::Cube(_));
+    is_gpu
+        && match tensor.dtype() {
+            DType::F32 => true,
+            // A look-up among the properties of the open device.
+            DType::BF16 => device.supports_dtype(DType::BF16),
+            _ => false,
+        }
 }

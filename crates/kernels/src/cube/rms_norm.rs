@@ -3,123 +3,161 @@
 use burn::backend::{Cube, TensorMetadata};
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::launch::{UNITS, elementwise, row_units, rows};
+use super::launch::{elementwise, rows, units_for, vector_size};
 use super::reduce::cube_sum;
-use super::tensor::{CubeTensor, empty, sizes};
+use super::tensor::{CubeTensor, element, empty, empty_of, sizes};
 use crate::operations::rms_norm::RmsNormPasses;
 
 /// Rows that one cube adds up for the gradient of the weight.
-const ROWS: usize = 64;
+const ROWS: usize = 16;
 
 /// A cube for each row.
 #[cube(launch)]
-fn forward_kernel(
-    x: &[f32],
-    weight: &[f32],
-    output: &mut [f32],
+fn forward_kernel<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    weight: &[Vector<f32, N>],
+    output: &mut [Vector<F, N>],
     scales: &mut [f32],
     epsilon: f32,
     #[comptime] units: usize,
+    #[define(F)] _element: ElemType,
 ) {
     let row = CUBE_POS;
     if row >= scales.len() {
         terminate!();
     }
-    let width = weight.len();
-    let first = row * width;
-    let mut squares = f32::new(0.0);
+    let vectors = weight.len();
+    let first = row * vectors;
+    let mut squares = Vector::<f32, N>::new(f32::new(0.0));
     let mut column = UNIT_POS as usize;
-    while column < width {
-        let value = x[first + column];
+    while column < vectors {
+        let value = Vector::<f32, N>::cast_from(x[first + column]);
         squares += value * value;
         column += units;
     }
-    let mean = cube_sum(squares, units) / f32::cast_from(width as u32);
+    let width = f32::cast_from((vectors * N::value()) as u32);
+    let mean = cube_sum(squares.vector_sum(), units) / width;
     let scale = 1.0 / (mean + epsilon).sqrt();
     if UNIT_POS == 0 {
         scales[row] = scale;
     }
     let mut column = UNIT_POS as usize;
-    while column < width {
-        output[first + column] = x[first + column] * scale * weight[column];
+    while column < vectors {
+        let value = Vector::<f32, N>::cast_from(x[first + column]);
+        let normalized = value * Vector::new(scale) * weight[column];
+        output[first + column] = Vector::cast_from(normalized);
         column += units;
     }
 }
 
-/// The gradient of `x`, a cube for each row.
+/// The gradient of `x`, and the sum of `grad_output * x * scale` over the rows of each chunk,
+/// `[chunks, width]`. A cube for each chunk, in which a unit has `columns` vectors of every row.
 #[cube(launch)]
-fn grad_x_kernel(
-    x: &[f32],
-    weight: &[f32],
+fn backward_kernel<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    weight: &[Vector<f32, N>],
     scales: &[f32],
-    grad_output: &[f32],
-    grad_x: &mut [f32],
+    grad_output: &[Vector<F, N>],
+    grad_x: &mut [Vector<F, N>],
+    sums: &mut [Vector<f32, N>],
+    #[comptime] columns: usize,
     #[comptime] units: usize,
+    #[define(F)] _element: ElemType,
 ) {
-    let row = CUBE_POS;
-    if row >= scales.len() {
+    let vectors = weight.len();
+    let first_sum = CUBE_POS * vectors;
+    if first_sum >= sums.len() {
         terminate!();
     }
-    let width = weight.len();
-    let first = row * width;
-    let mut products = f32::new(0.0);
-    let mut column = UNIT_POS as usize;
-    while column < width {
-        products += grad_output[first + column] * weight[column] * x[first + column];
-        column += units;
+    let width = f32::cast_from((vectors * N::value()) as u32);
+    let mut chunk_sums = Array::<Vector<f32, N>>::new(columns);
+    #[unroll]
+    for n in 0..columns {
+        chunk_sums[n] = Vector::new(f32::new(0.0));
     }
-    let mean = cube_sum(products, units) / f32::cast_from(width as u32);
-    let scale = scales[row];
-    let factor = mean * scale * scale;
-    let mut column = UNIT_POS as usize;
-    while column < width {
-        let at = first + column;
-        grad_x[at] = scale * (grad_output[at] * weight[column] - x[at] * factor);
-        column += units;
-    }
-}
-
-/// The sum of `grad_output * x * scale` over the rows of each chunk, `[chunks, width]`. A unit for
-/// each of these sums.
-#[cube(launch)]
-fn grad_weight_kernel(
-    x: &[f32],
-    scales: &[f32],
-    grad_output: &[f32],
-    sums: &mut [f32],
-    width: usize,
-    #[comptime] chunk: usize,
-) {
-    if ABSOLUTE_POS >= sums.len() {
-        terminate!();
-    }
-    let column = ABSOLUTE_POS % width;
-    let mut row = ABSOLUTE_POS / width * chunk;
-    let end = min(row + chunk, scales.len());
-    let mut sum = f32::new(0.0);
+    let mut row = CUBE_POS * ROWS;
+    let end = min(row + ROWS, scales.len());
     while row < end {
-        let at = row * width + column;
-        sum += grad_output[at] * x[at] * scales[row];
+        let first = row * vectors;
+        let mut products = Vector::<f32, N>::new(f32::new(0.0));
+        #[unroll]
+        for n in 0..columns {
+            let column = UNIT_POS as usize + n * units;
+            if column < vectors {
+                let value = Vector::<f32, N>::cast_from(x[first + column]);
+                let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
+                products += gradient * weight[column] * value;
+            }
+        }
+        let mean = cube_sum(products.vector_sum(), units) / width;
+        let scale = Vector::<f32, N>::new(scales[row]);
+        let factor = Vector::<f32, N>::new(mean) * scale * scale;
+        #[unroll]
+        for n in 0..columns {
+            let column = UNIT_POS as usize + n * units;
+            if column < vectors {
+                let value = Vector::<f32, N>::cast_from(x[first + column]);
+                let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
+                let found = scale * (gradient * weight[column] - value * factor);
+                grad_x[first + column] = Vector::cast_from(found);
+                chunk_sums[n] += gradient * value * scale;
+            }
+        }
         row += 1;
     }
-    sums[ABSOLUTE_POS] = sum;
+    #[unroll]
+    for n in 0..columns {
+        let column = UNIT_POS as usize + n * units;
+        if column < vectors {
+            sums[first_sum + column] = chunk_sums[n];
+        }
+    }
 }
 
-/// Adds up the rows of a matrix in their order. A unit for each column.
+/// Adds up the rows of each chunk of a matrix in their order. A unit for each vector of the sums.
 #[cube(launch)]
-fn column_sums_kernel(matrix: &[f32], sums: &mut [f32]) {
+fn sum_rows_kernel<N: Size>(
+    matrix: &[Vector<f32, N>],
+    sums: &mut [Vector<f32, N>],
+    vectors: usize,
+) {
     if ABSOLUTE_POS >= sums.len() {
         terminate!();
     }
-    let mut at = ABSOLUTE_POS;
-    let mut sum = f32::new(0.0);
-    while at < matrix.len() {
+    let mut at = ABSOLUTE_POS / vectors * ROWS * vectors + ABSOLUTE_POS % vectors;
+    let end = min(at + ROWS * vectors, matrix.len());
+    let mut sum = Vector::<f32, N>::new(f32::new(0.0));
+    while at < end {
         sum += matrix[at];
-        at += sums.len();
+        at += vectors;
     }
     sums[ABSOLUTE_POS] = sum;
+}
+
+/// The sum of all rows of a matrix, chunk by chunk until one row is left.
+fn sum_rows(mut matrix: CubeTensor, width: usize) -> CubeTensor {
+    let client = matrix.client.clone();
+    let vector = vector_size(width);
+    let mut chunks = matrix.shape().num_elements() / width;
+    while chunks > 1 {
+        chunks = chunks.div_ceil(ROWS);
+        let sums = empty(&matrix, [chunks * width]);
+        let (cubes, units) = elementwise(&client, chunks * width / vector);
+        sum_rows_kernel::launch(
+            &client,
+            cubes,
+            units,
+            vector,
+            matrix.into_buffer_arg(),
+            sums.clone().into_buffer_arg(),
+            width / vector,
+        );
+        matrix = sums;
+    }
+    matrix
 }
 
 impl RmsNormPasses for Cube {
@@ -129,17 +167,22 @@ impl RmsNormPasses for Cube {
     fn forward(x: CubeTensor, weight: CubeTensor, epsilon: f64) -> (CubeTensor, [CubeTensor; 3]) {
         let (x, weight) = (into_contiguous(x), into_contiguous(weight));
         let [tokens, width] = sizes(&x);
-        let (output, scales) = (empty(&x, [tokens, width]), empty(&x, [tokens]));
+        let vector = vector_size(width);
+        let units = units_for(width / vector);
+        let output = empty_of(&x, [tokens, width], x.dtype);
+        let scales = empty(&x, [tokens]);
         forward_kernel::launch(
             &x.client,
             rows(tokens),
-            row_units(),
+            CubeDim::new_1d(units as u32),
+            vector,
             x.clone().into_buffer_arg(),
             weight.clone().into_buffer_arg(),
             output.clone().into_buffer_arg(),
             scales.clone().into_buffer_arg(),
             epsilon as f32,
-            UNITS,
+            units,
+            element(&x),
         );
         (output, [x, weight, scales])
     }
@@ -147,42 +190,26 @@ impl RmsNormPasses for Cube {
     fn backward([x, weight, scales]: [CubeTensor; 3], grad_output: CubeTensor) -> [CubeTensor; 2] {
         let grad_output = into_contiguous(grad_output);
         let [tokens, width] = sizes(&x);
-        let client = x.client.clone();
-        let grad_x = empty(&x, [tokens, width]);
-        grad_x_kernel::launch(
-            &client,
-            rows(tokens),
-            row_units(),
+        let vector = vector_size(width);
+        let units = units_for(width / vector);
+        let chunks = tokens.div_ceil(ROWS).max(1);
+        let grad_x = empty_of(&x, [tokens, width], x.dtype);
+        let sums = empty(&x, [chunks * width]);
+        backward_kernel::launch(
+            &grad_x.client,
+            rows(chunks),
+            CubeDim::new_1d(units as u32),
+            vector,
             x.clone().into_buffer_arg(),
-            weight.clone().into_buffer_arg(),
-            scales.clone().into_buffer_arg(),
-            grad_output.clone().into_buffer_arg(),
-            grad_x.clone().into_buffer_arg(),
-            UNITS,
-        );
-        let chunks = tokens.div_ceil(ROWS);
-        let sums = empty(&x, [chunks, width]);
-        let (cubes, units) = elementwise(&client, chunks * width);
-        grad_weight_kernel::launch(
-            &client,
-            cubes,
-            units,
-            x.into_buffer_arg(),
+            weight.into_buffer_arg(),
             scales.into_buffer_arg(),
             grad_output.into_buffer_arg(),
+            grad_x.clone().into_buffer_arg(),
             sums.clone().into_buffer_arg(),
-            width,
-            ROWS,
-        );
-        let grad_weight = empty(&grad_x, weight.shape());
-        let (cubes, units) = elementwise(&client, width);
-        column_sums_kernel::launch(
-            &client,
-            cubes,
+            (width / vector).div_ceil(units),
             units,
-            sums.into_buffer_arg(),
-            grad_weight.clone().into_buffer_arg(),
+            element(&x),
         );
-        [grad_x, grad_weight]
+        [grad_x, sum_rows(sums, width)]
     }
 }

@@ -2,24 +2,26 @@
 
 use burn::backend::{Cube, TensorMetadata};
 use burn_cubecl::cubecl;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::launch::elementwise;
-use super::tensor::{CubeTensor, into_cube, into_unique};
+use super::launch::{elementwise, vector_size};
+use super::tensor::{CubeTensor, element, into_cube, into_unique};
 use crate::flex::rope::Direction;
 use crate::operations::rope::RotaryPass;
 use crate::rotary_embedding::RotaryEmbedding;
 
-/// A unit for each pair of elements.
+/// A unit for each pair of vectors. A token has `width` vectors, and half a head has `half`.
 #[cube(launch)]
-fn rotate_kernel(
-    values: &mut [f32],
-    cosines: &[f32],
-    sines: &[f32],
+fn rotate_kernel<F: Float, N: Size>(
+    values: &mut [Vector<F, N>],
+    cosines: &[Vector<f32, N>],
+    sines: &[Vector<f32, N>],
     width: usize,
     heads: usize,
     half: usize,
     sign: f32,
+    #[define(F)] _element: ElemType,
 ) {
     let token = ABSOLUTE_POS / (heads * half);
     let pair = ABSOLUTE_POS % (heads * half);
@@ -27,12 +29,12 @@ fn rotate_kernel(
     if first + half < values.len() {
         let angle = token * half + pair % half;
         let second = first + half;
-        let a = values[first];
-        let b = values[second];
+        let a = Vector::<f32, N>::cast_from(values[first]);
+        let b = Vector::<f32, N>::cast_from(values[second]);
         let cosine = cosines[angle];
-        let sine = sines[angle] * sign;
-        values[first] = a * cosine - b * sine;
-        values[second] = b * cosine + a * sine;
+        let sine = sines[angle] * Vector::new(sign);
+        values[first] = Vector::cast_from(a * cosine - b * sine);
+        values[second] = Vector::cast_from(b * cosine + a * sine);
     }
 }
 
@@ -53,18 +55,21 @@ pub(super) fn rotate(
         Direction::Inverse => -1.0,
     };
     let [cosines, sines] = rotary.on_device().map(into_cube);
-    let (cubes, units) = elementwise(&values.client, tokens * heads * half);
+    let vector = vector_size(half);
+    let (cubes, units) = elementwise(&values.client, tokens * heads * half / vector);
     rotate_kernel::launch(
         &values.client,
         cubes,
         units,
+        vector,
         values.clone().into_buffer_arg(),
         cosines.into_buffer_arg(),
         sines.into_buffer_arg(),
-        width,
+        width / vector,
         heads,
-        half,
+        half / vector,
         sign,
+        element(&values),
     );
     values
 }

@@ -3,32 +3,54 @@
 use burn::backend::Cube;
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::launch::elementwise;
-use super::tensor::{CubeTensor, empty, sizes};
+use super::launch::{elementwise, vector_size};
+use super::tensor::{CubeTensor, element, empty_of, sizes};
 use crate::operations::swiglu::SwigluPasses;
 
+#[cube]
+fn sigmoid<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let one = Vector::<f32, N>::new(f32::new(1.0));
+    one / (one + (-x).exp())
+}
+
+/// A unit for each of the output's vectors, of which a row has `width`.
 #[cube(launch)]
-fn forward_kernel(gate_up: &[f32], output: &mut [f32], width: usize) {
+fn forward_kernel<F: Float, N: Size>(
+    gate_up: &[Vector<F, N>],
+    output: &mut [Vector<F, N>],
+    width: usize,
+    #[define(F)] _element: ElemType,
+) {
     if ABSOLUTE_POS < output.len() {
         let gate = ABSOLUTE_POS / width * width + ABSOLUTE_POS;
-        let x = gate_up[gate];
-        output[ABSOLUTE_POS] = x / (1.0 + (-x).exp()) * gate_up[gate + width];
+        let x = Vector::<f32, N>::cast_from(gate_up[gate]);
+        let up = Vector::<f32, N>::cast_from(gate_up[gate + width]);
+        output[ABSOLUTE_POS] = Vector::cast_from(x * sigmoid(x) * up);
     }
 }
 
+/// A unit for each vector of `grad_output`, of which a row has `width`.
 #[cube(launch)]
-fn backward_kernel(gate_up: &[f32], grad_output: &[f32], grad_gate_up: &mut [f32], width: usize) {
+fn backward_kernel<F: Float, N: Size>(
+    gate_up: &[Vector<F, N>],
+    grad_output: &[Vector<F, N>],
+    grad_gate_up: &mut [Vector<F, N>],
+    width: usize,
+    #[define(F)] _element: ElemType,
+) {
     if ABSOLUTE_POS < grad_output.len() {
         let gate = ABSOLUTE_POS / width * width + ABSOLUTE_POS;
-        let up = gate + width;
-        let x = gate_up[gate];
-        let gradient = grad_output[ABSOLUTE_POS];
-        let sigmoid = 1.0 / (1.0 + (-x).exp());
-        let factor = 1.0 + x * (1.0 - sigmoid);
-        grad_gate_up[gate] = gradient * gate_up[up] * sigmoid * factor;
-        grad_gate_up[up] = gradient * x * sigmoid;
+        let x = Vector::<f32, N>::cast_from(gate_up[gate]);
+        let up = Vector::<f32, N>::cast_from(gate_up[gate + width]);
+        let gradient = Vector::<f32, N>::cast_from(grad_output[ABSOLUTE_POS]);
+        let one = Vector::<f32, N>::new(f32::new(1.0));
+        let sigmoid = sigmoid(x);
+        let grad_gate = gradient * up * sigmoid * (one + x * (one - sigmoid));
+        grad_gate_up[gate] = Vector::cast_from(grad_gate);
+        grad_gate_up[gate + width] = Vector::cast_from(gradient * x * sigmoid);
     }
 }
 
@@ -37,15 +59,18 @@ impl SwigluPasses for Cube {
         let gate_up = into_contiguous(gate_up);
         let [tokens, width] = sizes(&gate_up);
         let width = width / 2;
-        let output = empty(&gate_up, [tokens, width]);
-        let (cubes, units) = elementwise(&output.client, tokens * width);
+        let vector = vector_size(width);
+        let output = empty_of(&gate_up, [tokens, width], gate_up.dtype);
+        let (cubes, units) = elementwise(&output.client, tokens * width / vector);
         forward_kernel::launch(
             &output.client,
             cubes,
             units,
+            vector,
             gate_up.into_buffer_arg(),
             output.clone().into_buffer_arg(),
-            width,
+            width / vector,
+            element(&output),
         );
         output
     }
@@ -53,16 +78,19 @@ impl SwigluPasses for Cube {
     fn backward(gate_up: CubeTensor, grad_output: CubeTensor) -> CubeTensor {
         let (gate_up, grad_output) = (into_contiguous(gate_up), into_contiguous(grad_output));
         let [tokens, width] = sizes(&grad_output);
-        let grad_gate_up = empty(&gate_up, [tokens, 2 * width]);
-        let (cubes, units) = elementwise(&grad_gate_up.client, tokens * width);
+        let vector = vector_size(width);
+        let grad_gate_up = empty_of(&gate_up, [tokens, 2 * width], gate_up.dtype);
+        let (cubes, units) = elementwise(&grad_gate_up.client, tokens * width / vector);
         backward_kernel::launch(
             &grad_gate_up.client,
             cubes,
             units,
+            vector,
             gate_up.into_buffer_arg(),
             grad_output.into_buffer_arg(),
             grad_gate_up.clone().into_buffer_arg(),
-            width,
+            width / vector,
+            element(&grad_gate_up),
         );
         grad_gate_up
     }

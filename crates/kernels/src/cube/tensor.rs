@@ -6,6 +6,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_cubecl::cubecl::client::Client;
+use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
 use burn_cubecl::cubecl::prelude::CubeElement;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
@@ -17,6 +18,16 @@ pub(crate) fn client(device: &Device) -> Client {
         DispatchDevice::Cube(device) => device.client(),
         other => unreachable!("`supports` let a device through that is no GPU: {other:?}"),
     }
+}
+
+/// The type of a tensor's elements, as kernels are compiled for it.
+pub(crate) fn element(tensor: &CubeTensor) -> ElemType {
+    ElemType::Float(match tensor.dtype {
+        DType::F32 => FloatKind::F32,
+        DType::BF16 => FloatKind::BF16,
+        DType::F16 => FloatKind::F16,
+        other => unreachable!("`supports` let a tensor of {other:?} through"),
+    })
 }
 
 /// A tensor of uninitialized f32 on the device of another.
@@ -34,14 +45,19 @@ pub(crate) fn empty_of(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType)
     )
 }
 
-/// A tensor of zeros on the device of another.
+/// A tensor of f32 zeros on the device of another.
 pub(crate) fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    zeros_of(like, shape, DType::F32)
+}
+
+/// A tensor of zeros on the device of another.
+pub(crate) fn zeros_of(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     let shape = shape.into();
     let (client, device) = (like.client.clone(), like.device.clone());
     // A matrix might get gaps between its rows; a vector has none.
     let vector = Shape::new([shape.num_elements()]);
-    let handle = zeros_client(client.clone(), device.clone(), vector, DType::F32).handle;
-    CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
+    let handle = zeros_client(client.clone(), device.clone(), vector, dtype).handle;
+    CubeTensor::new_contiguous(client, device, shape, handle, dtype)
 }
 
 /// The elements as a vector on the device of another tensor.

@@ -3,6 +3,7 @@
 //! values), so that every sum has one owner and a fixed order.
 
 use burn_cubecl::cubecl;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::heads::Heads;
@@ -10,17 +11,18 @@ use super::tile::{SQUARE, Tile, accumulate, load, no_sums, products, store};
 
 /// `sum(output * grad_output)` of each query and head, `[tokens, heads]`. A unit for each.
 #[cube(launch)]
-pub(super) fn output_products_kernel(
-    output: &[f32],
-    grad_output: &[f32],
+pub(super) fn output_products_kernel<F: Float>(
+    output: &[F],
+    grad_output: &[F],
     found: &mut [f32],
     #[comptime] head_dim: usize,
+    #[define(F)] _element: ElemType,
 ) {
     if ABSOLUTE_POS < found.len() {
         let first = ABSOLUTE_POS * head_dim;
         let mut sum = f32::new(0.0);
         for d in 0..head_dim {
-            sum += output[first + d] * grad_output[first + d];
+            sum += f32::cast_from(output[first + d]) * f32::cast_from(grad_output[first + d]);
         }
         found[ABSOLUTE_POS] = sum;
     }
@@ -28,19 +30,20 @@ pub(super) fn output_products_kernel(
 
 /// The gradient of the queries, in their columns of `grad_qkv`.
 #[cube(launch)]
-pub(super) fn grad_query_kernel(
-    qkv: &[f32],
+pub(super) fn grad_query_kernel<F: Float>(
+    qkv: &[F],
     visible_until: &[u32],
     tile_until: &[u32],
     log_sum_exp: &[f32],
     output_products: &[f32],
-    grad_output: &[f32],
-    grad_qkv: &mut [f32],
+    grad_output: &[F],
+    grad_qkv: &mut [F],
     batch: usize,
     seq: usize,
     scale: f32,
     #[comptime] heads: Heads,
     #[comptime] tile: Tile,
+    #[define(F)] _element: ElemType,
 ) {
     let side = comptime!(tile.side);
     let groups = comptime!(tile.groups());
@@ -128,19 +131,20 @@ pub(super) fn grad_query_kernel(
 
 /// The gradients of keys and values, in their columns of `grad_qkv`.
 #[cube(launch)]
-pub(super) fn grad_key_value_kernel(
-    qkv: &[f32],
+pub(super) fn grad_key_value_kernel<F: Float>(
+    qkv: &[F],
     visible_until: &[u32],
     tile_until: &[u32],
     log_sum_exp: &[f32],
     output_products: &[f32],
-    grad_output: &[f32],
-    grad_qkv: &mut [f32],
+    grad_output: &[F],
+    grad_qkv: &mut [F],
     batch: usize,
     seq: usize,
     scale: f32,
     #[comptime] heads: Heads,
     #[comptime] tile: Tile,
+    #[define(F)] _element: ElemType,
 ) {
     let side = comptime!(tile.side);
     let groups = comptime!(tile.groups());

@@ -1,6 +1,7 @@
 //! The forward pass of attention, a cube for each tile of queries of a head.
 
 use burn_cubecl::cubecl;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::heads::Heads;
@@ -11,17 +12,18 @@ use super::tile::{SQUARE, Tile, accumulate, load, no_sums, products, rescale, st
 ///
 /// `qkv` is rotated. `tile_until` is the greatest `visible_until` of each tile of keys.
 #[cube(launch)]
-pub(super) fn forward_kernel(
-    qkv: &[f32],
+pub(super) fn forward_kernel<F: Float>(
+    qkv: &[F],
     visible_until: &[u32],
     tile_until: &[u32],
-    output: &mut [f32],
+    output: &mut [F],
     log_sum_exp: &mut [f32],
     batch: usize,
     seq: usize,
     scale: f32,
     #[comptime] heads: Heads,
     #[comptime] tile: Tile,
+    #[define(F)] _element: ElemType,
 ) {
     let side = comptime!(tile.side);
     let groups = comptime!(tile.groups());

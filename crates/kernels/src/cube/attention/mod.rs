@@ -1,6 +1,7 @@
 //! Blocked attention on a GPU, tile by tile with an online softmax (Dao et al. 2022, arXiv
 //! 2205.14135; Milakov and Gimelshein 2018, arXiv 1805.02867). Tiles that the mask hides are
-//! skipped, and the backward pass computes the scores again. All arithmetic is in f32.
+//! skipped, and the backward pass computes the scores again. All arithmetic is in f32; the tensors
+//! may be in bf16.
 
 mod backward;
 mod forward;
@@ -8,17 +9,17 @@ mod heads;
 mod tile;
 
 use burn::backend::{Cube, DispatchTensorKind, TensorMetadata};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{Int, Tensor};
 use burn_cubecl::cubecl::prelude::CubeDim;
 use burn_cubecl::kernel::into_contiguous;
 
 use self::backward::{grad_key_value_kernel, grad_query_kernel, output_products_kernel};
 use self::forward::forward_kernel;
 use self::heads::Heads;
-use self::tile::{Tile, tile_until_kernel};
+use self::tile::Tile;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
-use super::tensor::{CubeTensor, client, empty, empty_of};
+use super::tensor::{CubeTensor, client, element, empty, empty_of};
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
 
@@ -37,8 +38,6 @@ pub(crate) struct Saved {
     output: CubeTensor,
     /// `[tokens, heads]`.
     log_sum_exp: CubeTensor,
-    /// The greatest `visible_until` of each tile of keys.
-    tile_until: CubeTensor,
     context: Context,
 }
 
@@ -61,28 +60,11 @@ fn rotated(qkv: CubeTensor, context: &Context, direction: Direction) -> CubeTens
     rotate(qkv, shape.width(), heads, &context.rotary, direction)
 }
 
-fn visible_until(context: &Context) -> CubeTensor {
-    match context.mask.on_device().into_dispatch().kind {
+fn of_mask(part: Tensor<1, Int>) -> CubeTensor {
+    match part.into_dispatch().kind {
         DispatchTensorKind::Cube(tensor) => tensor.int(),
         other => unreachable!("the mask is on the GPU of the batch, not {other:?}"),
     }
-}
-
-fn tile_until(qkv: &CubeTensor, context: &Context, tile: Tile) -> CubeTensor {
-    let (batch, seq) = (context.shape.batch, context.shape.seq);
-    let count = batch * seq.div_ceil(tile.side);
-    let found = empty_of(qkv, [count], DType::U32);
-    let (cubes, units) = elementwise(&qkv.client, count);
-    tile_until_kernel::launch(
-        &qkv.client,
-        cubes,
-        units,
-        visible_until(context).into_buffer_arg(),
-        found.clone().into_buffer_arg(),
-        seq,
-        tile.side,
-    );
-    found
 }
 
 impl AttentionPasses for Cube {
@@ -92,16 +74,16 @@ impl AttentionPasses for Cube {
         let shape = context.shape;
         let qkv = rotated(qkv, &context, Direction::Forward);
         let tile = tile_of(&qkv, &context);
-        let output = empty(&qkv, [shape.tokens(), shape.output_width()]);
+        let output = empty_of(&qkv, [shape.tokens(), shape.output_width()], qkv.dtype);
         let log_sum_exp = empty(&qkv, [shape.tokens(), shape.heads]);
-        let tile_until = tile_until(&qkv, &context, tile);
+        let tile_until = of_mask(context.mask.tile_until(tile.side));
         forward_kernel::launch(
             &qkv.client,
             rows(tile_until.shape().num_elements() * shape.heads),
             CubeDim::new_1d(tile.units() as u32),
             qkv.clone().into_buffer_arg(),
-            visible_until(&context).into_buffer_arg(),
-            tile_until.clone().into_buffer_arg(),
+            of_mask(context.mask.on_device()).into_buffer_arg(),
+            tile_until.into_buffer_arg(),
             output.clone().into_buffer_arg(),
             log_sum_exp.clone().into_buffer_arg(),
             shape.batch,
@@ -109,12 +91,12 @@ impl AttentionPasses for Cube {
             shape.scale(),
             heads_of(&context),
             tile,
+            element(&qkv),
         );
         let saved = Saved {
             qkv,
             output: output.clone(),
             log_sum_exp,
-            tile_until,
             context,
         };
         (output, saved)
@@ -125,12 +107,13 @@ impl AttentionPasses for Cube {
             qkv,
             output,
             log_sum_exp,
-            tile_until,
             context,
         } = saved;
         let grad_output = into_contiguous(grad_output);
         let shape = context.shape;
         let tile = tile_of(&qkv, &context);
+        let visible_until = of_mask(context.mask.on_device());
+        let tile_until = of_mask(context.mask.tile_until(tile.side));
         let client = qkv.client.clone();
         let output_products = empty(&qkv, [shape.tokens(), shape.heads]);
         let (cubes, units) = elementwise(&client, shape.tokens() * shape.heads);
@@ -142,15 +125,16 @@ impl AttentionPasses for Cube {
             grad_output.clone().into_buffer_arg(),
             output_products.clone().into_buffer_arg(),
             shape.head_dim,
+            element(&qkv),
         );
-        let grad_qkv = empty(&qkv, [shape.tokens(), shape.width()]);
+        let grad_qkv = empty_of(&qkv, [shape.tokens(), shape.width()], qkv.dtype);
         let tiles = tile_until.shape().num_elements();
         grad_query_kernel::launch(
             &client,
             rows(tiles * shape.heads),
             CubeDim::new_1d(tile.units() as u32),
             qkv.clone().into_buffer_arg(),
-            visible_until(&context).into_buffer_arg(),
+            visible_until.clone().into_buffer_arg(),
             tile_until.clone().into_buffer_arg(),
             log_sum_exp.clone().into_buffer_arg(),
             output_products.clone().into_buffer_arg(),
@@ -161,13 +145,14 @@ impl AttentionPasses for Cube {
             shape.scale(),
             heads_of(&context),
             tile,
+            element(&grad_qkv),
         );
         grad_key_value_kernel::launch(
             &client,
             rows(tiles * shape.key_value_heads),
             CubeDim::new_1d(tile.units() as u32),
             qkv.into_buffer_arg(),
-            visible_until(&context).into_buffer_arg(),
+            visible_until.into_buffer_arg(),
             tile_until.into_buffer_arg(),
             log_sum_exp.into_buffer_arg(),
             output_products.into_buffer_arg(),
@@ -178,6 +163,7 @@ impl AttentionPasses for Cube {
             shape.scale(),
             heads_of(&context),
             tile,
+            element(&grad_qkv),
         );
         rotated(grad_qkv, &context, Direction::Inverse)
     }

@@ -53,9 +53,9 @@ impl Tile {
 /// Loads the rows from `first` of a matrix whose rows have `width` elements, from column `column`
 /// on. Rows from `end` on are zero.
 #[cube]
-pub(super) fn load(
+pub(super) fn load<F: Float>(
     rows: &mut Shared<[f32]>,
-    matrix: &[f32],
+    matrix: &[F],
     first: usize,
     end: usize,
     width: usize,
@@ -72,7 +72,7 @@ pub(super) fn load(
         let d = index % head_dim;
         let mut value = f32::new(0.0);
         if first + row < end {
-            value = matrix[(first + row) * width + column + d];
+            value = f32::cast_from(matrix[(first + row) * width + column + d]);
         }
         rows[row * stride + d] = value;
         index += units;
@@ -178,9 +178,9 @@ pub(super) fn rescale(
 /// Writes the sums of [`accumulate`], times `factor`, to the rows from `first` of a matrix. Rows
 /// from `end` on are left out.
 #[cube]
-pub(super) fn store(
+pub(super) fn store<F: Float>(
     sums: &Array<f32>,
-    matrix: &mut [f32],
+    matrix: &mut [F],
     first: usize,
     end: usize,
     width: usize,
@@ -199,32 +199,10 @@ pub(super) fn store(
             for n in 0..columns {
                 let d = group + n * groups;
                 if d < head_dim {
-                    matrix[(first + i) * width + column + d] = sums[i * columns + n] * factor;
+                    let value = sums[i * columns + n] * factor;
+                    matrix[(first + i) * width + column + d] = F::cast_from(value);
                 }
             }
         }
-    }
-}
-
-/// The greatest `visible_until` of each tile of keys, a unit for each. Tiles begin at each row's
-/// first token.
-#[cube(launch)]
-pub(super) fn tile_until_kernel(
-    visible_until: &[u32],
-    tile_until: &mut [u32],
-    seq: usize,
-    #[comptime] side: usize,
-) {
-    if ABSOLUTE_POS < tile_until.len() {
-        let tiles = seq.div_ceil(side);
-        let row = ABSOLUTE_POS / tiles;
-        let mut key = ABSOLUTE_POS % tiles * side;
-        let end = min(key + side, seq);
-        let mut greatest = 0u32;
-        while key < end {
-            greatest = max(greatest, visible_until[row * seq + key]);
-            key += 1;
-        }
-        tile_until[ABSOLUTE_POS] = greatest;
     }
 }

@@ -1,0 +1,176 @@
+//! Kernels in f16 against themselves in f32, of elements that f16 can hold. It stands in for bf16 on
+//! devices that have f16 alone: kernels are compiled for the one as for the other.
+
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::{DType, Device, DeviceKind, FloatDType, Shape, Tensor, TensorData};
+
+use super::tensor::{CubeTensor, from_cube, into_cube};
+use crate::attention_mask::AttentionMask;
+use crate::flex::attention;
+use crate::flex::rope::Direction;
+use crate::operations::attention::{AttentionPasses, Context};
+use crate::operations::embedding::EmbeddingPasses;
+use crate::operations::rms_norm::RmsNormPasses;
+use crate::operations::rope::RotaryPass;
+use crate::operations::swiglu::SwigluPasses;
+use crate::rotary_embedding::RotaryEmbedding;
+
+/// Makes tensors of one type on a device.
+struct Maker {
+    device: Device,
+    dtype: FloatDType,
+}
+
+impl Maker {
+    /// Elements between -1 and 1, the same for a seed in each type.
+    fn tensor<const D: usize>(&self, seed: usize, shape: [usize; D]) -> CubeTensor {
+        let elements: Vec<f32> = (0..shape.iter().product())
+            .map(|i| ((i * 37 + i / 7 + seed * 11) % 101) as f32 / 50.0 - 1.0)
+            .collect();
+        let tensor = Tensor::<D>::from_data(TensorData::new(elements, shape), &self.device);
+        into_cube(tensor.cast(FloatDType::F16).cast(self.dtype))
+    }
+
+    fn weight(&self, width: usize) -> CubeTensor {
+        Self {
+            device: self.device.clone(),
+            dtype: FloatDType::F32,
+        }
+        .tensor(9, [width])
+    }
+}
+
+/// The elements of a contiguous tensor of any rank.
+fn elements(tensor: &CubeTensor) -> Vec<f32> {
+    let vector = CubeTensor::new_contiguous(
+        tensor.client.clone(),
+        tensor.device.clone(),
+        Shape::new([tensor.shape().num_elements()]),
+        tensor.handle.clone(),
+        tensor.dtype,
+    );
+    from_cube::<1>(vector)
+        .cast(FloatDType::F32)
+        .into_data()
+        .iter::<f32>()
+        .collect()
+}
+
+/// The first `halves` of what `run` returns are in f16, the others in f32.
+fn compare(halves: usize, run: impl Fn(&Maker) -> Vec<CubeTensor>) {
+    let device = Device::wgpu(DeviceKind::default());
+    if !device.supports_dtype(DType::F16) {
+        println!("skipped: the device has no f16");
+        return;
+    }
+    let [found, expected] = [FloatDType::F16, FloatDType::F32].map(|dtype| {
+        run(&Maker {
+            device: device.clone(),
+            dtype,
+        })
+    });
+    for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(
+            found.dtype == DType::F16,
+            number < halves,
+            "result {number}"
+        );
+        let (found, expected) = (elements(found), elements(expected));
+        let greatest = expected.iter().fold(0f32, |most, x| most.max(x.abs()));
+        for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert!(
+                (found - expected).abs() <= greatest / 512.0,
+                "result {number}, element {at}: {found}, not {expected} of {greatest}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rms_norm_in_half_precision() {
+    for width in [1, 6, 37, 576] {
+        compare(2, |make| {
+            let x = make.tensor(1, [35, width]);
+            let (output, saved) = <Cube as RmsNormPasses>::forward(x, make.weight(width), 1e-5);
+            let [grad_x, grad_weight] =
+                <Cube as RmsNormPasses>::backward(saved, make.tensor(2, [35, width]));
+            vec![output, grad_x, grad_weight]
+        });
+    }
+}
+
+#[test]
+fn swiglu_in_half_precision() {
+    for width in [1, 6, 37, 64] {
+        compare(2, |make| {
+            let gate_up = make.tensor(1, [35, 2 * width]);
+            let grad_output = make.tensor(2, [35, width]);
+            vec![
+                <Cube as SwigluPasses>::forward(gate_up.clone()),
+                <Cube as SwigluPasses>::backward(gate_up, grad_output),
+            ]
+        });
+    }
+}
+
+#[test]
+fn embedding_in_half_precision() {
+    for hidden in [1, 6, 37, 64] {
+        compare(2, |make| {
+            let ids = [3, 0, 3, 7, 3];
+            let grad_output = make.tensor(2, [5, hidden]);
+            let shape = Shape::new([8, hidden]);
+            vec![
+                <Cube as EmbeddingPasses>::forward(make.tensor(1, [8, hidden]), &ids),
+                <Cube as EmbeddingPasses>::backward(shape, &ids, Some(0), grad_output),
+            ]
+        });
+    }
+}
+
+fn rotary(make: &Maker, [batch, seq]: [usize; 2], half: usize) -> RotaryEmbedding {
+    let positions: Vec<u32> = (0..batch * seq).map(|token| (token % seq) as u32).collect();
+    let frequencies: Vec<f32> = (0..half).map(|i| 0.8f32.powi(i as i32)).collect();
+    RotaryEmbedding::new([batch, seq], &positions, &frequencies, &make.device)
+}
+
+#[test]
+fn rotary_embeddings_in_half_precision() {
+    for half in [1, 3, 16] {
+        compare(1, |make| {
+            let rotary = rotary(make, [2, 9], half);
+            let heads = make.tensor(1, [2, 9, 3, 2 * half]);
+            vec![Cube::rotated(heads, &rotary, Direction::Inverse)]
+        });
+    }
+}
+
+#[test]
+fn attention_in_half_precision() {
+    for half in [1, 3, 16] {
+        compare(2, |make| {
+            let shape = attention::Shape {
+                batch: 2,
+                seq: 41,
+                heads: 4,
+                key_value_heads: 2,
+                head_dim: 2 * half,
+            };
+            let until: Vec<u32> = (0..82)
+                .map(|token| if token % 41 < 25 { 25 } else { 41 })
+                .collect();
+            let context = Context {
+                shape,
+                mask: AttentionMask::new([2, 41], &until, &make.device),
+                rotary: rotary(make, [2, 41], half),
+            };
+            let qkv = make.tensor(1, [82, shape.width()]);
+            let (output, saved) = <Cube as AttentionPasses>::forward(qkv, context);
+            let grad_output = make.tensor(2, [82, shape.output_width()]);
+            vec![
+                output,
+                <Cube as AttentionPasses>::backward(saved, grad_output),
+            ]
+        });
+    }
+}
