@@ -31,7 +31,7 @@ if not files:
 table = pyarrow.parquet.ParquetFile(files[0]).read().slice(0, 2000)
 pyarrow.parquet.write_table(table, sys.argv[2], compression="zstd")
 PYTHON
-for binary in ${BINARIES:-plw device}; do
+for binary in ${BINARIES-plw device}; do
     case $binary in
         plw) "$@" .device --bin plw -p plw --features cuda ;;
         device)
