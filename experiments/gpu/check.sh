@@ -1,40 +1,66 @@
 #!/usr/bin/env bash
-# check.sh STAGE: checks plw on a machine with a GPU. It builds nothing and downloads nothing. The
-# folder .device (or that of DEVICE_FILES) holds what prepare.sh put there; results go to $OUT (or
-# .device/out). Each stage ends within five minutes and prints its table last.
+# check.sh STAGE [OPTIONS]: checks plw on a machine with a GPU. It builds nothing and downloads
+# nothing. The folder .device (or that of DEVICE_FILES) holds what prepare.sh put there; results go
+# to $OUT (or .device/out). Each stage ends within five minutes and prints its table last. OPTIONS
+# go to the stage's program (`check.sh fast --help`).
 #
 #   right   property tests on the device; losses, gradient norms, logits, resume against PyTorch's
 #           f32 on the same card and plw's CPU
+#   fast    speed and memory of training and evaluation beside PyTorch's best setting
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-stage=${1:?"usage: check.sh STAGE (right)"}
+stage=${1:?"usage: check.sh STAGE (right or fast)"}
+shift
+case $stage in
+    right) binaries=(plw device) ;;
+    fast) binaries=(plw) ;;
+    *) echo "check.sh: there is no stage $stage; there are: right, fast" >&2; exit 2 ;;
+esac
 device=$(cd "${DEVICE_FILES:-.device}" && pwd)
 out=${OUT:-$device/out}
 work=${WORK:-/tmp/plw-device}
+python=${PYTHON:-python3}
 mkdir -p "$out" "$work"
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
-for name in plw device; do
-    [ -x "$work/$name" ] || { xz -dc "$device/$name.xz" >"$work/$name" && chmod +x "$work/$name"; }
+# Always unpacked: the folder may hold an older build's.
+for name in "${binaries[@]}"; do
+    if command -v xz >/dev/null; then
+        xz -dc "$device/$name.xz" >"$work/$name"
+    else
+        "$python" -c 'import lzma, shutil, sys
+shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$device/$name.xz" >"$work/$name"
+    fi
+    chmod +x "$work/$name"
 done
-# The binaries were linked without LLVM, which they never call: the stub stands for it.
-export LD_PRELOAD=$device/libllvm_stub.so
-# PyTorch's wheels bring NVRTC and cuBLASLt.
-python=${PYTHON:-python3}
-libraries=$(env -u LD_PRELOAD "$python" -c '
-import glob, site
-print(":".join(sorted({p.rsplit("/", 1)[0] for s in site.getsitepackages()
-                       for p in glob.glob(s + "/nvidia/**/*.so*", recursive=True)})))')
-export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-export CUDA_PATH=${CUDA_PATH:-/usr/local/cuda}
-"$work/plw" devices || true
+# The binaries were linked without LLVM, which they never call: the stubs stand for it.
+LLVM_STUB=$(printf '%s:' "$device"/*stub*.so)
+export LLVM_STUB=${LLVM_STUB%:}
+# PyTorch's wheels bring NVRTC and cuBLASLt, and as a toolkit their headers.
+wheels=$("$python" -c '
+import glob, importlib.util
+found = importlib.util.find_spec("nvidia")
+print("\n".join(found.submodule_search_locations if found else []))')
+for folder in $wheels; do
+    for libraries in "$folder"/*/lib; do
+        [ -d "$libraries" ] && export LD_LIBRARY_PATH="$libraries:${LD_LIBRARY_PATH:-}"
+    done
+done
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH%:}
+nvcc=$(readlink -f "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)" || true)
+for toolkit in "${CUDA_PATH:-}" "${nvcc%/bin/nvcc}" /usr/local/cuda $(printf '%s/cu13 ' $wheels); do
+    [ -f "$toolkit/include/cuda_bf16.h" ] && { export CUDA_PATH=$toolkit; break; }
+done
+export HF_HUB_OFFLINE=1
+echo "CUDA_PATH=${CUDA_PATH:-} LD_LIBRARY_PATH=$LD_LIBRARY_PATH"
+LD_PRELOAD=$LLVM_STUB timeout 60 "$work/plw" devices || true
 
+common=(--plw "$work/plw" --peer "$here/../peer" --work "$work/$stage" --out "$out")
 case $stage in
     right)
-        exec env -u LD_PRELOAD LLVM_STUB="$LD_PRELOAD" "$python" "$here/right.py" \
-            --plw "$work/plw" --tests "$work/device" --peer "$here/../peer" \
+        exec "$python" "$here/right.py" "${common[@]}" --tests "$work/device" \
             --config "$device/config.json" --tokenizer "$device/tokenizer" \
-            --data "$device/rows.parquet" --work "$work/right" --out "$out"
+            --data "$device/rows.parquet" "$@"
         ;;
-    *) echo "check.sh: there is no stage $stage; there is: right" >&2; exit 2 ;;
+    fast) exec "$python" "$here/fast.py" "${common[@]}" --files "$device" "$@" ;;
 esac

@@ -1,22 +1,46 @@
 #!/usr/bin/env bash
-# prepare.sh MODEL RACE_PARQUET BUILD...: fills .device (ignored by git) with what check.sh needs on
-# a machine that has a GPU but neither Rust nor a network: the binaries with CUDA, a tokenizer, the
-# shape of a model and a few hundred questions. BUILD is a script that takes a folder and arguments
-# of `cargo rustc`, and leaves NAME.xz and libllvm_stub.so there.
+# prepare.sh MODEL RACE LLAMA_TOKENIZER BUILD...: fills .device (ignored by git) with what check.sh
+# needs on a machine that has a GPU but neither Rust nor a network: the binaries with CUDA, shapes
+# and tokenizers of a small model and of Llama-2-7B, and the first rows of RACE. RACE is a parquet
+# file or a folder with some; LLAMA_TOKENIZER is a tokenizer.json. BUILD is a script that takes a
+# folder and arguments of `cargo rustc`, and leaves NAME.xz and libllvm_stub.so there.
+# BINARIES names what to build (plw and device, the property tests); the rest stays as it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-[ $# -ge 3 ] || { sed -n 2,5p "$0" | cut -c3-; exit 2; }
-model=$1 rows=$2; shift 2
-mkdir -p .device/tokenizer
+if [ $# -lt 4 ] || ! [ -f "$3" ]; then sed -n 2,7p "$0" | cut -c3-; exit 2; fi
+model=$1 rows=$2 llama=$3; shift 3
+mkdir -p .device/tokenizer .device/llama-tokenizer
 cp "$model/config.json" .device/
+cp experiments/gpu/llama2-7b.json .device/
 cp "$model"/*token* .device/tokenizer/
+cp "$llama" .device/llama-tokenizer/tokenizer.json
+# Without its chat template plw and PyTorch would ask the questions in different words.
+[ ! -f "$model/chat_template.jinja" ] || cp "$model/chat_template.jinja" .device/tokenizer/
 "${PYTHON:-python3}" - "$rows" .device/rows.parquet <<'PYTHON'
 import sys
+from pathlib import Path
+
 import pyarrow.parquet
-table = pyarrow.parquet.read_table(sys.argv[1]).slice(0, 400)
+
+place = Path(sys.argv[1])
+files = [place]
+if place.is_dir():
+    files = sorted(place.rglob("train*.parquet")) or sorted(place.rglob("*.parquet"))
+if not files:
+    sys.exit(f"{place} has no parquet file")
+table = pyarrow.parquet.ParquetFile(files[0]).read().slice(0, 2000)
 pyarrow.parquet.write_table(table, sys.argv[2], compression="zstd")
 PYTHON
-"$@" .device --bin plw -p plw --features cuda
-"$@" .device --test device -p plw-kernels --features cuda
-mv -f .device/device-*.xz .device/device.xz
+for binary in ${BINARIES-plw device}; do
+    case $binary in
+        plw) "$@" .device --bin plw -p plw --features cuda ;;
+        device)
+            "$@" .device --test device -p plw-kernels --features cuda
+            mv -f .device/device-*.xz .device/device.xz
+            ;;
+        *) echo "prepare.sh: BINARIES may name plw and device, not $binary" >&2; exit 2 ;;
+    esac
+    mv -f .device/libllvm_stub.so ".device/stub_$binary.so"
+done
+du -sm .device
 ls -l .device

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+
+from command import Budget, end, run, start
 
 STEPS = 5
 BATCH = 4
@@ -52,33 +51,6 @@ class Checks:
         return "\n".join(lines)
 
 
-def environment_of(command: list, more: dict[str, str]) -> dict[str, str]:
-    """This program's environment; plw's own programs get the library that stands for LLVM."""
-    environment = {**os.environ, **more}
-    if command[0] != sys.executable and "LLVM_STUB" in environment:
-        environment["LD_PRELOAD"] = environment["LLVM_STUB"]
-    return environment
-
-
-def run(command: list, log: Path, seconds: int, **environment: str) -> subprocess.CompletedProcess:
-    """Runs a command with a limit; its output goes to a log, whose end is shown on a failure."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
-        found = subprocess.run(
-            [str(part) for part in command],
-            stdout=subprocess.PIPE,
-            stderr=file,
-            text=True,
-            timeout=seconds,
-            env=environment_of(command, environment),
-        )
-        file.write(found.stdout)
-    if found.returncode != 0:
-        tail = "\n".join(log.read_text().splitlines()[-15:])
-        raise RuntimeError(f"{command[0]} ended with {found.returncode}:\n{tail}")
-    return found
-
-
 def plw_flags(options: argparse.Namespace, device: str, shares: bool, lora: Path | None) -> list:
     flags = [
         options.plw, "train", "--device", device, "--model", options.model,
@@ -103,7 +75,7 @@ def train_plw(
     folder = options.work / name
     shutil.rmtree(folder, ignore_errors=True)
     flags = plw_flags(options, device, shares, lora)
-    run([*flags, "--output-dir", folder], options.work / f"{name}.log", 120)
+    run([*flags, "--output-dir", folder], options.work / f"{name}.log", 120, options.budget)
     return metrics(folder)
 
 
@@ -115,8 +87,8 @@ def train_peer(options: argparse.Namespace, name: str, lora: Path | None) -> lis
     ]  # fmt: skip
     if lora:
         command += ["--lora", "16,32", "--save-init", lora]
-    found = run(command, options.work / f"{name}.log", 120)
-    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    found = run(command, options.work / f"{name}.log", 120, options.budget)
+    lines = [json.loads(line) for line in found.splitlines()]
     return [line for line in lines if "summary" not in line]
 
 
@@ -136,15 +108,24 @@ def compare(checks: Checks, name: str, found: list[dict], expected: list[dict]) 
     checks.add(f"{name}: gradient norms", norm, NORM_BAR, f"first {found[0]['grad_norm']:.4f}")
 
 
-def check_training(options: argparse.Namespace, checks: Checks) -> None:
-    for name, lora in [("full", None), ("lora", options.work / "adapter")]:
-        peer = train_peer(options, f"peer-{name}", lora)
-        gpu = train_plw(options, f"gpu-{name}", options.device, False, lora)
-        compare(checks, f"{name}, plw on the GPU and PyTorch", gpu, peer)
-        cpu = train_plw(options, f"cpu-{name}", "cpu", False, lora)
-        compare(checks, f"{name}, plw on the GPU and on the CPU", gpu, cpu)
-        shared = train_plw(options, f"gpu-{name}-shared", options.device, True, lora)
-        compare(checks, f"{name}, prefixes shared and not, on the GPU", shared, gpu)
+def check_training(
+    options: argparse.Namespace, checks: Checks, name: str, lora: Path | None
+) -> None:
+    peer = train_peer(options, f"peer-{name}", lora)
+    gpu = train_plw(options, f"gpu-{name}", options.device, False, lora)
+    compare(checks, f"{name}, plw on the GPU and PyTorch", gpu, peer)
+    cpu = train_plw(options, f"cpu-{name}", "cpu", False, lora)
+    compare(checks, f"{name}, plw on the GPU and on the CPU", gpu, cpu)
+    shared = train_plw(options, f"gpu-{name}-shared", options.device, True, lora)
+    compare(checks, f"{name}, prefixes shared and not, on the GPU", shared, gpu)
+
+
+def check_full(options: argparse.Namespace, checks: Checks) -> None:
+    check_training(options, checks, "full", None)
+
+
+def check_lora(options: argparse.Namespace, checks: Checks) -> None:
+    check_training(options, checks, "lora", options.work / "adapter")
 
 
 def evaluate_plw(options: argparse.Namespace, device: str) -> dict[str, list[float]]:
@@ -156,7 +137,7 @@ def evaluate_plw(options: argparse.Namespace, device: str) -> dict[str, list[flo
         options.plw, "eval", "--device", device, "--model", options.model, "--data", options.data,
         "--limit", 40, "--output-dir", folder,
     ]  # fmt: skip
-    run(command, options.work / f"{folder.name}.log", 120)
+    run(command, options.work / f"{folder.name}.log", 120, options.budget)
     rows = pyarrow.parquet.read_table(folder / "predictions.parquet").to_pylist()
     return {f"{number} {row['example_id']}": row["logits"] for number, row in enumerate(rows)}
 
@@ -167,8 +148,8 @@ def evaluate_peer(options: argparse.Namespace) -> dict[str, list[float]]:
         "--data", options.data, "--precision", "f32", "--layout", "padded", "--limit", "40",
         "--batch", "8",
     ]  # fmt: skip
-    found = run(command, options.work / "eval-peer.log", 120)
-    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    found = run(command, options.work / "eval-peer.log", 120, options.budget)
+    lines = [json.loads(line) for line in found.splitlines()]
     rows = [line for line in lines if "summary" not in line]
     return {f"{number} {row['example_id']}": row["logits"] for number, row in enumerate(rows)}
 
@@ -194,24 +175,21 @@ def check_resume(options: argparse.Namespace, checks: Checks) -> None:
     flags = [*plw_flags(options, options.device, False, None), "--save-steps", 1]
     for folder in (whole, killed):
         shutil.rmtree(folder, ignore_errors=True)
-    run([*flags, "--output-dir", whole], options.work / "whole.log", 120)
-    command = [str(part) for part in [*flags, "--output-dir", killed]]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment_of(command, {}),
-    )
+    run([*flags, "--output-dir", whole], options.work / "whole.log", 120, options.budget)
+    command = [*flags, "--output-dir", killed]
+    process = start(command, options.work / "killed.out", options.work / "killed.log")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         if (killed / "checkpoints" / "step-2").exists():
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    run([*flags, "--output-dir", killed, "--resume"], options.work / "resumed.log", 120)
+    was_running = process.poll() is None
+    end(process)
+    command = [*flags, "--output-dir", killed, "--resume"]
+    run(command, options.work / "resumed.log", 120, options.budget)
     loss, norm = differences(metrics(killed), metrics(whole))
     bits = "the same bits" if loss == norm == 0.0 else "not the same bits"
+    bits += "" if was_running else "; it ended before the kill"
     checks.add("killed and resumed: losses", loss, LOSS_BAR, bits)
     checks.add("killed and resumed: gradient norms", norm, NORM_BAR, bits)
 
@@ -219,12 +197,14 @@ def check_resume(options: argparse.Namespace, checks: Checks) -> None:
 def check_kernels(options: argparse.Namespace, checks: Checks) -> None:
     device = options.device.split(":")[0]
     log = options.work / "kernels.log"
+    cases = str(options.cases)
     try:
-        run([options.tests], log, 150, PLW_TEST_DEVICE=device, PLW_TEST_CASES=str(options.cases))
+        run([options.tests], log, 150, options.budget, PLW_TEST_DEVICE=device, PLW_TEST_CASES=cases)
     finally:
-        for line in log.read_text().splitlines() if log.exists() else []:
+        output = log.with_suffix(".out")
+        for line in output.read_text().splitlines() if output.exists() else []:
             if line.startswith("test ") and " ... " in line:
-                name, found = line.removeprefix("test ").split(" ... ")
+                name, found = line.removeprefix("test ").rsplit(" ... ", 1)
                 checks.add(f"kernel {name}", 0.0 if found == "ok" else None, None)
 
 
@@ -240,8 +220,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--cases", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=280, help="what is then undone is left")
     options = parser.parse_args()
     options.model = options.work / "model"
+    options.budget = Budget(options.seconds)
     return options
 
 
@@ -250,9 +232,8 @@ def make_model(options: argparse.Namespace) -> None:
         sys.executable, options.peer / "peer_gpu.py", "init", "--precision", "f32",
         "--init-config", options.config, "--out", options.model,
     ]  # fmt: skip
-    run(command, options.work / "init.log", 90)
-    for file in options.tokenizer.glob("*token*"):
-        shutil.copy(file, options.model)
+    run(command, options.work / "init.log", 90, options.budget)
+    shutil.copytree(options.tokenizer, options.model, dirs_exist_ok=True)
 
 
 def main() -> None:
@@ -261,14 +242,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     checks = Checks(options.out / "right.json")
     make_model(options)
-    for check in (check_kernels, check_training, check_evaluation, check_resume):
+    for check in (check_kernels, check_full, check_lora, check_evaluation, check_resume):
         began = time.monotonic()
         try:
             check(options, checks)
         except Exception as error:  # One failure must not hide the other checks.
             checks.add(check.__name__, None, None, str(error).replace("\n", " ")[-600:])
         print(f"{check.__name__}: {time.monotonic() - began:.0f} s", flush=True)
-    logs = sorted(options.work.glob("*.log"))
+    logs = sorted(file for file in options.work.glob("*.*") if file.suffix in (".log", ".out"))
     whole = "".join(f"== {log.name}\n{log.read_text()[-4000:]}\n" for log in logs)
     (options.out / "logs.txt").write_text(whole)
     print(checks.table())

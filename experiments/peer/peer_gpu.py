@@ -22,7 +22,16 @@ import transformers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 import packed_attention
-from questions import Example, choose, fail, letter_tokens, load_tokenizer, read_examples
+from questions import (
+    Example,
+    choose,
+    fail,
+    fill_rows,
+    letter_tokens,
+    load_tokenizer,
+    read_examples,
+)
+from timing import is_gpu, mark, peak_gpu_bytes, seconds_between, synchronize
 from training import add_adapters, add_options, make_optimizer, print_line, set_learning_rate
 
 NOTHING, PROMPT, COMPLETION = 0, 1, 2
@@ -99,31 +108,8 @@ def lay_out(examples: list[Example], options: argparse.Namespace) -> Batch:
     return {"padded": pad, "packed": pack}[options.layout](examples, options)
 
 
-def fill_rows(examples: list[Example], size: int | None) -> list[list[Example]]:
-    """Rows of at most `size` tokens, filled in file order; without a size one example each."""
-    rows: list[list[Example]] = [[]]
-    used = 0
-    for example in examples:
-        length = len(example.token_ids)
-        if rows[-1] and (size is None or used + length > size):
-            rows.append([])
-            used = 0
-        rows[-1].append(example)
-        used += length
-    return rows
-
-
 def weight_type(options: argparse.Namespace) -> torch.dtype:
     return torch.bfloat16 if options.precision == "bf16" else torch.float32
-
-
-def is_gpu(options: argparse.Namespace) -> bool:
-    return options.device != "cpu"
-
-
-def synchronize(options: argparse.Namespace) -> None:
-    if is_gpu(options):
-        torch.cuda.synchronize()
 
 
 def autocast(options: argparse.Namespace, is_enabled: bool) -> torch.autocast:
@@ -256,6 +242,7 @@ def train(options: argparse.Namespace) -> None:
     steps = [rows[first : first + options.batch] for first in firsts][: options.steps]
     results = []
     began = 0.0
+    marks = [mark(options)]
     for step, taken in enumerate(steps):
         if step == options.skip:
             synchronize(options)
@@ -268,6 +255,7 @@ def train(options: argparse.Namespace) -> None:
         taken_examples = sum(taken, [])
         tokens = sum(len(example.token_ids) for example in taken_examples)
         results.append((sums, norm, rate, tokens, len(taken_examples)))
+        marks.append(mark(options))
     synchronize(options)
     seconds = time.perf_counter() - began
     for step, (sums, norm, rate, tokens, questions) in enumerate(results):
@@ -281,20 +269,20 @@ def train(options: argparse.Namespace) -> None:
             lr=rate,
             tokens=tokens,
             questions=questions,
+            seconds=seconds_between(marks[step], marks[step + 1]),
         )
     summarize_training(results[options.skip :], seconds, options)
 
 
 def summarize_training(timed: list[tuple], seconds: float, options: argparse.Namespace) -> None:
-    on_gpu = is_gpu(options)
     print_line(
         summary=True,
         steps_timed=len(timed),
         seconds=seconds if timed else None,
         tokens_per_second=sum(step[3] for step in timed) / seconds if timed else None,
         questions_per_second=sum(step[4] for step in timed) / seconds if timed else None,
-        peak_memory_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
-        device=torch.cuda.get_device_name() if on_gpu else "cpu",
+        peak_memory_bytes=peak_gpu_bytes(options),
+        device=torch.cuda.get_device_name() if is_gpu(options) else "cpu",
         torch=torch.__version__,
         transformers=transformers.__version__,
         settings=vars(options),
@@ -306,10 +294,8 @@ def evaluate(options: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(options.tokenizer or options.model)
     model = load_model(options).eval()
     compile_layers(model, options)
-    right = total = tokens = 0
-    letters: list[int] = []
-    synchronize(options)
-    began = time.perf_counter()
+    right = total = tokens = timed = 0
+    began = 0.0
     examples = read_examples(
         options.data, tokenizer, options.max_len, options.limit, options.skip_rows
     )
@@ -317,9 +303,12 @@ def evaluate(options: argparse.Namespace) -> None:
         replace(example, token_ids=example.token_ids[: example.completion_start])
         for example in examples
     ]
-    for first in range(0, len(prompts), options.batch):
+    letters = letter_tokens(prompts[0].row, tokenizer) if prompts else []
+    for number, first in enumerate(range(0, len(prompts), options.batch)):
+        if number == options.skip:
+            synchronize(options)
+            began = time.perf_counter()
         part = prompts[first : first + options.batch]
-        letters = letters or letter_tokens(part[0].row, tokenizer)
         batch = lay_out(part, options)
         with autocast(options, options.precision == "autocast"):
             hidden = hidden_states(model, batch)
@@ -328,7 +317,8 @@ def evaluate(options: argparse.Namespace) -> None:
             scores = [row[letter].item() for letter in letters]
             choice, answer = choose(scores), example.row["answer"]
             right, total = right + (choice == answer), total + 1
-            tokens += len(example.token_ids)
+            if number >= options.skip:
+                timed, tokens = timed + 1, tokens + len(example.token_ids)
             print_line(
                 example_id=example.row["example_id"], answer=answer, choice=choice, logits=scores
             )
@@ -338,8 +328,10 @@ def evaluate(options: argparse.Namespace) -> None:
         summary=True,
         accuracy=right / total if total else None,
         questions=total,
-        tokens_per_second=tokens / seconds,
-        questions_per_second=total / seconds,
+        questions_timed=timed,
+        tokens_per_second=tokens / seconds if timed else None,
+        questions_per_second=timed / seconds if timed else None,
+        peak_memory_bytes=peak_gpu_bytes(options),
     )
 
 
@@ -387,7 +379,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--liger", action="store_true", help="Liger's fused cross-entropy")
     parser.add_argument("--compile", action="store_true", help="compile the layers")
     parser.add_argument("--checkpointing", action="store_true", help="recompute the layers")
-    parser.add_argument("--skip", type=int, default=5, help="steps left out of the timing")
+    parser.add_argument("--skip", type=int, default=5, help="steps (batches) not timed")
     parser.add_argument("--skip-rows", type=int, default=0, help="rows left out before the first")
     parser.add_argument("--limit", type=int, default=4000, help="rows read")
     options = parser.parse_args()

@@ -92,6 +92,20 @@ def read_examples(
     return [example for example in examples if len(example.token_ids) <= max_length]
 
 
+def fill_rows(examples: list[Example], size: int | None) -> list[list[Example]]:
+    """Rows of at most `size` tokens, filled in file order; without a size one example each."""
+    rows: list[list[Example]] = [[]]
+    used = 0
+    for example in examples:
+        length = len(example.token_ids)
+        if rows[-1] and (size is None or used + length > size):
+            rows.append([])
+            used = 0
+        rows[-1].append(example)
+        used += length
+    return rows
+
+
 def letter_tokens(row: Row, tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """The token of each option's letter in the place where the answer stands."""
     examples = [encode(dict(row, answer=letter), tokenizer) for letter in LETTERS]

@@ -1,0 +1,268 @@
+"""How fast is plw on this GPU, beside PyTorch's best setting? The stage `fast` of check.sh.
+
+Measures the product's peak, then training and evaluation of a small model (SmolLM2-135M's shape,
+all weights) and of Llama-2-7B's shape (LoRA), both from random weights, by plw and by the peer on
+the same rows in the same order. Every measurement has a limit of its own and is kept in gpu.json as
+soon as it ends; a failure is a row with its last words. Prints the tables last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+from command import Budget
+from measurements import Measurements, bars, table
+from sides import (
+    Model,
+    evaluate_peer,
+    evaluate_plw,
+    gemm_peak,
+    init,
+    train_peer,
+    train_plw,
+)
+
+WORKS = ["small", "small-shared", "small-eval", "7b", "7b-shared", "7b-eval"]
+# The peer's settings, the most promising one first. Each has a limit in seconds, more of them where
+# layers are compiled first.
+COMPILED, PLAIN = 110, 60
+SMALL_PEER = [
+    ("bf16 packed compiled", COMPILED, ("--precision", "bf16", "--compile")),
+    ("bf16 packed", PLAIN, ("--precision", "bf16")),
+    ("autocast packed compiled", COMPILED, ("--precision", "autocast", "--compile")),
+    ("autocast packed", PLAIN, ("--precision", "autocast")),
+    (
+        "bf16 padded compiled",
+        COMPILED,
+        ("--precision", "bf16", "--layout", "padded", "--compile", "--multiple", "128"),
+    ),
+    ("bf16 padded", PLAIN, ("--precision", "bf16", "--layout", "padded")),
+    (
+        "bf16 packed compiled, lengths rounded",
+        COMPILED,
+        ("--precision", "bf16", "--compile", "--multiple", "4096"),
+    ),
+]
+LARGE_PEER = [
+    ("bf16 packed in 4 parts", 80, ("--micro-batches", "4")),
+    ("bf16 packed in 2 parts", 80, ("--micro-batches", "2")),
+    ("bf16 packed checkpointing", 80, ("--checkpointing",)),
+    ("bf16 packed compiled in 4 parts", 120, ("--micro-batches", "4", "--compile")),
+    ("bf16 packed compiled in 2 parts", 120, ("--micro-batches", "2", "--compile")),
+    ("bf16 packed compiled checkpointing", 120, ("--checkpointing", "--compile")),
+]
+EVAL_PEER = [("bf16 packed", PLAIN, ()), ("bf16 packed compiled", COMPILED, ("--compile",))]
+# plw's settings, tried in turn until one does not fail: micro-batches of a step, and flags.
+RECOMPUTED = ("--gradient-checkpointing", "true")
+SMALL_PLW = [
+    ("bf16", 1, ()),
+    ("bf16 in 2 parts", 2, ()),
+    ("bf16 in 4 parts", 4, ()),
+]
+LARGE_PLW = [
+    ("bf16 in 4 parts", 4, ()),
+    ("bf16 in 4 parts, checkpointing", 4, RECOMPUTED),
+    ("bf16 in 16 parts, checkpointing", 16, RECOMPUTED),
+]
+
+
+def models(options: argparse.Namespace) -> tuple[Model, Model]:
+    """The two models. A question of RACE has 485 tokens on average."""
+    quick = options.quick
+    small = Model(
+        name="small",
+        folder=options.models / "small",
+        questions=4 if quick else 68,
+        steps=3 if quick else 16,
+        skipped=1 if quick else 5,
+        eval_batch=4 if quick else 64,
+        eval_batches=3 if quick else 30,
+    )
+    large = Model(
+        name="7b",
+        folder=options.models / "7b",
+        questions=8 if quick else 32,
+        steps=3 if quick else 9,
+        skipped=1 if quick else 3,
+        eval_batch=4 if quick else 32,
+        eval_batches=3 if quick else 20,
+        plw_flags=("--chat-template", "llama-2"),
+        plw_training=("--lora-r", 64, "--lora-alpha", 64, "--dtype", "bfloat16"),
+        peer_training=("--precision", "bf16", "--lora", "64,64"),
+    )
+    return small, large
+
+
+def config_of(options: argparse.Namespace, name: str) -> Path:
+    """A model's config.json; with --quick a tiny model's with the same vocabulary."""
+    config = options.files / name
+    if not options.quick:
+        return config
+    tiny = json.loads(config.read_text()) | {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    made = options.work / f"tiny-{name}"
+    made.write_text(json.dumps(tiny))
+    return made
+
+
+def try_plw(
+    options: argparse.Namespace,
+    found: Measurements,
+    model: Model,
+    shares: bool,
+    settings: list[tuple],
+) -> None:
+    """The first of the settings that works; one that was too slow is not made slower."""
+    work = f"{model.name}-shared" if shares else model.name
+    limit = options.limit or (60 if model.name == "small" else 90)
+    for setting, parts, flags in settings:
+        measure = partial(train_plw, options, model, shares, setting, limit, parts, flags)
+        if found.take(work, "plw", setting, measure):
+            return
+        if "ended after" in found.rows[-1].get("message", ""):
+            return
+
+
+def search_peer(
+    options: argparse.Namespace, found: Measurements, model: Model, settings: list[tuple]
+) -> None:
+    for setting, limit, flags in settings[: options.settings]:
+        limit = options.limit or limit
+        measure = partial(train_peer, options, model, setting, limit, flags)
+        found.take(model.name, "peer", setting, measure)
+
+
+def evaluate(options: argparse.Namespace, found: Measurements, model: Model) -> None:
+    work = f"{model.name}-eval"
+    limit = options.limit or (60 if model.name == "small" else 90)
+    found.take(work, "plw", "bf16 shared", partial(evaluate_plw, options, model, limit))
+    for setting, limit, flags in EVAL_PEER[: options.settings]:
+        limit = options.limit or limit
+        measure = partial(evaluate_peer, options, model, setting, limit, flags)
+        found.take(work, "peer", setting, measure)
+
+
+def make(options: argparse.Namespace, found: Measurements, model: Model) -> bool:
+    """Random weights, made on the card, or where that fails on the CPU."""
+    name, tokenizer = {
+        "small": ("config.json", "tokenizer"),
+        "7b": ("llama2-7b.json", "llama-tokenizer"),
+    }[model.name]
+    for device in dict.fromkeys([options.device, "cpu"]):
+        config, folder = config_of(options, name), options.files / tokenizer
+        measure = partial(init, options, model, config, folder, device)
+        if found.take(f"{model.name}-init", "peer", device, measure):
+            return True
+    return False
+
+
+def measure_all(options: argparse.Namespace, found: Measurements) -> None:
+    small, large = models(options)
+    rows = options.rows
+    found.take("gemm", "peer", "bf16 product", partial(gemm_peak, options))
+    if any(row.startswith("small") for row in rows) and make(options, found, small):
+        if "small" in rows:
+            try_plw(options, found, small, False, SMALL_PLW)
+            search_peer(options, found, small, SMALL_PEER)
+        if "small-shared" in rows:
+            try_plw(options, found, small, True, SMALL_PLW)
+        if "small-eval" in rows:
+            evaluate(options, found, small)
+    if any(row.startswith("7b") for row in rows) and make(options, found, large):
+        if "7b" in rows:
+            try_plw(options, found, large, False, LARGE_PLW)
+            search_peer(options, found, large, LARGE_PEER[:2])
+        if "7b-shared" in rows:
+            try_plw(options, found, large, True, LARGE_PLW)
+        if "7b-eval" in rows:
+            evaluate(options, found, large)
+        if "7b" in rows:
+            search_peer(options, found, large, LARGE_PEER[2:])
+
+
+def parse_rows(text: str) -> list[str]:
+    """Names of work; `small` and `7b` stand for all of theirs, `small-train` for the first."""
+    rows: list[str] = []
+    for name in text.split(","):
+        if name in ("small", "7b"):
+            rows += [work for work in WORKS if work.startswith(name)]
+        elif name.removesuffix("-train") in WORKS:
+            rows.append(name.removesuffix("-train"))
+        else:
+            known = ", ".join(["small-train", "7b-train", *WORKS])
+            raise argparse.ArgumentTypeError(f"{name}: it must be one of {known}")
+    return rows
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--plw", type=Path, required=True)
+    parser.add_argument("--peer", type=Path, required=True, help="the folder experiments/peer")
+    parser.add_argument("--files", type=Path, required=True, help="what prepare.sh left")
+    parser.add_argument("--work", type=Path, required=True, help="folder for runs and logs")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument(
+        "--rows",
+        type=parse_rows,
+        default="small,7b",
+        help="what to measure: small or 7b for all of a model's, or small-train, small-shared, "
+        "small-eval, 7b-train, 7b-shared, 7b-eval",
+    )
+    parser.add_argument("--settings", type=int, help="only the peer's first so many settings")
+    parser.add_argument("--seconds", type=float, default=285, help="the time of everything")
+    parser.add_argument("--limit", type=float, help="seconds of one measurement, for a trial")
+    parser.add_argument("--quick", action="store_true", help="tiny models, to try this script")
+    options = parser.parse_args()
+    options.data = options.files / "rows.parquet"
+    options.budget = Budget(options.seconds)
+    options.models = options.work / "models"
+    return options
+
+
+def choose_space(options: argparse.Namespace) -> None:
+    """Llama-2-7B's weights take 13.5 GB; where the disk is short of that, memory holds them."""
+    options.work.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    memory = Path("/dev/shm")
+    if shutil.disk_usage(options.work).free < 25e9 and memory.is_dir():
+        options.models = memory / "plw-models"
+
+
+def keep_logs(options: argparse.Namespace) -> None:
+    logs = sorted((options.work / "logs").glob("*.*"))
+    ends = [f"== {log.name}\n{log.read_text(errors='replace')[-3000:]}\n" for log in logs]
+    (options.out / "fast-logs.txt").write_text("".join(ends))
+
+
+def main() -> None:
+    options = parse_options()
+    choose_space(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    found = Measurements(options.out / "gpu.json", options.budget)
+    try:
+        measure_all(options, found)
+    finally:
+        found.memory.close()
+        keep_logs(options)
+        card = found.card
+        peak = next((row["tflops"] for row in found.rows if "tflops" in row), None)
+        print(f"\n{card['card']}, driver {card['driver']}, bf16 products at {peak} TFLOP/s\n")
+        print(f"{table(found.rows)}\n\n{bars(found)}")
+
+
+if __name__ == "__main__":
+    main()

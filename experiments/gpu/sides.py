@@ -1,0 +1,228 @@
+"""How plw and its peer are called for the same work, and which figures their records hold."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from command import Failure, run
+from measurements import Figures
+
+PEAK_PROGRAM = """
+import json, sys, torch
+size, device = int(sys.argv[1]), sys.argv[2]
+a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
+for _ in range(5):
+    a @ b
+if device == "cpu":
+    print(json.dumps({}))
+    sys.exit()
+times = []
+for _ in range(30):
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    first.record(); a @ b; last.record()
+    torch.cuda.synchronize()
+    times.append(first.elapsed_time(last) / 1e3)
+tflops = round(2 * size**3 / sorted(times)[15] / 1e12, 1)
+print(json.dumps({"tflops": tflops, "torch": torch.__version__}))
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of random weights, and how much of its work is measured."""
+
+    name: str
+    folder: Path
+    # Questions of an optimizer step, steps, and those of them that are not timed.
+    questions: int
+    steps: int
+    skipped: int
+    # Questions of an evaluation's batch, and batches of an evaluation.
+    eval_batch: int
+    eval_batches: int
+    # What both verbs of plw are given, and what training is.
+    plw_flags: tuple = ()
+    plw_training: tuple = ()
+    peer_training: tuple = ()
+
+
+def of_steps(steps: list[dict], skipped: int) -> Figures:
+    """Medians over the steps that are timed; what each step took, for whoever asks why."""
+    timed = steps[skipped:] or steps[1:]
+    if not timed:
+        raise Failure(f"{len(steps)} steps, none of which is timed")
+    return {
+        "tokens_per_second": statistics.median(s["tokens"] / s["seconds"] for s in timed),
+        "questions_per_second": statistics.median(s["questions"] / s["seconds"] for s in timed),
+        "step_seconds": statistics.median(s["seconds"] for s in timed),
+        "steps": [round(s["seconds"], 5) for s in steps],
+        "tokens": [s["tokens"] for s in steps],
+        "tokens_computed": [s.get("tokens_computed", s["tokens"]) for s in steps],
+        "first_loss": steps[0]["loss"],
+        "last_loss": steps[-1]["loss"],
+    }
+
+
+def lines_of(text: str) -> list[dict]:
+    """The complete JSON lines of a text; a program that was ended leaves half a line."""
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def log_of(options: argparse.Namespace, name: str) -> Path:
+    return options.work / "logs" / f"{name.replace(' ', '-').replace(',', '')}.log"
+
+
+def gemm_peak(options: argparse.Namespace) -> Figures:
+    size = 512 if options.quick else 8192
+    command = [sys.executable, "-c", PEAK_PROGRAM, size, options.device]
+    return json.loads(run(command, log_of(options, "gemm"), 90, options.budget))
+
+
+def init(
+    options: argparse.Namespace, model: Model, config: Path, tokenizer: Path, device: str
+) -> Figures:
+    """Random weights in bf16, with a tokenizer beside them."""
+    shutil.rmtree(model.folder, ignore_errors=True)
+    command = [
+        sys.executable, options.peer / "peer_gpu.py", "init", "--precision", "bf16",
+        "--device", device, "--init-config", config, "--out", model.folder,
+    ]  # fmt: skip
+    run(command, log_of(options, f"init-{model.name}-{device}"), 120, options.budget)
+    shutil.copytree(tokenizer, model.folder, dirs_exist_ok=True)
+    return {}
+
+
+def plw_command(options: argparse.Namespace, model: Model, verb: str, folder: Path) -> list:
+    shutil.rmtree(folder, ignore_errors=True)
+    return [
+        options.plw, verb, "--device", options.device, "--model", model.folder, "--bf16", "true",
+        "--max-length", 2048, "--output-dir", folder, *model.plw_flags,
+    ]  # fmt: skip
+
+
+def train_plw(
+    options: argparse.Namespace,
+    model: Model,
+    shares: bool,
+    setting: str,
+    limit: float,
+    micro_batches: int = 1,
+    flags: tuple = (),
+) -> Figures:
+    """Steps of whole questions in file order, as the peer takes them."""
+    name = f"plw-{model.name}-{'shared' if shares else 'alone'}-{setting}"
+    folder = options.work / "runs" / log_of(options, name).stem
+    command = plw_command(options, model, "train", folder)
+    command += [
+        "--train-data", options.data, "--limit", model.questions * model.steps,
+        "--per-device-train-batch-size", max(1, model.questions // micro_batches),
+        "--gradient-accumulation-steps", micro_batches, "--max-steps", model.steps,
+        "--packing", "none", "--shuffle", "false", "--share-prefixes", str(shares).lower(),
+        "--prompt-loss-weight", "0.1", "--learning-rate", "2e-4", "--weight-decay", "0.001",
+        "--max-grad-norm", "0.3", "--save-steps", 0, "--save-only-model",
+        *model.plw_training, *flags,
+    ]  # fmt: skip
+    began = time.monotonic()
+    note = {}
+    rows = folder / "metrics.jsonl"
+    try:
+        run(command, log_of(options, name), limit, options.budget)
+    except Failure as failure:
+        # The steps until then count, if there are enough.
+        steps = lines_of(rows.read_text()) if rows.exists() else []
+        if len(steps) < model.skipped + 2:
+            raise Failure(f"{failure}\n({len(steps)} steps were done)") from None
+        note = {"message": str(failure)}
+    steps = lines_of(rows.read_text())
+    others = time.monotonic() - began - sum(step["seconds"] for step in steps)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return of_steps(steps, model.skipped) | {"start_seconds": others} | note
+
+
+def peer_command(options: argparse.Namespace, model: Model, verb: str, flags: tuple) -> list:
+    return [
+        sys.executable, options.peer / "peer_gpu.py", verb, "--model", model.folder,
+        "--data", options.data, "--device", options.device, *flags,
+    ]  # fmt: skip
+
+
+def train_peer(
+    options: argparse.Namespace, model: Model, setting: str, limit: float, flags: tuple
+) -> Figures:
+    command = peer_command(options, model, "train", (*model.peer_training, *flags))
+    command += [
+        "--batch", model.questions, "--steps", model.steps, "--skip", model.skipped,
+        "--limit", model.questions * model.steps, "--plw", "0.1",
+    ]  # fmt: skip
+    began = time.monotonic()
+    found = run(command, log_of(options, f"peer-{model.name}-{setting}"), limit, options.budget)
+    *steps, summary = lines_of(found)
+    others = time.monotonic() - began - sum(step["seconds"] for step in steps)
+    return of_steps(steps, model.skipped) | {
+        "start_seconds": others,
+        "tensor_bytes": summary["peak_memory_bytes"],
+        "torch": summary["torch"],
+        "transformers": summary["transformers"],
+    }
+
+
+def evaluate_plw(options: argparse.Namespace, model: Model, limit: float) -> Figures:
+    """Two evaluations; the longer one's further questions are timed, without its start."""
+    found = []
+    for batches in (model.skipped, model.eval_batches):
+        name = f"plw-{model.name}-eval-{batches}"
+        folder = options.work / "runs" / name
+        command = plw_command(options, model, "eval", folder)
+        command += [
+            "--data", options.data, "--limit", batches * model.eval_batch,
+            "--per-device-eval-batch-size", model.eval_batch, "--dtype", "bfloat16",
+        ]  # fmt: skip
+        began = time.monotonic()
+        run(command, log_of(options, name), limit, options.budget)
+        wall = time.monotonic() - began
+        found.append(json.loads((folder / "summary.json").read_text()) | {"wall": wall})
+    short, long = found
+    seconds = long["seconds"] - short["seconds"]
+    if seconds <= 0:
+        raise Failure(f"{long['seconds']} s for the longer evaluation, {short['seconds']} s")
+    return {
+        "tokens_per_second": (long["tokens"] - short["tokens"]) / seconds,
+        "questions_per_second": (long["questions"] - short["questions"]) / seconds,
+        "questions_per_second_whole": long["questions_per_second"],
+        "start_seconds": long["wall"] - long["seconds"],
+        "accuracy": long["accuracy"],
+        "tokens": long["tokens"],
+        "tokens_computed": long["tokens_computed"],
+    }
+
+
+def evaluate_peer(
+    options: argparse.Namespace, model: Model, setting: str, limit: float, flags: tuple
+) -> Figures:
+    precision = ("--precision", "bf16")
+    command = peer_command(options, model, "eval", (*precision, *flags))
+    command += [
+        "--batch", model.eval_batch, "--limit", model.eval_batch * model.eval_batches,
+        "--skip", model.skipped,
+    ]  # fmt: skip
+    log = log_of(options, f"peer-{model.name}-eval-{setting}")
+    summary = lines_of(run(command, log, limit, options.budget))[-1]
+    return {
+        "tokens_per_second": summary["tokens_per_second"],
+        "questions_per_second": summary["questions_per_second"],
+        "tensor_bytes": summary["peak_memory_bytes"],
+        "accuracy": summary["accuracy"],
+    }
