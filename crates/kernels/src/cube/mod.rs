@@ -6,6 +6,8 @@
 
 pub(crate) mod adamw;
 pub(crate) mod attention;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod embedding;
 mod launch;
 mod linear;

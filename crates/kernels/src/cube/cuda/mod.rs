@@ -1,0 +1,50 @@
+//! What is CUDA's alone, beside the kernels of CubeCL.
+
+#![allow(unsafe_code, reason = "CUDA's driver is called through pointers")]
+
+mod stream;
+
+use burn_cubecl::cubecl::Device;
+
+use super::tensor::CubeTensor;
+
+/// Whether a tensor is on a GPU that CubeCL reaches through CUDA.
+pub(super) fn is_cuda(tensor: &CubeTensor) -> bool {
+    matches!(tensor.device, Device::Cuda(_))
+}
+
+/// What NVIDIA's driver or library refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CudaError {
+    /// The driver.
+    Driver(cudarc::driver::sys::CUresult),
+    /// cuBLASLt.
+    Cublas(cudarc::cublaslt::sys::cublasStatus_t),
+    /// NVRTC, in its own words.
+    Compiler(String),
+    /// CubeCL gave no memory.
+    Memory,
+}
+
+impl From<cudarc::driver::DriverError> for CudaError {
+    fn from(error: cudarc::driver::DriverError) -> Self {
+        Self::Driver(error.0)
+    }
+}
+
+impl From<cudarc::nvrtc::CompileError> for CudaError {
+    fn from(error: cudarc::nvrtc::CompileError) -> Self {
+        Self::Compiler(match error {
+            cudarc::nvrtc::CompileError::CompileError { log, .. } => {
+                log.to_string_lossy().into_owned()
+            }
+            other => other.to_string(),
+        })
+    }
+}
+
+impl From<cudarc::cublaslt::result::CublasError> for CudaError {
+    fn from(error: cudarc::cublaslt::result::CublasError) -> Self {
+        Self::Cublas(error.0)
+    }
+}
