@@ -16,6 +16,8 @@ use self::backward::{grad_key_value_kernel, grad_query_kernel, output_products_k
 use self::forward::forward_kernel;
 use self::heads::Heads;
 use self::tile::{Tile, tile_until_kernel};
+#[cfg(feature = "cuda")]
+use super::cuda::attention as flash;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
 use super::tensor::{CubeTensor, client, empty, empty_of};
@@ -85,12 +87,51 @@ fn tile_until(qkv: &CubeTensor, context: &Context, tile: Tile) -> CubeTensor {
     found
 }
 
+/// The tile of the kernels for tensor cores.
+#[cfg(feature = "cuda")]
+fn tensor_core_tile(context: &Context) -> Tile {
+    Tile {
+        side: flash::TILE,
+        head_dim: context.shape.head_dim,
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn attended<'a>(
+    context: &Context,
+    qkv: &'a CubeTensor,
+    visible_until: &'a CubeTensor,
+    tile_until: &'a CubeTensor,
+) -> flash::Attended<'a> {
+    flash::Attended {
+        shape: context.shape,
+        qkv,
+        visible_until,
+        tile_until,
+    }
+}
+
 impl AttentionPasses for Cube {
     type Saved = Saved;
 
     fn forward(qkv: CubeTensor, context: Context) -> (CubeTensor, Saved) {
         let shape = context.shape;
         let qkv = rotated(qkv, &context, Direction::Forward);
+        #[cfg(feature = "cuda")]
+        if flash::supports(&qkv, shape.head_dim) {
+            let tile_until = tile_until(&qkv, &context, tensor_core_tile(&context));
+            let visible_until = visible_until(&context);
+            let attended = attended(&context, &qkv, &visible_until, &tile_until);
+            let [output, log_sum_exp] = flash::forward(attended);
+            let saved = Saved {
+                qkv,
+                output: output.clone(),
+                log_sum_exp,
+                tile_until,
+                context,
+            };
+            return (output, saved);
+        }
         let tile = tile_of(&qkv, &context);
         let output = empty(&qkv, [shape.tokens(), shape.output_width()]);
         let log_sum_exp = empty(&qkv, [shape.tokens(), shape.heads]);
@@ -130,6 +171,13 @@ impl AttentionPasses for Cube {
         } = saved;
         let grad_output = into_contiguous(grad_output);
         let shape = context.shape;
+        #[cfg(feature = "cuda")]
+        if flash::supports(&qkv, shape.head_dim) {
+            let visible_until = visible_until(&context);
+            let attended = attended(&context, &qkv, &visible_until, &tile_until);
+            let grad_qkv = flash::backward(attended, [&output, &log_sum_exp], &grad_output);
+            return rotated(grad_qkv, &context, Direction::Inverse);
+        }
         let tile = tile_of(&qkv, &context);
         let client = qkv.client.clone();
         let output_products = empty(&qkv, [shape.tokens(), shape.heads]);

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "CUDA's driver is called through pointers")]
 
+pub(super) mod attention;
 mod stream;
 
 use burn_cubecl::cubecl::Device;
