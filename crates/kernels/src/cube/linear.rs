@@ -139,7 +139,12 @@ fn inner_product(adapter: &LowRankAdapter<CubeTensor>, x: &CubeTensor) -> CubeTe
     let a = in_type(&adapter.a, x.dtype);
     let inner = empty_of(x, [sizes(x)[0], sizes(&a)[0]], x.dtype);
     let operands = [&Block::of(x), &Block::of(&a).transposed()];
-    multiply(&Block::of(&inner), operands, adapter.scaling as f32, &Addend::Nothing);
+    multiply(
+        &Block::of(&inner),
+        operands,
+        adapter.scaling as f32,
+        &Addend::Nothing,
+    );
     inner
 }
 
@@ -178,10 +183,20 @@ fn backward_adapter(
         adapter.scaling as f32,
         &Addend::Nothing,
     );
-    let grad_a = || product(&Block::of(&grad_inner).transposed(), &Block::of(&x), DType::F32);
+    let grad_a = || {
+        product(
+            &Block::of(&grad_inner).transposed(),
+            &Block::of(&x),
+            DType::F32,
+        )
+    };
     let grad_b = || {
         let inner = inner_product(adapter, &x);
-        product(&grad_output.clone().transposed(), &Block::of(&inner), DType::F32)
+        product(
+            &grad_output.clone().transposed(),
+            &Block::of(&inner),
+            DType::F32,
+        )
     };
     let gradients = LowRankAdapter {
         a: wanted.a.then(grad_a),
@@ -229,7 +244,12 @@ impl LinearPasses for Cube {
                 Some(residual) => Addend::Block(Block::of(residual).columns(columns.clone())),
                 None => Addend::Nothing,
             };
-            forward_weight(weight, &input, &Block::of(&output).columns(columns), &residual);
+            forward_weight(
+                weight,
+                &input,
+                &Block::of(&output).columns(columns),
+                &residual,
+            );
         }
         output
     }

@@ -211,9 +211,7 @@ impl CrossEntropyPasses for Cube {
         let grad_hidden = wanted
             .hidden
             .then(|| empty_of(&hidden, [row_count, hidden_size], dtype));
-        let grad_lm_head = wanted
-            .lm_head
-            .then(|| empty(&hidden, [vocab, hidden_size]));
+        let grad_lm_head = wanted.lm_head.then(|| empty(&hidden, [vocab, hidden_size]));
         let chunk = targets.chunk.clamp(1, row_count);
         for first in (0..row_count).step_by(chunk) {
             let rows = first..row_count.min(first + chunk);

@@ -90,7 +90,10 @@ impl<'a> Block<'a> {
 
     /// The block as a matrix of its own, in f32.
     fn in_f32(&self) -> CubeTensor {
-        let ranges = [Slice::from(self.rows.clone()), Slice::from(self.columns.clone())];
+        let ranges = [
+            Slice::from(self.rows.clone()),
+            Slice::from(self.columns.clone()),
+        ];
         let is_whole = self.stored() == sizes(self.tensor);
         let part = match is_whole {
             true => self.tensor.clone(),

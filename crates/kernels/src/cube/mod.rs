@@ -8,7 +8,6 @@
 pub(crate) mod adamw;
 pub(crate) mod attention;
 #[cfg(feature = "cuda")]
-#[allow(unsafe_code, reason = "NVIDIA's libraries are written in C")]
 mod cuda;
 mod embedding;
 mod launch;

@@ -17,6 +17,8 @@ use self::backward::{grad_key_value_kernel, grad_query_kernel, output_products_k
 use self::forward::forward_kernel;
 use self::heads::Heads;
 use self::tile::Tile;
+#[cfg(feature = "cuda")]
+use super::cuda::attention as flash;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
 use super::tensor::{CubeTensor, client, element, empty, empty_of};
@@ -67,12 +69,41 @@ fn of_mask(part: Tensor<1, Int>) -> CubeTensor {
     }
 }
 
+#[cfg(feature = "cuda")]
+fn attended<'a>(
+    context: &Context,
+    qkv: &'a CubeTensor,
+    visible_until: &'a CubeTensor,
+    tile_until: &'a CubeTensor,
+) -> flash::Attended<'a> {
+    flash::Attended {
+        shape: context.shape,
+        qkv,
+        visible_until,
+        tile_until,
+    }
+}
+
 impl AttentionPasses for Cube {
     type Saved = Saved;
 
     fn forward(qkv: CubeTensor, context: Context) -> (CubeTensor, Saved) {
         let shape = context.shape;
         let qkv = rotated(qkv, &context, Direction::Forward);
+        #[cfg(feature = "cuda")]
+        if flash::supports(&qkv, shape.head_dim) {
+            let tile_until = of_mask(context.mask.tile_until(flash::TILE));
+            let visible_until = of_mask(context.mask.on_device());
+            let attended = attended(&context, &qkv, &visible_until, &tile_until);
+            let [output, log_sum_exp] = flash::forward(attended);
+            let saved = Saved {
+                qkv,
+                output: output.clone(),
+                log_sum_exp,
+                context,
+            };
+            return (output, saved);
+        }
         let tile = tile_of(&qkv, &context);
         let output = empty_of(&qkv, [shape.tokens(), shape.output_width()], qkv.dtype);
         let log_sum_exp = empty(&qkv, [shape.tokens(), shape.heads]);
@@ -111,6 +142,14 @@ impl AttentionPasses for Cube {
         } = saved;
         let grad_output = into_contiguous(grad_output);
         let shape = context.shape;
+        #[cfg(feature = "cuda")]
+        if flash::supports(&qkv, shape.head_dim) {
+            let tile_until = of_mask(context.mask.tile_until(flash::TILE));
+            let visible_until = of_mask(context.mask.on_device());
+            let attended = attended(&context, &qkv, &visible_until, &tile_until);
+            let grad_qkv = flash::backward(attended, [&output, &log_sum_exp], &grad_output);
+            return rotated(grad_qkv, &context, Direction::Inverse);
+        }
         let tile = tile_of(&qkv, &context);
         let visible_until = of_mask(context.mask.on_device());
         let tile_until = of_mask(context.mask.tile_until(tile.side));

@@ -55,8 +55,7 @@ impl Stored {
             true => sys::cudaDataType_t::CUDA_R_16BF,
             false => sys::cudaDataType_t::CUDA_R_32F,
         };
-        let found =
-            result::create_matrix_layout(element, self.columns, self.rows, self.stride)?;
+        let found = result::create_matrix_layout(element, self.columns, self.rows, self.stride)?;
         Ok(found)
     }
 }
@@ -189,8 +188,14 @@ impl Library {
         )?;
         let [right, left, ..] = key;
         let sides = [
-            (sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA, right),
-            (sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSB, left),
+            (
+                sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA,
+                right,
+            ),
+            (
+                sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSB,
+                left,
+            ),
         ];
         for (attribute, side) in sides {
             // CUBLAS_OP_N and CUBLAS_OP_T, which cudarc does not name.
@@ -210,7 +215,11 @@ impl Library {
             *layout = stored.layout()?;
         }
         let algorithm = self.algorithm(description, &layouts, key)?;
-        Ok(Plan { description, layouts, algorithm })
+        Ok(Plan {
+            description,
+            layouts,
+            algorithm,
+        })
     }
 
     /// The algorithm that cuBLASLt expects to be the fastest.

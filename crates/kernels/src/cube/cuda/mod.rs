@@ -1,5 +1,9 @@
-//! What is CUDA's alone: NVIDIA's own matrix products, beside the kernels of CubeCL.
+//! What is CUDA's alone, beside the kernels of CubeCL: NVIDIA's own matrix products, and attention
+//! on tensor cores.
 
+#![allow(unsafe_code, reason = "NVIDIA's libraries are written in C")]
+
+pub(super) mod attention;
 pub(super) mod cublaslt;
 mod stream;
 
@@ -13,12 +17,14 @@ pub(super) fn is_cuda(tensor: &CubeTensor) -> bool {
 }
 
 /// What NVIDIA's driver or library refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CudaError {
     /// The driver.
     Driver(cudarc::driver::sys::CUresult),
     /// cuBLASLt.
     Cublas(cudarc::cublaslt::sys::cublasStatus_t),
+    /// NVRTC, in its own words.
+    Compiler(String),
     /// CubeCL gave no memory.
     Memory,
 }
@@ -26,6 +32,17 @@ pub(super) enum CudaError {
 impl From<cudarc::driver::DriverError> for CudaError {
     fn from(error: cudarc::driver::DriverError) -> Self {
         Self::Driver(error.0)
+    }
+}
+
+impl From<cudarc::nvrtc::CompileError> for CudaError {
+    fn from(error: cudarc::nvrtc::CompileError) -> Self {
+        Self::Compiler(match error {
+            cudarc::nvrtc::CompileError::CompileError { log, .. } => {
+                log.to_string_lossy().into_owned()
+            }
+            other => other.to_string(),
+        })
     }
 }
 

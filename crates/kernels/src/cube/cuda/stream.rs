@@ -10,8 +10,8 @@ use cubecl::server::Handle;
 use cubecl_runtime::runtime::Runtime;
 use cudarc::driver::result;
 use cudarc::driver::sys::{
-    CUcontext, CUdeviceptr, CUevent, CUevent_flags, CUstream, cuCtxGetCurrent,
-    cuCtxRecordEvent, cuCtxWaitEvent,
+    CUcontext, CUdeviceptr, CUevent, CUevent_flags, CUstream, cuCtxGetCurrent, cuCtxRecordEvent,
+    cuCtxWaitEvent,
 };
 
 use super::CudaError;
@@ -35,7 +35,7 @@ unsafe impl Send for Ordered {}
 /// By the address of a context. A context lives as long as the program.
 static STREAMS: Mutex<Option<HashMap<usize, Ordered>>> = Mutex::new(None);
 
-fn current_context() -> Result<CUcontext, CudaError> {
+pub(super) fn current_context() -> Result<CUcontext, CudaError> {
     let mut context = std::ptr::null_mut();
     // SAFETY: the call writes the current context through the pointer.
     unsafe { cuCtxGetCurrent(&mut context) }.result()?;

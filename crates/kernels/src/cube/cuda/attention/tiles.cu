@@ -1,0 +1,193 @@
+// Tiles of 64 queries or keys of a head. Of each tile that is multiplied from the left a warp has
+// 16 rows, which no other warp needs.
+//
+// In shared memory a row is made of chunks of 8 elements. Row r has chunk c in the place
+// c ^ (r % 8), so that the same chunk of 8 rows lies in different banks.
+
+// HEAD_DIM is 64 or 128.
+constexpr int TILE = 64;
+constexpr int THREADS = 128;
+// Blocks that share a multiprocessor's registers.
+constexpr int BLOCKS = HEAD_DIM == 64 ? 3 : 2;
+constexpr int CHUNKS = HEAD_DIM / 8;
+constexpr unsigned ROW_BYTES = HEAD_DIM * 2;
+constexpr unsigned TILE_BYTES = TILE * ROW_BYTES;
+// Depth of a product over a head, in steps of 16.
+constexpr int STEPS = HEAD_DIM / 16;
+constexpr float LOG2_E = 1.4426950408889634f;
+constexpr float LN_2 = 0.6931471805599453f;
+
+// Heads and lengths of the batch. `qkv` is [tokens, width]: query heads, key heads, value heads.
+struct Sizes {
+    int seq;
+    int heads;
+    int key_value_heads;
+
+    DEVICE int tiles() const { return (seq + TILE - 1) / TILE; }
+    DEVICE int group() const { return heads / key_value_heads; }
+    DEVICE int width() const { return (heads + 2 * key_value_heads) * HEAD_DIM; }
+    DEVICE int output_width() const { return heads * HEAD_DIM; }
+    DEVICE int query_column(int head) const { return head * HEAD_DIM; }
+    DEVICE int key_column(int key_head) const { return (heads + key_head) * HEAD_DIM; }
+    DEVICE int value_column(int key_head) const {
+        return (heads + key_value_heads + key_head) * HEAD_DIM;
+    }
+};
+
+// Rows of a tile in a matrix in global memory. Rows from `rows` on do not exist.
+struct Rows {
+    const Bf16 *first;
+    int stride;
+    int rows;
+};
+
+// The tile that begins with token `position` of a row of the batch, itself from `row_start` on.
+DEVICE Rows rows_of(const Bf16 *matrix, int stride, int column, long long row_start, int position,
+                    int seq) {
+    return {matrix + (row_start + position) * stride + column, stride, seq - position};
+}
+
+// Where a chunk lies in a tile, in bytes. The place of chunk c + n, with n even and c below 2, is
+// that of c with the bits of 16 * n changed.
+DEVICE unsigned place(int row, int chunk) { return row * ROW_BYTES + (chunk ^ (row % 8)) * 16; }
+
+// Begins to copy a tile. Rows that do not exist are cleared.
+DEVICE void copy_tile(unsigned tile, const Rows &from) {
+#pragma unroll
+    for (int i = 0; i < TILE * CHUNKS / THREADS; i++) {
+        int number = i * THREADS + thread_number();
+        int row = number / CHUNKS, chunk = number % CHUNKS;
+        bool clear = row >= from.rows;
+        const Bf16 *first = from.first + (clear ? 0 : (long long)row * from.stride) + chunk * 8;
+        copy_16(tile + place(row, chunk), first, clear);
+    }
+}
+
+// The fragments of 16 rows of a tile from `row` on, to be multiplied from the left.
+DEVICE void load_rows(unsigned (&found)[STEPS][4], unsigned tile, int row) {
+    unsigned mine = place(lane_number() % 16, lane_number() / 16);
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+        load_matrices(found[step], tile + row * ROW_BYTES + (mine ^ (step * 32)));
+    }
+}
+
+// products[n] = 16 rows times the transposed rows of `tile` from `row + 8 * n` on.
+template <int N>
+DEVICE void multiply(float (&products)[N][4], const unsigned (&rows)[STEPS][4], unsigned tile,
+                     int row) {
+    int lane = lane_number();
+    unsigned mine = place(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) products[n][i] = 0.0f;
+    }
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+#pragma unroll
+        for (int n = 0; n < N; n += 2) {
+            unsigned b[4];
+            load_matrices(b, tile + (row + n * 8) * ROW_BYTES + (mine ^ (step * 32)));
+            multiply_add(products[n], rows[step], b[0], b[1]);
+            multiply_add(products[n + 1], rows[step], b[2], b[3]);
+        }
+    }
+}
+
+// sums += weights (16 x 8 * N, rounded to bf16) times the rows of `tile` from `row` on.
+template <int N>
+DEVICE void accumulate(float (&sums)[CHUNKS][4], const float (&weights)[N][4], unsigned tile,
+                       int row) {
+    unsigned mine = place(lane_number() % 16, lane_number() / 16);
+#pragma unroll
+    for (int n = 0; n < N; n += 2) {
+        // Two results of 16 x 8 side by side are the left operand of 16 x 16.
+        unsigned a[4] = {round_pair(weights[n][0], weights[n][1]),
+                         round_pair(weights[n][2], weights[n][3]),
+                         round_pair(weights[n + 1][0], weights[n + 1][1]),
+                         round_pair(weights[n + 1][2], weights[n + 1][3])};
+#pragma unroll
+        for (int chunk = 0; chunk < CHUNKS; chunk += 2) {
+            unsigned b[4];
+            unsigned address = tile + (row + n * 8) * ROW_BYTES + (mine ^ (chunk * 16));
+            load_transposed_matrices(b, address);
+            multiply_add(sums[chunk], a, b[0], b[1]);
+            multiply_add(sums[chunk + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+// Rounds this warp's 16 rows, row `lane / 4` times the first factor and `lane / 4 + 8` times the
+// second, and writes those that exist. They pass through its rows of a tile in shared memory, from
+// which nobody else may read.
+DEVICE void store_rows(const float (&sums)[CHUNKS][4], const float (&factors)[2], unsigned tile,
+                       Bf16 *to, int stride, int rows) {
+    int lane = lane_number();
+    int row = warp_number() * 16;
+#pragma unroll
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            unsigned pair = round_pair(sums[chunk][2 * half] * factors[half],
+                                       sums[chunk][2 * half + 1] * factors[half]);
+            unsigned to_chunk = place(row + half * 8 + lane / 4, chunk);
+            store_shared(tile + to_chunk + lane % 4 * 4, pair);
+        }
+    }
+    synchronize_warp();
+#pragma unroll
+    for (int i = 0; i < 16 * CHUNKS / 32; i++) {
+        int number = i * 32 + lane;
+        int at = row + number / CHUNKS, chunk = number % CHUNKS;
+        if (at < rows) {
+            store_global(to + (long long)at * stride + chunk * 8,
+                         load_shared(tile + place(at, chunk)));
+        }
+    }
+}
+
+// The first tile of keys from `tile` on that a query from position `first` on sees, or `end`.
+DEVICE int next_tile(const unsigned *tile_until, int tile, int end, int first) {
+    for (; tile < end; tile += 32) {
+        int mine = tile + lane_number();
+        unsigned seen = lanes_where(mine < end && (int)tile_until[mine] > first);
+        if (seen != 0) return tile + lowest_bit(seen);
+    }
+    return end;
+}
+
+// The `visible_until` of a tile of keys: a lane has those of two keys with a distance of 32.
+DEVICE void load_until(unsigned (&until)[2], const unsigned *visible_until, long long row_start,
+                       int first_key, int seq) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        int key = first_key + half * 32 + lane_number();
+        until[half] = key < seq ? visible_until[row_start + key] : 0;
+    }
+}
+
+// Hides the scores of keys that a query does not see. Rows are queries, this warp's from `first`
+// on, and columns are keys.
+DEVICE void hide(float (&scores)[TILE / 8][4], const unsigned (&until)[2], int first,
+                 int first_key) {
+    int lane = lane_number();
+    int last = first + 15;
+    bool sees_all = (int)until[0] > last && (int)until[1] > last;
+    if (first_key + TILE - 1 <= first && lanes_where(sees_all) == 0xffffffffu) return;
+#pragma unroll
+    for (int n = 0; n < TILE / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int column = n * 8 + lane % 4 * 2 + i;
+            int key_until = (int)from_lane(until[n / 4], column % 32);
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                int query = first + half * 8 + lane / 4;
+                if (first_key + column > query || query >= key_until) {
+                    scores[n][half * 2 + i] = minus_infinity();
+                }
+            }
+        }
+    }
+}
