@@ -116,19 +116,24 @@ def cell(value: float | None, unit: float = 1.0, digits: int = 0) -> str:
 
 
 def table(rows: list[dict]) -> str:
-    """Every measurement, and below the last words of those that failed."""
+    """Every measurement, and below the last words of those that failed.
+
+    Memory is that of the whole card, and what PyTorch's tensors held or plw had planned. The start
+    is all time outside of the steps: loading, checking and saving.
+    """
     lines = [
-        "| work | side | setting | tokens/s | questions/s | step ms | card GB | tensors GB | "
+        "| work | side | setting | tokens/s | questions/s | step ms | card GB | own GB | "
         "start s | first loss | s |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         get = row.get
+        own = get("tensor_bytes") or get("planned_bytes")
         lines.append(
             f"| {row['work']} | {row['side']} | {row['setting']} | "
             f"{cell(get('tokens_per_second'))} | {cell(get('questions_per_second'), digits=1)} | "
             f"{cell(get('step_seconds'), 1e-3, 1)} | {cell(get('memory_bytes'), 1e9, 1)} | "
-            f"{cell(get('tensor_bytes'), 1e9, 1)} | {cell(get('start_seconds'), digits=1)} | "
+            f"{cell(own, 1e9, 1)} | {cell(get('start_seconds'), digits=1)} | "
             f"{cell(get('first_loss'), digits=4)} | {row['seconds']:.0f} |"
         )
     for row in rows:
