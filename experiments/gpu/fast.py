@@ -259,7 +259,6 @@ def main() -> None:
     try:
         measure_all(options, found)
     finally:
-        found.memory.close()
         keep_logs(options)
         card = found.card
         peak = next((row["tflops"] for row in found.rows if "tflops" in row), None)
