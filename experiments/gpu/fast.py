@@ -51,11 +51,10 @@ SMALL_PEER = [
 ]
 LARGE_PEER = [
     ("bf16 packed in 4 parts", 80, ("--micro-batches", "4")),
-    ("bf16 packed in 2 parts", 80, ("--micro-batches", "2")),
+    ("bf16 packed compiled in 4 parts", 150, ("--micro-batches", "4", "--compile")),
     ("bf16 packed checkpointing", 80, ("--checkpointing",)),
-    ("bf16 packed compiled in 4 parts", 120, ("--micro-batches", "4", "--compile")),
-    ("bf16 packed compiled in 2 parts", 120, ("--micro-batches", "2", "--compile")),
-    ("bf16 packed compiled checkpointing", 120, ("--checkpointing", "--compile")),
+    ("bf16 packed compiled checkpointing", 150, ("--checkpointing", "--compile")),
+    ("bf16 packed in 2 parts", 80, ("--micro-batches", "2")),
 ]
 EVAL_PEER = [("bf16 packed", PLAIN, ()), ("bf16 packed compiled", COMPILED, ("--compile",))]
 # plw's settings, tried in turn until one does not fail: micro-batches of a step, and flags.
@@ -137,7 +136,9 @@ def try_plw(
 def search_peer(
     options: argparse.Namespace, found: Measurements, model: Model, settings: list[tuple]
 ) -> None:
-    for setting, limit, flags in settings[: options.settings]:
+    for setting, limit, flags in settings:
+        if options.only not in setting:
+            continue
         limit = options.limit or limit
         measure = partial(train_peer, options, model, setting, limit, flags)
         found.take(model.name, "peer", setting, measure)
@@ -147,7 +148,9 @@ def evaluate(options: argparse.Namespace, found: Measurements, model: Model) -> 
     work = f"{model.name}-eval"
     limit = options.limit or (60 if model.name == "small" else 90)
     found.take(work, "plw", "bf16 shared", partial(evaluate_plw, options, model, limit))
-    for setting, limit, flags in EVAL_PEER[: options.settings]:
+    for setting, limit, flags in EVAL_PEER:
+        if options.only not in setting:
+            continue
         limit = options.limit or limit
         measure = partial(evaluate_peer, options, model, setting, limit, flags)
         found.take(work, "peer", setting, measure)
@@ -182,13 +185,13 @@ def measure_all(options: argparse.Namespace, found: Measurements) -> None:
     if any(row.startswith("7b") for row in rows) and make(options, found, large):
         if "7b" in rows:
             try_plw(options, found, large, False, LARGE_PLW)
-            search_peer(options, found, large, LARGE_PEER[:2])
+            search_peer(options, found, large, LARGE_PEER[:1])
         if "7b-shared" in rows:
             try_plw(options, found, large, True, LARGE_PLW)
         if "7b-eval" in rows:
             evaluate(options, found, large)
         if "7b" in rows:
-            search_peer(options, found, large, LARGE_PEER[2:])
+            search_peer(options, found, large, LARGE_PEER[1:])
 
 
 def parse_rows(text: str) -> list[str]:
@@ -222,7 +225,7 @@ def parse_options() -> argparse.Namespace:
         help="what to measure: small or 7b for all of a model's, or small-train, small-shared, "
         "small-eval, 7b-train, 7b-shared, 7b-eval",
     )
-    parser.add_argument("--settings", type=int, help="only the peer's first so many settings")
+    parser.add_argument("--only", default="", help="only the peer's settings with this in them")
     parser.add_argument("--seconds", type=float, default=285, help="the time of everything")
     parser.add_argument("--limit", type=float, help="seconds of one measurement, for a trial")
     parser.add_argument("--quick", action="store_true", help="tiny models, to try this script")
@@ -256,7 +259,6 @@ def main() -> None:
     try:
         measure_all(options, found)
     finally:
-        found.memory.close()
         keep_logs(options)
         card = found.card
         peak = next((row["tflops"] for row in found.rows if "tflops" in row), None)

@@ -15,42 +15,46 @@ Figures = dict
 NO_TIME = "not run: no time left"
 
 
+def ask_card(query: str) -> str:
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+
+
+def memory_in_use() -> Callable[[], int]:
+    """A function that tells the bytes of the first card that are in use."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        card = pynvml.nvmlDeviceGetHandleByIndex(0)
+        return lambda: pynvml.nvmlDeviceGetMemoryInfo(card).used
+    except Exception:  # No such package, no driver: nvidia-smi says the same, more slowly.
+        return lambda: int(ask_card("memory.used").split()[0]) * 2**20
+
+
 class CardMemory:
-    """The most memory of the card that was in use, as nvidia-smi tells it five times a second."""
+    """The most memory of the card that was in use, as looked up five times a second."""
 
     def __init__(self) -> None:
         self.peak: int | None = None
-        query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-        try:
-            self.process = subprocess.Popen(
-                [*query, "-lms", "200"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        except OSError:
-            self.process = None
-            return
         threading.Thread(target=self.watch, daemon=True).start()
 
     def watch(self) -> None:
-        for line in self.process.stdout:
-            if line.strip().isdigit():
-                self.peak = max(self.peak or 0, int(line) * 2**20)
+        ask = memory_in_use()
+        while True:
+            try:
+                self.peak = max(self.peak or 0, ask())
+            except Exception:  # There is no card.
+                return
+            time.sleep(0.2)
 
     def reset(self) -> None:
         self.peak = None
 
-    def close(self) -> None:
-        if self.process:
-            self.process.kill()
-
 
 def describe_card() -> dict[str, str]:
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=20)
-        name, driver = found.stdout.splitlines()[0].split(", ")
+        name, driver = ask_card("name,driver_version").splitlines()[0].split(", ")
     except (OSError, IndexError, ValueError, subprocess.TimeoutExpired):
         name, driver = "no NVIDIA card", "none"
     return {"card": name, "driver": driver}
@@ -116,19 +120,24 @@ def cell(value: float | None, unit: float = 1.0, digits: int = 0) -> str:
 
 
 def table(rows: list[dict]) -> str:
-    """Every measurement, and below the last words of those that failed."""
+    """Every measurement, and below the last words of those that failed.
+
+    Memory is that of the whole card, and what PyTorch's tensors held or plw had planned. The start
+    is all time outside of the steps: loading, checking and saving.
+    """
     lines = [
-        "| work | side | setting | tokens/s | questions/s | step ms | card GB | tensors GB | "
+        "| work | side | setting | tokens/s | questions/s | step ms | card GB | own GB | "
         "start s | first loss | s |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         get = row.get
+        own = get("tensor_bytes") or get("planned_bytes")
         lines.append(
             f"| {row['work']} | {row['side']} | {row['setting']} | "
             f"{cell(get('tokens_per_second'))} | {cell(get('questions_per_second'), digits=1)} | "
             f"{cell(get('step_seconds'), 1e-3, 1)} | {cell(get('memory_bytes'), 1e9, 1)} | "
-            f"{cell(get('tensor_bytes'), 1e9, 1)} | {cell(get('start_seconds'), digits=1)} | "
+            f"{cell(own, 1e9, 1)} | {cell(get('start_seconds'), digits=1)} | "
             f"{cell(get('first_loss'), digits=4)} | {row['seconds']:.0f} |"
         )
     for row in rows:

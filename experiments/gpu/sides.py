@@ -105,12 +105,20 @@ def init(
     return {}
 
 
-def plw_command(options: argparse.Namespace, model: Model, verb: str, folder: Path) -> list:
-    shutil.rmtree(folder, ignore_errors=True)
+def plw_flags(options: argparse.Namespace, model: Model) -> list:
     return [
-        options.plw, verb, "--device", options.device, "--model", model.folder, "--bf16", "true",
-        "--max-length", 2048, "--output-dir", folder, *model.plw_flags,
+        "--device", options.device, "--model", model.folder, "--bf16", "true",
+        "--max-length", 2048, *model.plw_flags,
     ]  # fmt: skip
+
+
+def planned_bytes(options: argparse.Namespace, flags: list, log: Path) -> int | None:
+    """What plw predicts that a run needs; a prediction that fails costs nothing else."""
+    try:
+        found = run([options.plw, "plan", "--json", *flags], log, 20, options.budget)
+        return lines_of(found)[-1]["peak"]
+    except (Failure, LookupError):
+        return None
 
 
 def train_plw(
@@ -119,22 +127,24 @@ def train_plw(
     shares: bool,
     setting: str,
     limit: float,
-    micro_batches: int = 1,
-    flags: tuple = (),
+    micro_batches: int,
+    more: tuple,
 ) -> Figures:
     """Steps of whole questions in file order, as the peer takes them."""
     name = f"plw-{model.name}-{'shared' if shares else 'alone'}-{setting}"
     folder = options.work / "runs" / log_of(options, name).stem
-    command = plw_command(options, model, "train", folder)
-    command += [
+    shutil.rmtree(folder, ignore_errors=True)
+    flags = [
+        *plw_flags(options, model),
         "--train-data", options.data, "--limit", model.questions * model.steps,
         "--per-device-train-batch-size", max(1, model.questions // micro_batches),
         "--gradient-accumulation-steps", micro_batches, "--max-steps", model.steps,
         "--packing", "none", "--shuffle", "false", "--share-prefixes", str(shares).lower(),
         "--prompt-loss-weight", "0.1", "--learning-rate", "2e-4", "--weight-decay", "0.001",
         "--max-grad-norm", "0.3", "--save-steps", 0, "--save-only-model",
-        *model.plw_training, *flags,
+        *model.plw_training, *more,
     ]  # fmt: skip
+    command = [options.plw, "train", "--output-dir", folder, *flags]
     began = time.monotonic()
     note = {}
     rows = folder / "metrics.jsonl"
@@ -149,7 +159,9 @@ def train_plw(
     steps = lines_of(rows.read_text())
     others = time.monotonic() - began - sum(step["seconds"] for step in steps)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return of_steps(steps, model.skipped) | {"start_seconds": others} | note
+    planned = planned_bytes(options, flags, log_of(options, f"{name}-plan"))
+    figures = {"start_seconds": others, "planned_bytes": planned}
+    return of_steps(steps, model.skipped) | figures | note
 
 
 def peer_command(options: argparse.Namespace, model: Model, verb: str, flags: tuple) -> list:
@@ -157,6 +169,23 @@ def peer_command(options: argparse.Namespace, model: Model, verb: str, flags: tu
         sys.executable, options.peer / "peer_gpu.py", verb, "--model", model.folder,
         "--data", options.data, "--device", options.device, *flags,
     ]  # fmt: skip
+
+
+def run_peer(options: argparse.Namespace, command: list, name: str, limit: float) -> list[dict]:
+    """Its lines. A compilation that is ended leaves broken files, so each has its own folder."""
+    compiled = options.work / "compiled" / log_of(options, name).stem
+    try:
+        found = run(
+            command,
+            log_of(options, name),
+            limit,
+            options.budget,
+            TORCHINDUCTOR_CACHE_DIR=str(compiled),
+        )
+    except Failure:
+        shutil.rmtree(compiled, ignore_errors=True)
+        raise
+    return lines_of(found)
 
 
 def train_peer(
@@ -168,8 +197,7 @@ def train_peer(
         "--limit", model.questions * model.steps, "--plw", "0.1",
     ]  # fmt: skip
     began = time.monotonic()
-    found = run(command, log_of(options, f"peer-{model.name}-{setting}"), limit, options.budget)
-    *steps, summary = lines_of(found)
+    *steps, summary = run_peer(options, command, f"peer-{model.name}-{setting}", limit)
     others = time.monotonic() - began - sum(step["seconds"] for step in steps)
     return of_steps(steps, model.skipped) | {
         "start_seconds": others,
@@ -185,8 +213,9 @@ def evaluate_plw(options: argparse.Namespace, model: Model, limit: float) -> Fig
     for batches in (model.skipped, model.eval_batches):
         name = f"plw-{model.name}-eval-{batches}"
         folder = options.work / "runs" / name
-        command = plw_command(options, model, "eval", folder)
-        command += [
+        shutil.rmtree(folder, ignore_errors=True)
+        command = [
+            options.plw, "eval", "--output-dir", folder, *plw_flags(options, model),
             "--data", options.data, "--limit", batches * model.eval_batch,
             "--per-device-eval-batch-size", model.eval_batch, "--dtype", "bfloat16",
         ]  # fmt: skip
@@ -218,8 +247,7 @@ def evaluate_peer(
         "--batch", model.eval_batch, "--limit", model.eval_batch * model.eval_batches,
         "--skip", model.skipped,
     ]  # fmt: skip
-    log = log_of(options, f"peer-{model.name}-eval-{setting}")
-    summary = lines_of(run(command, log, limit, options.budget))[-1]
+    summary = run_peer(options, command, f"peer-{model.name}-eval-{setting}", limit)[-1]
     return {
         "tokens_per_second": summary["tokens_per_second"],
         "questions_per_second": summary["questions_per_second"],
