@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use crate::{Random, config, device, leaf, visible_until, widths};
 
 /// Random elements that bf16 can hold.
-fn elements<const D: usize>(random: &mut Random, shape: [usize; D]) -> TensorData {
+pub(crate) fn elements<const D: usize>(random: &mut Random, shape: [usize; D]) -> TensorData {
     let data = random.elements(shape);
     let rounded: Vec<f32> = data
         .iter::<f32>()
@@ -23,16 +23,16 @@ fn elements<const D: usize>(random: &mut Random, shape: [usize; D]) -> TensorDat
 }
 
 /// A device, and the type of the activations there.
-type Place<'a> = (&'a Device, FloatDType);
+pub(crate) type Place<'a> = (&'a Device, FloatDType);
 
 /// A tensor in the type of the activations.
-fn tensor<const D: usize>(data: &TensorData, (device, dtype): Place<'_>) -> Tensor<D> {
+pub(crate) fn tensor<const D: usize>(data: &TensorData, (device, dtype): Place<'_>) -> Tensor<D> {
     Tensor::<D>::from_data(data.clone(), device).cast(dtype)
 }
 
 /// The output and the gradient of each activation, whose type is that of the activations, for the
 /// loss `sum(output * grad_output)`.
-fn with_gradients<const D: usize, const E: usize>(
+pub(crate) fn with_gradients<const D: usize, const E: usize>(
     output: Tensor<D>,
     grad_output: &TensorData,
     inputs: &[&Tensor<E>],
@@ -49,7 +49,7 @@ fn with_gradients<const D: usize, const E: usize>(
 /// Runs `on_device` in bf16 on the tested device, if it has bf16, and `reference` in f32 on the
 /// CPU, and compares what they return. `activations` of the results are in bf16, those after them
 /// in f32.
-fn compare(
+pub(crate) fn compare(
     activations: usize,
     on_device: impl Fn(Place<'_>) -> Vec<TensorData>,
     reference: impl Fn(Place<'_>) -> Vec<TensorData>,

@@ -5,6 +5,7 @@
 //! random cases of each property (the default is 8).
 
 mod bf16;
+mod bf16_products;
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use plw_kernels::{

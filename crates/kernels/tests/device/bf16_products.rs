@@ -1,0 +1,202 @@
+//! Operations in bf16 with products of matrices, against their references in f32 on the CPU, of
+//! elements that bf16 can hold.
+
+use burn::tensor::{Tensor, TensorData};
+use plw_kernels::{
+    AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight, LowRankAdapter,
+    RotaryEmbedding, TargetTable, attention, attention_reference, linear, linear_cross_entropy,
+    linear_cross_entropy_reference, linear_reference,
+};
+use proptest::prelude::*;
+
+use crate::bf16::{Place, compare, elements, tensor, with_gradients};
+use crate::{Random, config, leaf, visible_until};
+
+/// Elements around zero whose products with others are of the order of 1.
+fn weights(random: &mut Random, [outputs, inputs]: [usize; 2]) -> TensorData {
+    let data = elements(random, [outputs, inputs]);
+    // A power of two, so that bf16 holds the quotients.
+    let scale = (inputs as f32).sqrt().log2().ceil().exp2();
+    let scaled = data.iter::<f32>().map(|x| x / scale).collect();
+    TensorData::new(scaled, [outputs, inputs])
+}
+
+/// What a linear layer is made of.
+#[derive(Debug, Clone)]
+struct Case {
+    tokens: usize,
+    inputs: usize,
+    outputs: Vec<usize>,
+    /// Plain, normalized or gated.
+    form: usize,
+    rank: Option<usize>,
+    is_masked: bool,
+    has_residual: bool,
+}
+
+impl Case {
+    fn run(
+        &self,
+        linear: fn(LinearOperands) -> Tensor<2>,
+        seed: u64,
+        place: Place<'_>,
+    ) -> Vec<TensorData> {
+        let mut random = Random::new(seed);
+        let (tokens, inputs) = (self.tokens, self.inputs);
+        let width = if self.form == 2 { 2 * inputs } else { inputs };
+        let x = tensor::<2>(&elements(&mut random, [tokens, width]), place).require_grad();
+        let norm = leaf::<1>(&random.elements([inputs]), place.0);
+        let input = match self.form {
+            0 => LinearInput::Plain(x.clone()),
+            1 => LinearInput::Normalized {
+                x: x.clone(),
+                weight: norm,
+                epsilon: 1e-5,
+            },
+            _ => LinearInput::Gated(x.clone()),
+        };
+        let mut leaves = Vec::new();
+        let mut weight = |data: TensorData| {
+            let weight = leaf::<2>(&data, place.0);
+            leaves.push(weight.clone());
+            weight
+        };
+        let mut layers = Vec::new();
+        for &outputs in &self.outputs {
+            let weight_data = weights(&mut random, [outputs, inputs]);
+            let adapter = self.rank.map(|rank| {
+                let mask: Vec<f32> = (0..tokens * inputs)
+                    .map(|_| if random.below(4) == 0 { 0.0 } else { 4.0 / 3.0 })
+                    .collect();
+                let mask = TensorData::new(mask, [tokens, inputs]);
+                LowRankAdapter {
+                    a: weight(weights(&mut random, [rank, inputs])),
+                    b: weight(weights(&mut random, [outputs, rank])),
+                    scaling: 0.5,
+                    mask: self
+                        .is_masked
+                        .then(|| Tensor::<2>::from_data(mask, &place.0.clone().inner())),
+                }
+            });
+            layers.push(LinearWeight {
+                weight: weight(weight_data),
+                adapter,
+            });
+        }
+        let total = self.outputs.iter().sum();
+        let residual = elements(&mut random, [tokens, total]);
+        let residual = tensor::<2>(&residual, place).require_grad();
+        let grad_output = elements(&mut random, [tokens, total]);
+        let output = linear(LinearOperands {
+            input,
+            weights: layers,
+            residual: self.has_residual.then(|| residual.clone()),
+        });
+        let dtype = burn::tensor::FloatDType::from(output.dtype());
+        let grad_output = Tensor::<2>::from_data(grad_output, place.0).cast(dtype);
+        let gradients = (output.clone() * grad_output).sum().backward();
+        let mut found = vec![
+            output.into_data(),
+            x.grad(&gradients).expect("tracked").into_data(),
+        ];
+        let gradient = |leaf: &Tensor<2>| leaf.grad(&gradients).expect("tracked").into_data();
+        found.extend(leaves.iter().map(gradient));
+        found
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn linear_rounds_its_reference(
+        seed: u64,
+        tokens in 1usize..90,
+        inputs in 1usize..200,
+        outputs in proptest::collection::vec(1usize..130, 1..4),
+        form in 0usize..3,
+        rank in proptest::option::of(1usize..9),
+        is_masked: bool,
+        has_residual: bool,
+        is_aligned: bool,
+    ) {
+        // Widths of 8 elements are what tensor cores want; others take other kernels.
+        let width = |width: usize| if is_aligned { width.next_multiple_of(8) } else { width };
+        let outputs = outputs.into_iter().map(width).collect();
+        let inputs = width(inputs);
+        let case = Case { tokens, inputs, outputs, form, rank, is_masked, has_residual };
+        compare(
+            2,
+            |place| case.run(linear, seed, place),
+            |place| case.run(linear_reference, seed, place),
+        );
+    }
+
+    #[test]
+    fn linear_cross_entropy_rounds_its_reference(
+        seed: u64,
+        rows in 1usize..70,
+        hidden in 1usize..60,
+        vocab in 2usize..700,
+        count in 1usize..70,
+        chunk in 1usize..60,
+    ) {
+        let mut random = Random::new(seed);
+        let states = elements(&mut random, [rows, hidden]);
+        let head = elements(&mut random, [vocab, hidden]);
+        let mut row: Vec<u32> = (0..count).map(|_| random.below(rows) as u32).collect();
+        row.sort_unstable();
+        let token: Vec<u32> = (0..count).map(|_| random.below(vocab) as u32).collect();
+        let weight: Vec<f32> = (0..count).map(|_| random.below(4) as f32 / 3.0).collect();
+        let table = TargetTable { row: &row, token: &token, weight: &weight };
+        let run = |is_kernel: bool, place: Place<'_>| {
+            let states = tensor::<2>(&states, place).require_grad();
+            let head = leaf::<2>(&head, place.0);
+            let (s, h) = (states.clone(), head.clone());
+            let found = match is_kernel {
+                true => linear_cross_entropy(s, h, table, chunk),
+                false => linear_cross_entropy_reference(s, h, table),
+            };
+            let gradients = found.loss.clone().mul_scalar(0.5).backward();
+            vec![
+                states.grad(&gradients).expect("tracked").into_data(),
+                found.loss.into_data(),
+                found.target_losses.into_data(),
+                head.grad(&gradients).expect("tracked").into_data(),
+            ]
+        };
+        compare(1, |place| run(true, place), |place| run(false, place));
+    }
+
+    /// Heads of the widths that tensor cores compute.
+    #[test]
+    fn attention_of_wide_heads_rounds_its_reference(
+        seed: u64,
+        batch in 1usize..3,
+        seq in 1usize..300,
+        group in 1usize..4,
+        key_value in 1usize..3,
+        is_wide: bool,
+    ) {
+        let head_dim = if is_wide { 128 } else { 64 };
+        let heads = AttentionHeads { query: group * key_value, key_value, head_dim };
+        let mut random = Random::new(seed);
+        let width = (heads.query + 2 * key_value) * head_dim;
+        let qkv = elements(&mut random, [batch * seq, width]);
+        let grad_output = elements(&mut random, [batch * seq, heads.query * head_dim]);
+        let positions: Vec<u32> = (0..batch * seq).map(|_| random.below(50) as u32).collect();
+        let half = head_dim / 2;
+        let frequencies: Vec<f32> =
+            (0..half).map(|i| 0.01f32.powf(i as f32 / half as f32)).collect();
+        let visible_until = visible_until(&mut random, batch, seq);
+        type Attend = fn(Tensor<2>, AttentionHeads, &RotaryEmbedding, &AttentionMask) -> Tensor<2>;
+        let run = |attend: Attend, place: Place<'_>| {
+            let rotary = RotaryEmbedding::new([batch, seq], &positions, &frequencies, place.0);
+            let mask = AttentionMask::new([batch, seq], &visible_until, place.0);
+            let qkv = tensor::<2>(&qkv, place).require_grad();
+            let output = attend(qkv.clone(), heads, &rotary, &mask);
+            with_gradients(output, &grad_output, &[&qkv])
+        };
+        compare(2, |place| run(attention, place), |place| run(attention_reference, place));
+    }
+}
