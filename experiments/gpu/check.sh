@@ -34,7 +34,7 @@ shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$device/$name.xz
     chmod +x "$work/$name"
 done
 # The binaries were linked without LLVM, which they never call: the stubs stand for it.
-LLVM_STUB=$(printf '%s:' "$device"/*stub*.so)
+LLVM_STUB=$(find "$device" -maxdepth 1 -name '*stub*.so' -printf '%p:')
 export LLVM_STUB=${LLVM_STUB%:}
 # PyTorch's wheels bring NVRTC and cuBLASLt, and as a toolkit their headers.
 wheels=$("$python" -c '

@@ -29,12 +29,12 @@ from sides import (
 )
 
 WORKS = ["small", "small-shared", "small-eval", "7b", "7b-shared", "7b-eval"]
-# The peer's settings, the most promising one first. Each has a limit in seconds, more of them where
-# layers are compiled first.
+# The peer's settings, the most promising ones first, but before them one that starts at once: a
+# short budget then has a figure too. Each has a limit in seconds, more where layers are compiled.
 COMPILED, PLAIN = 110, 60
 SMALL_PEER = [
-    ("bf16 packed compiled", COMPILED, ("--precision", "bf16", "--compile")),
     ("bf16 packed", PLAIN, ("--precision", "bf16")),
+    ("bf16 packed compiled", COMPILED, ("--precision", "bf16", "--compile")),
     ("autocast packed compiled", COMPILED, ("--precision", "autocast", "--compile")),
     ("autocast packed", PLAIN, ("--precision", "autocast")),
     (
@@ -129,7 +129,8 @@ def try_plw(
         measure = partial(train_plw, options, model, shares, setting, limit, parts, flags)
         if found.take(work, "plw", setting, measure):
             return
-        if "ended after" in found.rows[-1].get("message", ""):
+        row = found.rows[-1]
+        if row["state"] == "not run" or row["message"].startswith("ended after"):
             return
 
 

@@ -154,7 +154,7 @@ def train_plw(
         # The steps until then count, if there are enough.
         steps = lines_of(rows.read_text()) if rows.exists() else []
         if len(steps) < model.skipped + 2:
-            raise Failure(f"{failure}\n({len(steps)} steps were done)") from None
+            raise
         note = {"message": str(failure)}
     steps = lines_of(rows.read_text())
     others = time.monotonic() - began - sum(step["seconds"] for step in steps)
