@@ -8,8 +8,8 @@ mod forward;
 mod heads;
 mod tile;
 
-use burn::backend::{Cube, DispatchTensorKind, TensorMetadata};
-use burn::tensor::{Int, Tensor};
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::Tensor;
 use burn_cubecl::cubecl::prelude::CubeDim;
 use burn_cubecl::kernel::into_contiguous;
 
@@ -19,7 +19,7 @@ use self::heads::Heads;
 use self::tile::Tile;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
-use super::tensor::{CubeTensor, client, element, empty, empty_of};
+use super::tensor::{CubeTensor, client, element, empty, empty_of, into_cube_int};
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
 
@@ -60,13 +60,6 @@ fn rotated(qkv: CubeTensor, context: &Context, direction: Direction) -> CubeTens
     rotate(qkv, shape.width(), heads, &context.rotary, direction)
 }
 
-fn of_mask(part: Tensor<1, Int>) -> CubeTensor {
-    match part.into_dispatch().kind {
-        DispatchTensorKind::Cube(tensor) => tensor.int(),
-        other => unreachable!("the mask is on the GPU of the batch, not {other:?}"),
-    }
-}
-
 impl AttentionPasses for Cube {
     type Saved = Saved;
 
@@ -76,13 +69,13 @@ impl AttentionPasses for Cube {
         let tile = tile_of(&qkv, &context);
         let output = empty_of(&qkv, [shape.tokens(), shape.output_width()], qkv.dtype);
         let log_sum_exp = empty(&qkv, [shape.tokens(), shape.heads]);
-        let tile_until = of_mask(context.mask.tile_until(tile.side));
+        let tile_until = into_cube_int(context.mask.tile_until(tile.side));
         forward_kernel::launch(
             &qkv.client,
             rows(tile_until.shape().num_elements() * shape.heads),
             CubeDim::new_1d(tile.units() as u32),
             qkv.clone().into_buffer_arg(),
-            of_mask(context.mask.on_device()).into_buffer_arg(),
+            into_cube_int(context.mask.on_device()).into_buffer_arg(),
             tile_until.into_buffer_arg(),
             output.clone().into_buffer_arg(),
             log_sum_exp.clone().into_buffer_arg(),
@@ -112,8 +105,8 @@ impl AttentionPasses for Cube {
         let grad_output = into_contiguous(grad_output);
         let shape = context.shape;
         let tile = tile_of(&qkv, &context);
-        let visible_until = of_mask(context.mask.on_device());
-        let tile_until = of_mask(context.mask.tile_until(tile.side));
+        let visible_until = into_cube_int(context.mask.on_device());
+        let tile_until = into_cube_int(context.mask.tile_until(tile.side));
         let client = qkv.client.clone();
         let output_products = empty(&qkv, [shape.tokens(), shape.heads]);
         let (cubes, units) = elementwise(&client, shape.tokens() * shape.heads);
