@@ -4,7 +4,7 @@ use burn::backend::{
     BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind,
     TensorMetadata,
 };
-use burn::tensor::{DType, Device, Shape, Tensor};
+use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
 use burn_cubecl::cubecl::prelude::CubeElement;
@@ -95,6 +95,14 @@ pub(crate) fn sizes(tensor: &CubeTensor) -> [usize; 2] {
 pub(crate) fn into_cube<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     match tensor.into_dispatch().kind {
         DispatchTensorKind::Cube(tensor) => tensor.float(),
+        other => unreachable!("`supports` let a tensor through that is on no GPU: {other:?}"),
+    }
+}
+
+/// The GPU backend's tensor under a Burn tensor of integers.
+pub(crate) fn into_cube_int(tensor: Tensor<1, Int>) -> CubeTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Cube(tensor) => tensor.int(),
         other => unreachable!("`supports` let a tensor through that is on no GPU: {other:?}"),
     }
 }

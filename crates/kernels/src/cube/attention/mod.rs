@@ -8,8 +8,8 @@ mod forward;
 mod heads;
 mod tile;
 
-use burn::backend::{Cube, DispatchTensorKind, TensorMetadata};
-use burn::tensor::{Int, Tensor};
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::Tensor;
 use burn_cubecl::cubecl::prelude::CubeDim;
 use burn_cubecl::kernel::into_contiguous;
 
@@ -21,7 +21,7 @@ use self::tile::Tile;
 use super::cuda::attention as flash;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
-use super::tensor::{CubeTensor, client, element, empty, empty_of};
+use super::tensor::{CubeTensor, client, element, empty, empty_of, into_cube_int};
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
 
@@ -62,13 +62,6 @@ fn rotated(qkv: CubeTensor, context: &Context, direction: Direction) -> CubeTens
     rotate(qkv, shape.width(), heads, &context.rotary, direction)
 }
 
-fn of_mask(part: Tensor<1, Int>) -> CubeTensor {
-    match part.into_dispatch().kind {
-        DispatchTensorKind::Cube(tensor) => tensor.int(),
-        other => unreachable!("the mask is on the GPU of the batch, not {other:?}"),
-    }
-}
-
 #[cfg(feature = "cuda")]
 fn attended<'a>(
     context: &Context,
@@ -92,8 +85,8 @@ impl AttentionPasses for Cube {
         let qkv = rotated(qkv, &context, Direction::Forward);
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
-            let tile_until = of_mask(context.mask.tile_until(flash::TILE));
-            let visible_until = of_mask(context.mask.on_device());
+            let tile_until = into_cube_int(context.mask.tile_until(flash::TILE));
+            let visible_until = into_cube_int(context.mask.on_device());
             let attended = attended(&context, &qkv, &visible_until, &tile_until);
             let [output, log_sum_exp] = flash::forward(attended);
             let saved = Saved {
@@ -107,13 +100,13 @@ impl AttentionPasses for Cube {
         let tile = tile_of(&qkv, &context);
         let output = empty_of(&qkv, [shape.tokens(), shape.output_width()], qkv.dtype);
         let log_sum_exp = empty(&qkv, [shape.tokens(), shape.heads]);
-        let tile_until = of_mask(context.mask.tile_until(tile.side));
+        let tile_until = into_cube_int(context.mask.tile_until(tile.side));
         forward_kernel::launch(
             &qkv.client,
             rows(tile_until.shape().num_elements() * shape.heads),
             CubeDim::new_1d(tile.units() as u32),
             qkv.clone().into_buffer_arg(),
-            of_mask(context.mask.on_device()).into_buffer_arg(),
+            into_cube_int(context.mask.on_device()).into_buffer_arg(),
             tile_until.into_buffer_arg(),
             output.clone().into_buffer_arg(),
             log_sum_exp.clone().into_buffer_arg(),
@@ -144,15 +137,15 @@ impl AttentionPasses for Cube {
         let shape = context.shape;
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
-            let tile_until = of_mask(context.mask.tile_until(flash::TILE));
-            let visible_until = of_mask(context.mask.on_device());
+            let tile_until = into_cube_int(context.mask.tile_until(flash::TILE));
+            let visible_until = into_cube_int(context.mask.on_device());
             let attended = attended(&context, &qkv, &visible_until, &tile_until);
             let grad_qkv = flash::backward(attended, [&output, &log_sum_exp], &grad_output);
             return rotated(grad_qkv, &context, Direction::Inverse);
         }
         let tile = tile_of(&qkv, &context);
-        let visible_until = of_mask(context.mask.on_device());
-        let tile_until = of_mask(context.mask.tile_until(tile.side));
+        let visible_until = into_cube_int(context.mask.on_device());
+        let tile_until = into_cube_int(context.mask.tile_until(tile.side));
         let client = qkv.client.clone();
         let output_products = empty(&qkv, [shape.tokens(), shape.heads]);
         let (cubes, units) = elementwise(&client, shape.tokens() * shape.heads);
