@@ -218,7 +218,7 @@ impl Kernels {
         Ok(Self {
             forward: kernel("attention_forward", 4 * tile)?,
             output_products: kernel("attention_output_products", 0)?,
-            grad_query: kernel("attention_grad_query", 6 * tile)?,
+            grad_query: kernel("attention_grad_query", 4 * tile)?,
             grad_key_value: kernel("attention_grad_key_value", 6 * tile + sums)?,
         })
     }
