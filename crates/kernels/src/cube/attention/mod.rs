@@ -87,27 +87,18 @@ fn tile_until(qkv: &CubeTensor, context: &Context, tile: Tile) -> CubeTensor {
     found
 }
 
-/// The tile of the kernels for tensor cores.
+/// What the kernels for tensor cores need.
 #[cfg(feature = "cuda")]
-fn tensor_core_tile(context: &Context) -> Tile {
-    Tile {
+fn attended<'a>(qkv: &'a CubeTensor, context: &Context) -> flash::Attended<'a> {
+    let tile = Tile {
         side: flash::TILE,
         head_dim: context.shape.head_dim,
-    }
-}
-
-#[cfg(feature = "cuda")]
-fn attended<'a>(
-    context: &Context,
-    qkv: &'a CubeTensor,
-    visible_until: &'a CubeTensor,
-    tile_until: &'a CubeTensor,
-) -> flash::Attended<'a> {
+    };
     flash::Attended {
         shape: context.shape,
         qkv,
-        visible_until,
-        tile_until,
+        visible_until: visible_until(context),
+        tile_until: tile_until(qkv, context, tile),
     }
 }
 
@@ -119,15 +110,13 @@ impl AttentionPasses for Cube {
         let qkv = rotated(qkv, &context, Direction::Forward);
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
-            let tile_until = tile_until(&qkv, &context, tensor_core_tile(&context));
-            let visible_until = visible_until(&context);
-            let attended = attended(&context, &qkv, &visible_until, &tile_until);
-            let [output, log_sum_exp] = flash::forward(attended);
+            let attended = attended(&qkv, &context);
+            let [output, log_sum_exp] = flash::forward(&attended);
             let saved = Saved {
+                tile_until: attended.tile_until,
                 qkv,
                 output: output.clone(),
                 log_sum_exp,
-                tile_until,
                 context,
             };
             return (output, saved);
@@ -173,9 +162,8 @@ impl AttentionPasses for Cube {
         let shape = context.shape;
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
-            let visible_until = visible_until(&context);
-            let attended = attended(&context, &qkv, &visible_until, &tile_until);
-            let grad_qkv = flash::backward(attended, [&output, &log_sum_exp], &grad_output);
+            let attended = attended(&qkv, &context);
+            let grad_qkv = flash::backward(&attended, [&output, &log_sum_exp], &grad_output);
             return rotated(grad_qkv, &context, Direction::Inverse);
         }
         let tile = tile_of(&qkv, &context);
