@@ -62,18 +62,14 @@ fn rotated(qkv: CubeTensor, context: &Context, direction: Direction) -> CubeTens
     rotate(qkv, shape.width(), heads, &context.rotary, direction)
 }
 
+/// What the kernels for tensor cores need.
 #[cfg(feature = "cuda")]
-fn attended<'a>(
-    context: &Context,
-    qkv: &'a CubeTensor,
-    visible_until: &'a CubeTensor,
-    tile_until: &'a CubeTensor,
-) -> flash::Attended<'a> {
+fn attended<'a>(qkv: &'a CubeTensor, context: &Context) -> flash::Attended<'a> {
     flash::Attended {
         shape: context.shape,
         qkv,
-        visible_until,
-        tile_until,
+        visible_until: into_cube_int(context.mask.on_device()),
+        tile_until: into_cube_int(context.mask.tile_until(flash::TILE)),
     }
 }
 
@@ -85,10 +81,8 @@ impl AttentionPasses for Cube {
         let qkv = rotated(qkv, &context, Direction::Forward);
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
-            let tile_until = into_cube_int(context.mask.tile_until(flash::TILE));
-            let visible_until = into_cube_int(context.mask.on_device());
-            let attended = attended(&context, &qkv, &visible_until, &tile_until);
-            let [output, log_sum_exp] = flash::forward(attended);
+            let attended = attended(&qkv, &context);
+            let [output, log_sum_exp] = flash::forward(&attended);
             let saved = Saved {
                 qkv,
                 output: output.clone(),
@@ -137,10 +131,8 @@ impl AttentionPasses for Cube {
         let shape = context.shape;
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
-            let tile_until = into_cube_int(context.mask.tile_until(flash::TILE));
-            let visible_until = into_cube_int(context.mask.on_device());
-            let attended = attended(&context, &qkv, &visible_until, &tile_until);
-            let grad_qkv = flash::backward(attended, [&output, &log_sum_exp], &grad_output);
+            let attended = attended(&qkv, &context);
+            let grad_qkv = flash::backward(&attended, [&output, &log_sum_exp], &grad_output);
             return rotated(grad_qkv, &context, Direction::Inverse);
         }
         let tile = tile_of(&qkv, &context);

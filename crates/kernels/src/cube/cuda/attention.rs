@@ -43,15 +43,15 @@ pub(in crate::cube) fn supports(qkv: &CubeTensor, head_dim: usize) -> bool {
 }
 
 /// The queries, keys and values of a batch, and who sees whom. All are contiguous.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::cube) struct Attended<'a> {
     pub(in crate::cube) shape: Shape,
     /// `[tokens, width]`, queries and keys rotated.
     pub(in crate::cube) qkv: &'a CubeTensor,
     /// `[tokens]`.
-    pub(in crate::cube) visible_until: &'a CubeTensor,
+    pub(in crate::cube) visible_until: CubeTensor,
     /// The greatest `visible_until` of each tile of `TILE` keys.
-    pub(in crate::cube) tile_until: &'a CubeTensor,
+    pub(in crate::cube) tile_until: CubeTensor,
 }
 
 /// The output `[tokens, heads * head_dim]`, and in f32 the log-sum-exp of each query's scores
@@ -60,7 +60,7 @@ pub(in crate::cube) struct Attended<'a> {
 /// # Panics
 ///
 /// Where NVRTC or the driver refuses the kernels.
-pub(in crate::cube) fn forward(attended: Attended<'_>) -> [CubeTensor; 2] {
+pub(in crate::cube) fn forward(attended: &Attended<'_>) -> [CubeTensor; 2] {
     let Attended {
         shape,
         qkv,
@@ -70,7 +70,7 @@ pub(in crate::cube) fn forward(attended: Attended<'_>) -> [CubeTensor; 2] {
     let output = empty_of(qkv, [shape.tokens(), shape.output_width()], DType::BF16);
     let log_sum_exp = empty(qkv, [shape.tokens(), shape.heads]);
     let tensors = [qkv, visible_until, tile_until, &output, &log_sum_exp];
-    run(&shape, &tensors, |kernels, launch, found| {
+    run(shape, &tensors, |kernels, launch, found| {
         let grid = [launch.tiles(), shape.heads];
         // SAFETY: the tensors have the sizes that the kernel's comment names.
         unsafe { launch.run(&kernels.forward, grid, found) }
@@ -85,7 +85,7 @@ pub(in crate::cube) fn forward(attended: Attended<'_>) -> [CubeTensor; 2] {
 ///
 /// As [`forward`].
 pub(in crate::cube) fn backward(
-    attended: Attended<'_>,
+    attended: &Attended<'_>,
     [output, log_sum_exp]: [&CubeTensor; 2],
     grad_output: &CubeTensor,
 ) -> CubeTensor {
@@ -107,7 +107,7 @@ pub(in crate::cube) fn backward(
         &grad_qkv,
         output,
     ];
-    run(&shape, &tensors, |kernels, launch, found| {
+    run(shape, &tensors, |kernels, launch, found| {
         let [inputs @ .., output] = found else {
             unreachable!("an address for each tensor");
         };
@@ -218,7 +218,7 @@ impl Kernels {
         Ok(Self {
             forward: kernel("attention_forward", 4 * tile)?,
             output_products: kernel("attention_output_products", 0)?,
-            grad_query: kernel("attention_grad_query", 6 * tile)?,
+            grad_query: kernel("attention_grad_query", 4 * tile)?,
             grad_key_value: kernel("attention_grad_key_value", 6 * tile + sums)?,
         })
     }

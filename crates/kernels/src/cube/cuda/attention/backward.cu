@@ -3,7 +3,7 @@
 // so that every sum has one owner and a fixed order.
 
 // sum(output * grad_output) of each query and head, [tokens, heads]. CHUNKS lanes for each.
-KERNEL void __launch_bounds__(THREADS, BLOCKS)
+KERNEL void __launch_bounds__(THREADS)
     attention_output_products(const Bf16 *output, const Bf16 *grad_output, float *found,
                               long long count) {
     long long number = (long long)blockIdx.x * THREADS + thread_number();
@@ -23,7 +23,7 @@ KERNEL void __launch_bounds__(THREADS, BLOCKS)
 
 // The gradient of the queries, in their columns of `grad_qkv`. The grid is
 // (rows of the batch * tiles, heads).
-KERNEL void __launch_bounds__(THREADS, BLOCKS)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     attention_grad_query(const Bf16 *qkv, const unsigned *visible_until,
                          const unsigned *tile_until, const float *log_sum_exp,
                          const float *output_products, const Bf16 *grad_output, Bf16 *grad_qkv,
@@ -37,8 +37,9 @@ KERNEL void __launch_bounds__(THREADS, BLOCKS)
     long long row_start = (long long)row * seq;
     tile_until += (long long)row * tiles;
 
-    unsigned queries = shared_memory(), gradients = queries + TILE_BYTES;
-    unsigned stages = gradients + TILE_BYTES;
+    // Two stages of keys and values. Queries and gradients pass through the second.
+    unsigned stages = shared_memory(), queries = stages + 2 * TILE_BYTES;
+    unsigned gradients = queries + TILE_BYTES;
     auto copy_stage = [&](int number, int key_tile) {
         unsigned stage = stages + number % 2 * 2 * TILE_BYTES;
         int key = key_tile * TILE;
@@ -53,6 +54,13 @@ KERNEL void __launch_bounds__(THREADS, BLOCKS)
     copy_tile(gradients,
               rows_of(grad_output, sizes.output_width(), column, row_start, first, seq));
     copy_stage(0, key_tile);
+    wait_for_copies();
+    synchronize_block();
+    Rows16 query_rows, gradient_rows;
+    load_rows(query_rows, queries, row_of_warp);
+    load_rows(gradient_rows, gradients, row_of_warp);
+    int until[PARTS];
+    load_until(until, visible_until, row_start, key_tile * TILE, seq);
 
     // Of this lane's two queries.
     float log_sum_to_2[2], products[2];
@@ -63,47 +71,53 @@ KERNEL void __launch_bounds__(THREADS, BLOCKS)
         log_sum_to_2[half] = query < seq ? log_sum_exp[at] * LOG2_E : 0.0f;
         products[half] = query < seq ? output_products[at] : 0.0f;
     }
-    float sums[CHUNKS][4] = {};
+    Sums sums = {};
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; key_tile <= tile; number++) {
         wait_for_copies();
         synchronize_block();
-        unsigned keys = stages + number % 2 * 2 * TILE_BYTES, values = keys + TILE_BYTES;
-        unsigned until[2];
-        load_until(until, visible_until, row_start, key_tile * TILE, seq);
         int next = next_tile(tile_until, key_tile + 1, tile + 1, first);
+        int next_until[PARTS];
         if (next <= tile) copy_stage(number + 1, next);
+        load_until(next_until, visible_until, row_start, next * TILE, seq);
 
-        float scores[TILE / 8][4], grad_weights[TILE / 8][4];
-        unsigned rows[STEPS][4];
-        load_rows(rows, queries, row_of_warp);
-        multiply(scores, rows, keys, 0);
-        hide(scores, until, first + row_of_warp, key_tile * TILE);
-        load_rows(rows, gradients, row_of_warp);
-        multiply(grad_weights, rows, values, 0);
+        unsigned keys = stages + number % 2 * 2 * TILE_BYTES, values = keys + TILE_BYTES;
 #pragma unroll
-        for (int n = 0; n < TILE / 8; n++) {
+        for (int part = 0; part < PARTS; part++) {
+            int first_key = key_tile * TILE + part * PART;
+            Visible seen = visible(until[part], first + row_of_warp, first_key);
+            if (seen == NONE) continue;
+            Products scores, grad_weights;
+            multiply(scores, query_rows, keys, part * PART);
+            if (seen == SOME) hide(scores, until[part], first + row_of_warp, first_key);
+            multiply(grad_weights, gradient_rows, values, part * PART);
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                float weight =
-                    exponential_of_2(scores[n][i] * scale_to_2 - log_sum_to_2[i / 2]);
-                scores[n][i] = weight * (grad_weights[n][i] - products[i / 2]);
+            for (int n = 0; n < PART / 8; n++) {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    float exponent = scores[n][i] * scale_to_2 - log_sum_to_2[i / 2];
+                    float gradient = grad_weights[n][i] - products[i / 2];
+                    scores[n][i] = exponential_of_2(exponent) * gradient;
+                }
             }
+            accumulate(sums, scores, keys, part * PART);
         }
-        accumulate(sums, scores, keys, 0);
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) until[part] = next_until[part];
         key_tile = next;
     }
+    synchronize_block();
     float factors[2] = {scale, scale};
     Bf16 *to = grad_qkv + (row_start + first) * width + column;
-    store_rows(sums, factors, queries, to, width, seq - first);
+    store_rows(sums, factors, stages, to, width, seq - first);
 }
 
-// The queries of one product with the keys of a tile. Fewer leave registers for longer sums.
-constexpr int QUERIES = HEAD_DIM == 64 ? 64 : 32;
+// Whether a warp keeps the fragments of its keys and values, or loads them for each part.
+constexpr bool KEEPS_ROWS = HEAD_DIM == 64;
 
 // The gradients of keys and values, in their columns of `grad_qkv`. The grid is
 // (rows of the batch * tiles, key_value_heads).
-KERNEL void __launch_bounds__(THREADS, BLOCKS)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
     attention_grad_key_value(const Bf16 *qkv, const unsigned *visible_until,
                              const unsigned *tile_until, const float *log_sum_exp,
                              const float *output_products, const Bf16 *grad_output,
@@ -148,34 +162,41 @@ KERNEL void __launch_bounds__(THREADS, BLOCKS)
         int key = first + row_of_warp + half * 8 + lane / 4;
         until[half] = key < seq ? (int)visible_until[row_start + key] : 0;
     }
-    float grad_keys[CHUNKS][4] = {}, grad_values[CHUNKS][4] = {};
+    Sums grad_keys = {}, grad_values = {};
+    Rows16 key_rows, value_rows;
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; number < count; number++) {
         wait_for_copies();
         synchronize_block();
         if (number + 1 < count) copy_stage(number + 1);
+        if (KEEPS_ROWS && number == 0) {
+            load_rows(key_rows, keys, row_of_warp);
+            load_rows(value_rows, values, row_of_warp);
+        }
         unsigned queries = stages + number % 2 * STAGE_BYTES;
         unsigned gradients = queries + TILE_BYTES, of_queries = gradients + TILE_BYTES;
-        int first_query = (tile + number % (end - tile)) * TILE;
-        bool sees_all = first_query + TILE <= min(until[0], until[1]);
-        bool hides = first_query == first || lanes_where(sees_all) != 0xffffffffu;
 
 #pragma unroll 1
-        for (int part = 0; part < TILE; part += QUERIES) {
+        for (int part = 0; part < TILE; part += PART) {
             // Rows are keys, columns queries.
-            float weights[QUERIES / 8][4], grad_weights[QUERIES / 8][4];
-            unsigned rows[STEPS][4];
-            load_rows(rows, keys, row_of_warp);
-            multiply(weights, rows, queries, part);
+            int first_query = (tile + number % (end - tile)) * TILE + part;
+            int last_query = first_query + PART - 1, first_key = first + row_of_warp;
+            bool any = max(until[0], until[1]) > first_query && first_key <= last_query;
+            if (lanes_where(any) == 0) continue;
+            bool all = min(until[0], until[1]) > last_query && first_key + 15 <= first_query;
+            bool hides = lanes_where(all) != 0xffffffffu;
+            Products weights, grad_weights;
+            if (!KEEPS_ROWS) load_rows(key_rows, keys, row_of_warp);
+            multiply(weights, key_rows, queries, part);
 #pragma unroll
-            for (int n = 0; n < QUERIES / 8; n++) {
-                int column = part + n * 8 + lane % 4 * 2;
+            for (int n = 0; n < PART / 8; n++) {
+                int column = n * 8 + lane % 4 * 2;
                 float log_sums[2];
-                load_shared_pair(log_sums, of_queries + column * 4);
+                load_shared_pair(log_sums, of_queries + (part + column) * 4);
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
                     int query = first_query + column + i % 2;
-                    int key = first + row_of_warp + i / 2 * 8 + lane / 4;
+                    int key = first_key + i / 2 * 8 + lane / 4;
                     float exponent = weights[n][i] * scale_to_2 - log_sums[i % 2] * LOG2_E;
                     if (hides && (key > query || query >= until[i / 2])) {
                         exponent = minus_infinity();
@@ -184,13 +205,13 @@ KERNEL void __launch_bounds__(THREADS, BLOCKS)
                 }
             }
             accumulate(grad_values, weights, gradients, part);
-            load_rows(rows, values, row_of_warp);
-            multiply(grad_weights, rows, gradients, part);
+            if (!KEEPS_ROWS) load_rows(value_rows, values, row_of_warp);
+            multiply(grad_weights, value_rows, gradients, part);
 #pragma unroll
-            for (int n = 0; n < QUERIES / 8; n++) {
-                int column = part + n * 8 + lane % 4 * 2;
+            for (int n = 0; n < PART / 8; n++) {
+                int column = n * 8 + lane % 4 * 2;
                 float products[2];
-                load_shared_pair(products, of_queries + (TILE + column) * 4);
+                load_shared_pair(products, of_queries + (TILE + part + column) * 4);
 #pragma unroll
                 for (int i = 0; i < 4; i++) weights[n][i] *= grad_weights[n][i] - products[i % 2];
             }

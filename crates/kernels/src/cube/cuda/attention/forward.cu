@@ -13,14 +13,15 @@ DEVICE float greatest_of_four(float x) {
 
 // Makes weights of scores, and rescales the sums to their new maximum. The four lanes that hold a
 // row have the same maximum, and each the total of its own columns.
-DEVICE void weigh(float (&scores)[TILE / 8][4], float (&sums)[CHUNKS][4], float (&highest)[2],
-                  float (&total)[2], float scale) {
+DEVICE void weigh(Products (&scores)[PARTS], Sums &sums, float (&highest)[2], float (&total)[2],
+                  float scale) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float greatest = highest[half];
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++) {
-            greatest = fmaxf(greatest, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
+            const float *score = &scores[n / (PART / 8)][n % (PART / 8)][half * 2];
+            greatest = fmaxf(greatest, fmaxf(score[0], score[1]));
         }
         greatest = greatest_of_four(greatest);
         // A row may have seen no key yet.
@@ -30,10 +31,11 @@ DEVICE void weigh(float (&scores)[TILE / 8][4], float (&sums)[CHUNKS][4], float 
         float sum = 0.0f;
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++) {
+            float *score = &scores[n / (PART / 8)][n % (PART / 8)][half * 2];
 #pragma unroll
-            for (int i = half * 2; i < half * 2 + 2; i++) {
-                scores[n][i] = exponential_of_2(scores[n][i] * scale - offset);
-                sum += scores[n][i];
+            for (int i = 0; i < 2; i++) {
+                score[i] = exponential_of_2(score[i] * scale - offset);
+                sum += score[i];
             }
         }
         total[half] = total[half] * factor + sum;
@@ -47,7 +49,7 @@ DEVICE void weigh(float (&scores)[TILE / 8][4], float (&sums)[CHUNKS][4], float 
 
 // `output` is [tokens, heads * head_dim], `log_sum_exp` [tokens, heads]. The grid is
 // (rows of the batch * tiles, heads). `tile_until` is the greatest `visible_until` of each tile.
-KERNEL void __launch_bounds__(THREADS, BLOCKS)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     attention_forward(const Bf16 *qkv, const unsigned *visible_until, const unsigned *tile_until,
                       Bf16 *output, float *log_sum_exp, int seq, int heads, int key_value_heads,
                       float scale) {
@@ -76,27 +78,48 @@ KERNEL void __launch_bounds__(THREADS, BLOCKS)
     copy_stage(0, key_tile);
     wait_for_copies();
     synchronize_block();
-    unsigned query_rows[STEPS][4];
+    Rows16 query_rows;
     load_rows(query_rows, queries, warp_number() * 16);
+    int until[PARTS];
+    load_until(until, visible_until, row_start, key_tile * TILE, seq);
 
-    float sums[CHUNKS][4] = {};
+    Sums sums = {};
     float highest[2] = {minus_infinity(), minus_infinity()};
     float total[2] = {0.0f, 0.0f};
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; key_tile <= tile; number++) {
         wait_for_copies();
         synchronize_block();
-        unsigned keys = stages + number % 2 * 2 * TILE_BYTES, values = keys + TILE_BYTES;
-        unsigned until[2];
-        load_until(until, visible_until, row_start, key_tile * TILE, seq);
         int next = next_tile(tile_until, key_tile + 1, tile + 1, first);
+        int next_until[PARTS];
         if (next <= tile) copy_stage(number + 1, next);
+        load_until(next_until, visible_until, row_start, next * TILE, seq);
 
-        float scores[TILE / 8][4];
-        multiply(scores, query_rows, keys, 0);
-        hide(scores, until, first_of_warp, key_tile * TILE);
-        weigh(scores, sums, highest, total, scale_to_2);
-        accumulate(sums, scores, values, 0);
+        unsigned keys = stages + number % 2 * 2 * TILE_BYTES, values = keys + TILE_BYTES;
+        Products scores[PARTS];
+        Visible seen[PARTS];
+        bool any = false;
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+            int first_key = key_tile * TILE + part * PART;
+            seen[part] = visible(until[part], first_of_warp, first_key);
+            any = any || seen[part] != NONE;
+            if (seen[part] == NONE) {
+                fill(scores[part], minus_infinity());
+                continue;
+            }
+            multiply(scores[part], query_rows, keys, part * PART);
+            if (seen[part] == SOME) hide(scores[part], until[part], first_of_warp, first_key);
+        }
+        if (any) {
+            weigh(scores, sums, highest, total, scale_to_2);
+#pragma unroll
+            for (int part = 0; part < PARTS; part++) {
+                if (seen[part] != NONE) accumulate(sums, scores[part], values, part * PART);
+            }
+        }
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) until[part] = next_until[part];
         key_tile = next;
     }
     synchronize_block();

@@ -7,15 +7,22 @@
 // HEAD_DIM is 64 or 128.
 constexpr int TILE = 64;
 constexpr int THREADS = 128;
-// Blocks that share a multiprocessor's registers.
-constexpr int BLOCKS = HEAD_DIM == 64 ? 3 : 2;
 constexpr int CHUNKS = HEAD_DIM / 8;
 constexpr unsigned ROW_BYTES = HEAD_DIM * 2;
 constexpr unsigned TILE_BYTES = TILE * ROW_BYTES;
 // Depth of a product over a head, in steps of 16.
 constexpr int STEPS = HEAD_DIM / 16;
+// Columns of a tile whose products a warp holds at one time, as many as lanes.
+constexpr int PART = 32;
+constexpr int PARTS = TILE / PART;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
+
+// What a warp holds of 16 rows: their fragments as a left operand, their products with the rows of
+// a part, and sums as wide as a head.
+typedef unsigned Rows16[STEPS][4];
+typedef float Products[PART / 8][4];
+typedef float Sums[CHUNKS][4];
 
 // Heads and lengths of the batch. `qkv` is [tokens, width]: query heads, key heads, value heads.
 struct Sizes {
@@ -64,7 +71,7 @@ DEVICE void copy_tile(unsigned tile, const Rows &from) {
 }
 
 // The fragments of 16 rows of a tile from `row` on, to be multiplied from the left.
-DEVICE void load_rows(unsigned (&found)[STEPS][4], unsigned tile, int row) {
+DEVICE void load_rows(Rows16 &found, unsigned tile, int row) {
     unsigned mine = place(lane_number() % 16, lane_number() / 16);
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {
@@ -72,21 +79,23 @@ DEVICE void load_rows(unsigned (&found)[STEPS][4], unsigned tile, int row) {
     }
 }
 
-// products[n] = 16 rows times the transposed rows of `tile` from `row + 8 * n` on.
-template <int N>
-DEVICE void multiply(float (&products)[N][4], const unsigned (&rows)[STEPS][4], unsigned tile,
-                     int row) {
+DEVICE void fill(Products &products, float value) {
+#pragma unroll
+    for (int n = 0; n < PART / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) products[n][i] = value;
+    }
+}
+
+// The products of 16 rows with the rows of `tile` from `row` on.
+DEVICE void multiply(Products &products, const Rows16 &rows, unsigned tile, int row) {
     int lane = lane_number();
     unsigned mine = place(lane / 16 * 8 + lane % 8, lane / 8 % 2);
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) products[n][i] = 0.0f;
-    }
+    fill(products, 0.0f);
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {
 #pragma unroll
-        for (int n = 0; n < N; n += 2) {
+        for (int n = 0; n < PART / 8; n += 2) {
             unsigned b[4];
             load_matrices(b, tile + (row + n * 8) * ROW_BYTES + (mine ^ (step * 32)));
             multiply_add(products[n], rows[step], b[0], b[1]);
@@ -95,13 +104,11 @@ DEVICE void multiply(float (&products)[N][4], const unsigned (&rows)[STEPS][4], 
     }
 }
 
-// sums += weights (16 x 8 * N, rounded to bf16) times the rows of `tile` from `row` on.
-template <int N>
-DEVICE void accumulate(float (&sums)[CHUNKS][4], const float (&weights)[N][4], unsigned tile,
-                       int row) {
+// Adds the weighted sums of the rows of `tile` from `row` on, the weights rounded to bf16.
+DEVICE void accumulate(Sums &sums, const Products &weights, unsigned tile, int row) {
     unsigned mine = place(lane_number() % 16, lane_number() / 16);
 #pragma unroll
-    for (int n = 0; n < N; n += 2) {
+    for (int n = 0; n < PART / 8; n += 2) {
         // Two results of 16 x 8 side by side are the left operand of 16 x 16.
         unsigned a[4] = {round_pair(weights[n][0], weights[n][1]),
                          round_pair(weights[n][2], weights[n][3]),
@@ -121,7 +128,7 @@ DEVICE void accumulate(float (&sums)[CHUNKS][4], const float (&weights)[N][4], u
 // Rounds this warp's 16 rows, row `lane / 4` times the first factor and `lane / 4 + 8` times the
 // second, and writes those that exist. They pass through its rows of a tile in shared memory, from
 // which nobody else may read.
-DEVICE void store_rows(const float (&sums)[CHUNKS][4], const float (&factors)[2], unsigned tile,
+DEVICE void store_rows(const Sums &sums, const float (&factors)[2], unsigned tile,
                        Bf16 *to, int stride, int rows) {
     int lane = lane_number();
     int row = warp_number() * 16;
@@ -157,30 +164,35 @@ DEVICE int next_tile(const unsigned *tile_until, int tile, int end, int first) {
     return end;
 }
 
-// The `visible_until` of a tile of keys: a lane has those of two keys with a distance of 32.
-DEVICE void load_until(unsigned (&until)[2], const unsigned *visible_until, long long row_start,
+// The `visible_until` of a tile of keys: a lane has that of one key of each part.
+DEVICE void load_until(int (&until)[PARTS], const unsigned *visible_until, long long row_start,
                        int first_key, int seq) {
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int key = first_key + half * 32 + lane_number();
-        until[half] = key < seq ? visible_until[row_start + key] : 0;
+    for (int part = 0; part < PARTS; part++) {
+        int key = first_key + part * PART + lane_number();
+        until[part] = key < seq ? (int)visible_until[row_start + key] : 0;
     }
 }
 
-// Hides the scores of keys that a query does not see. Rows are queries, this warp's from `first`
-// on, and columns are keys.
-DEVICE void hide(float (&scores)[TILE / 8][4], const unsigned (&until)[2], int first,
-                 int first_key) {
+// How many of the scores of a warp are visible.
+enum Visible { NONE, SOME, ALL };
+
+// For queries from `first` on and keys from `first_key` on, of which a lane has its `until`.
+DEVICE Visible visible(int until, int first, int first_key) {
+    int last = first + 15, key = first_key + lane_number();
+    if (lanes_where(key <= last && until > first) == 0) return NONE;
+    return lanes_where(key <= first && until > last) == 0xffffffffu ? ALL : SOME;
+}
+
+// Hides the scores of keys that a query does not see. Rows are queries, columns are keys.
+DEVICE void hide(Products &scores, int until, int first, int first_key) {
     int lane = lane_number();
-    int last = first + 15;
-    bool sees_all = (int)until[0] > last && (int)until[1] > last;
-    if (first_key + TILE - 1 <= first && lanes_where(sees_all) == 0xffffffffu) return;
 #pragma unroll
-    for (int n = 0; n < TILE / 8; n++) {
+    for (int n = 0; n < PART / 8; n++) {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             int column = n * 8 + lane % 4 * 2 + i;
-            int key_until = (int)from_lane(until[n / 4], column % 32);
+            int key_until = (int)from_lane((unsigned)until, column);
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 int query = first + half * 8 + lane / 4;

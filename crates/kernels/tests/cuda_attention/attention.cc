@@ -1,0 +1,213 @@
+// Runs attention's CUDA kernels on the CPU and compares them with f64, for heads as wide as
+// HEAD_DIM says. The arguments are the number of random cases and the seed.
+
+#include "block.h"
+
+#include <random>
+
+#include <sys/mman.h>
+
+#include "tiles.cu"
+#include "forward.cu"
+#include "backward.cu"
+
+// An array that ends where a page begins that nobody may touch. All bits are set, a NaN.
+template <class T> struct Array {
+    size_t bytes, pages;
+    char *start;
+    T *data;
+
+    explicit Array(size_t count)
+        : bytes((count * sizeof(T) + 15) / 16 * 16), pages((bytes + 4095) / 4096 * 4096) {
+        const int access = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
+        start = (char *)mmap(nullptr, pages + 4096, access, kind, -1, 0);
+        mprotect(start + pages, 4096, PROT_NONE);
+        memset(start, 0xff, pages);
+        data = (T *)(start + pages - bytes);
+    }
+    Array(const Array &) = delete;
+    ~Array() { munmap(start, pages + 4096); }
+    operator T *() const { return data; }
+};
+
+static std::mt19937 generator;
+
+static int below(int end) { return generator() % end; }
+
+static double number(Bf16 x) { return as_float((unsigned)x << 16); }
+
+enum Mask { CAUSAL, PACKED, PREFIXES, RANDOM, MASKS };
+
+// `visible_until` of a row.
+static void fill_mask(Mask mask, int seq, unsigned *until) {
+    for (int start = 0; start < seq;) {
+        int end = mask == CAUSAL ? seq : min(seq, start + 1 + below(1 + seq / 2));
+        int prompt = (end - start) / 3;
+        for (int key = start; key < end; key++) {
+            until[key] = end;
+            // Completions of 8 tokens that only their own tokens see.
+            int after = key - start - prompt;
+            if (mask == PREFIXES && after >= 0) until[key] = min(end, key + 8 - after % 8);
+            if (mask == RANDOM) until[key] = key + 1 + below(seq - key);
+        }
+        start = end;
+    }
+}
+
+// An attention of random numbers, and what the kernels make of it.
+struct Attention {
+    const Sizes sizes;
+    const int batch, seq, heads, width, tiles;
+    const size_t tokens, queries;
+    Array<Bf16> qkv, grad_output, output, grad_qkv;
+    Array<unsigned> until, tile_until;
+    Array<float> log_sum_exp, products;
+    const float scale = 1.0f / sqrtf(HEAD_DIM);
+
+    Attention(int batch, Sizes sizes, Mask mask, float size)
+        : sizes(sizes), batch(batch), seq(sizes.seq), heads(sizes.heads), width(sizes.width()),
+          tiles(sizes.tiles()), tokens((size_t)batch * seq), queries(tokens * heads),
+          qkv(tokens * width), grad_output(queries * HEAD_DIM), output(queries * HEAD_DIM),
+          grad_qkv(tokens * width), until(tokens), tile_until(batch * tiles),
+          log_sum_exp(queries), products(queries) {
+        std::normal_distribution<float> normal;
+        for (size_t n = 0; n < tokens * width; n++) qkv[n] = to_bf16(normal(generator) * size);
+        for (size_t n = 0; n < queries * HEAD_DIM; n++) grad_output[n] = to_bf16(normal(generator));
+        for (int row = 0; row < batch; row++) {
+            unsigned *of_row = until + row * seq;
+            fill_mask(mask, seq, of_row);
+            for (int tile = 0; tile < tiles; tile++) {
+                unsigned *first = of_row + tile * TILE, *end = min(first + TILE, of_row + seq);
+                tile_until[row * tiles + tile] = *std::max_element(first, end);
+            }
+        }
+    }
+
+    void grid(int height, unsigned bytes, const std::function<void()> &kernel) const {
+        for (int y = 0; y < height; y++) {
+            for (int x = 0; x < tiles * batch; x++) run_block(x, y, bytes, kernel);
+        }
+    }
+
+    void run() const {
+        const int key_value_heads = sizes.key_value_heads;
+        const unsigned stages = 4 * TILE_BYTES;
+        grid(heads, stages, [&] {
+            attention_forward(qkv, until, tile_until, output, log_sum_exp, seq, heads,
+                              key_value_heads, scale);
+        });
+        for (size_t x = 0; x < (queries * CHUNKS + THREADS - 1) / THREADS; x++) {
+            run_block(x, 0, 0,
+                      [&] { attention_output_products(output, grad_output, products, queries); });
+        }
+        grid(heads, stages, [&] {
+            attention_grad_query(qkv, until, tile_until, log_sum_exp, products, grad_output,
+                                 grad_qkv, seq, heads, key_value_heads, scale);
+        });
+        grid(key_value_heads, stages + 2 * TILE_BYTES + 4 * TILE * 4, [&] {
+            attention_grad_key_value(qkv, until, tile_until, log_sum_exp, products, grad_output,
+                                     grad_qkv, seq, heads, key_value_heads, scale);
+        });
+    }
+};
+
+// Of what is compared: the squares of errors and of values.
+struct Errors {
+    double errors = 0, values = 0;
+
+    void add(double found, double expected) {
+        CHECK(std::isfinite(found), "a value is missing or not finite");
+        errors += (found - expected) * (found - expected);
+        values += expected * expected + 1e-2;
+    }
+    double relative() const { return sqrt(errors / values); }
+};
+
+// The same in f64. What it found of a query's gradients it adds to `grad_qkv`.
+struct Reference {
+    const Attention &a;
+    std::vector<double> grad_qkv, weights;
+    Errors of_output, of_log_sum_exp;
+
+    explicit Reference(const Attention &a) : a(a), grad_qkv(a.tokens * a.width), weights(a.seq) {
+        for (size_t token = 0; token < a.tokens; token++) {
+            for (int head = 0; head < a.heads; head++) add_query(token, head);
+        }
+    }
+
+    double dot(const Bf16 *left, size_t right) const {
+        double sum = 0;
+        for (int d = 0; d < HEAD_DIM; d++) sum += number(left[d]) * number(a.qkv[right + d]);
+        return sum;
+    }
+
+    void add_query(size_t token, int head) {
+        const size_t at = token * a.heads + head, query = token % a.seq, row_start = token - query;
+        const int key_head = head / a.sizes.group();
+        const size_t of_query = token * a.width + a.sizes.query_column(head);
+        const Bf16 *grad_output = a.grad_output + at * HEAD_DIM;
+        auto key_of = [&](size_t k) {
+            return (row_start + k) * a.width + a.sizes.key_column(key_head);
+        };
+        auto value_of = [&](size_t k) {
+            return (row_start + k) * a.width + a.sizes.value_column(key_head);
+        };
+        double total = 0, product = 0;
+        for (size_t k = 0; k <= query; k++) {
+            bool sees = query < a.until[row_start + k];
+            weights[k] = sees ? exp(dot(a.qkv + of_query, key_of(k)) * a.scale) : 0;
+            total += weights[k];
+        }
+        of_log_sum_exp.add(a.log_sum_exp[at], log(total));
+        for (int d = 0; d < HEAD_DIM; d++) {
+            double sum = 0;
+            for (size_t k = 0; k <= query; k++) {
+                if (weights[k] != 0) sum += weights[k] / total * number(a.qkv[value_of(k) + d]);
+            }
+            of_output.add(number(a.output[at * HEAD_DIM + d]), sum);
+            product += sum * number(grad_output[d]);
+        }
+        for (size_t k = 0; k <= query; k++) {
+            if (weights[k] == 0) continue;
+            double weight = weights[k] / total;
+            double gradient = weight * a.scale * (dot(grad_output, value_of(k)) - product);
+            for (int d = 0; d < HEAD_DIM; d++) {
+                grad_qkv[of_query + d] += gradient * number(a.qkv[key_of(k) + d]);
+                grad_qkv[key_of(k) + d] += gradient * number(a.qkv[of_query + d]);
+                grad_qkv[value_of(k) + d] += weight * number(grad_output[d]);
+            }
+        }
+    }
+};
+
+static void check(int batch, Sizes sizes, Mask mask, float size) {
+    Attention attention(batch, sizes, mask, size);
+    attention.run();
+    Reference reference(attention);
+    // Those of queries, keys and values.
+    Errors of_gradients[3];
+    for (size_t n = 0; n < reference.grad_qkv.size(); n++) {
+        int column = n % attention.width;
+        int part = (column >= sizes.key_column(0)) + (column >= sizes.value_column(0));
+        of_gradients[part].add(number(attention.grad_qkv[n]), reference.grad_qkv[n]);
+    }
+    double log_sum_exp = reference.of_log_sum_exp.relative();
+    double worst = reference.of_output.relative();
+    for (const Errors &errors : of_gradients) worst = max(worst, errors.relative());
+    printf("%d rows of %d tokens, %d and %d heads, mask %d, size %g: errors %.1e, %.1e\n", batch,
+           sizes.seq, sizes.heads, sizes.key_value_heads, mask, size, log_sum_exp, worst);
+    // bf16 rounds by at most 2^-8, and by less on average.
+    CHECK(log_sum_exp < 1e-5 && worst < 8e-3, "the errors are too large");
+}
+
+int main(int, char **arguments) {
+    int cases = atoi(arguments[1]);
+    generator.seed(atoi(arguments[2]));
+    for (int n = 0; n < cases; n++) {
+        int key_value_heads = 1 + below(2), group = below(2) ? 3 : 1;
+        Sizes sizes = {1 + below(200), key_value_heads * group, key_value_heads};
+        check(1 + below(2), sizes, Mask(n % MASKS), below(4) ? 1.0f : 3.0f);
+    }
+    // More tiles than lanes look at together.
+    if (HEAD_DIM == 64) check(1, {2100, 1, 1}, PACKED, 1.0f);
+}
