@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 
 use super::launch::{UNITS, elementwise, row_units, rows};
 use super::reduce::cube_sum;
-use super::tensor::{CubeTensor, empty, zeros};
+use super::tensor::{CubeTensor, IntoBuffer, empty, zeros};
 use crate::flex::adamw::Coefficients;
 
 /// Elements of a gradient that one cube adds up.
@@ -63,11 +63,11 @@ pub(crate) fn update(
         &parameter.client,
         cubes,
         units,
-        parameter.clone().into_buffer_arg(),
-        gradient.into_buffer_arg(),
-        first.clone().into_buffer_arg(),
-        second.clone().into_buffer_arg(),
-        not_finite.clone().into_buffer_arg(),
+        parameter.clone().into_buffer(),
+        gradient.into_buffer(),
+        first.clone().into_buffer(),
+        second.clone().into_buffer(),
+        not_finite.clone().into_buffer(),
         coefficients.gradient,
         coefficients.beta_1,
         coefficients.beta_2,
@@ -112,8 +112,8 @@ pub(crate) fn chunked_squares(gradient: CubeTensor) -> CubeTensor {
         &gradient.client.clone(),
         rows(chunks),
         row_units(),
-        gradient.into_buffer_arg(),
-        sums.clone().into_buffer_arg(),
+        gradient.into_buffer(),
+        sums.clone().into_buffer(),
         CHUNK,
         UNITS,
     );

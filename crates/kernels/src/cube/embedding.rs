@@ -8,7 +8,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::launch::{elementwise, rows, units_for, vector_size};
-use super::tensor::{CubeTensor, element, empty_of, sizes, upload, zeros_of};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes, upload, zeros_of};
 use crate::operations::embedding::EmbeddingPasses;
 
 /// A unit for each of the output's vectors, of which a row has `hidden`.
@@ -107,9 +107,9 @@ impl EmbeddingPasses for Cube {
             cubes,
             units,
             vector,
-            table.clone().into_buffer_arg(),
-            upload(&table, token_ids).into_buffer_arg(),
-            output.clone().into_buffer_arg(),
+            table.clone().into_buffer(),
+            upload(&table, token_ids).into_buffer(),
+            output.clone().into_buffer(),
             hidden / vector,
             element(&output),
         );
@@ -142,11 +142,11 @@ impl EmbeddingPasses for Cube {
             rows(tokens.len()),
             CubeDim::new_1d(units as u32),
             vector,
-            ids.into_buffer_arg(),
-            starts.into_buffer_arg(),
-            positions.into_buffer_arg(),
-            grad_output.into_buffer_arg(),
-            grad_table.clone().into_buffer_arg(),
+            ids.into_buffer(),
+            starts.into_buffer(),
+            positions.into_buffer(),
+            grad_output.into_buffer(),
+            grad_table.clone().into_buffer(),
             hidden / vector,
             units,
             element(&grad_table),

@@ -10,7 +10,7 @@ use cubecl::prelude::*;
 
 use super::launch::elementwise;
 use super::matmul::{Addend, Block, multiply, product};
-use super::tensor::{CubeTensor, empty_of, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, empty_of, sizes};
 use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter, Operands};
 use crate::operations::linear::LinearPasses;
 use crate::operations::rms_norm::RmsNormPasses;
@@ -99,9 +99,9 @@ fn write_masked(output: &CubeTensor, values: CubeTensor, mask: &CubeTensor, accu
         &output.client,
         cubes,
         units,
-        values.into_buffer_arg(),
-        mask.clone().into_buffer_arg(),
-        output.clone().into_buffer_arg(),
+        values.into_buffer(),
+        mask.clone().into_buffer(),
+        output.clone().into_buffer(),
         u32::from(accumulates),
     );
 }

@@ -11,7 +11,7 @@ use super::launch::{UNITS, elementwise, row_units, rows};
 use super::linear::in_type;
 use super::matmul::{Addend, Block, multiply, product};
 use super::reduce::{cube_max, cube_sum};
-use super::tensor::{CubeTensor, empty, empty_of, sizes, upload, zeros};
+use super::tensor::{CubeTensor, IntoBuffer, empty, empty_of, sizes, upload, zeros};
 use crate::operations::linear_cross_entropy::{
     CrossEntropyPasses, LossAndGradients, Targets, Wanted,
 };
@@ -153,12 +153,12 @@ fn chunk_losses(
         &losses.client,
         rows(count),
         row_units(),
-        logits.into_buffer_arg(),
-        targets.starts.clone().into_buffer_arg(),
-        targets.tokens.clone().into_buffer_arg(),
-        targets.weights.clone().into_buffer_arg(),
-        losses.clone().into_buffer_arg(),
-        grad_logits.unwrap_or(&unused).clone().into_buffer_arg(),
+        logits.into_buffer(),
+        targets.starts.clone().into_buffer(),
+        targets.tokens.clone().into_buffer(),
+        targets.weights.clone().into_buffer(),
+        losses.clone().into_buffer(),
+        grad_logits.unwrap_or(&unused).clone().into_buffer(),
         first_row,
         count,
         vocab,
@@ -243,9 +243,9 @@ impl CrossEntropyPasses for Cube {
             &client,
             rows(1),
             row_units(),
-            losses.clone().into_buffer_arg(),
-            on_device.weights.into_buffer_arg(),
-            loss.clone().into_buffer_arg(),
+            losses.clone().into_buffer(),
+            on_device.weights.into_buffer(),
+            loss.clone().into_buffer(),
             UNITS,
         );
         LossAndGradients {
@@ -267,9 +267,9 @@ impl CrossEntropyPasses for Cube {
             &scaled.client,
             cubes,
             units,
-            gradient.into_buffer_arg(),
-            grad_loss.into_buffer_arg(),
-            scaled.clone().into_buffer_arg(),
+            gradient.into_buffer(),
+            grad_loss.into_buffer(),
+            scaled.clone().into_buffer(),
         );
         scaled
     }

@@ -17,7 +17,7 @@ use cubek::std::InputBinding;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::launch::elementwise;
-use super::tensor::{CubeTensor, empty_of, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, empty_of, sizes};
 
 /// A matrix, or some of its rows and columns, as they are or with rows and columns exchanged.
 #[derive(Debug, Clone)]
@@ -145,7 +145,7 @@ pub(super) fn multiply(
     #[cfg(feature = "cuda")]
     if cuda::is_cuda(output.tensor)
         && cuda::cublaslt::is_available()
-        && cuda::cublaslt::multiply(output, [left, right], scale, addend).is_ok()
+        && cuda::cublaslt::multiply(output, [left, right], scale, addend)
     {
         return;
     }
@@ -238,9 +238,9 @@ fn write<F: Float + CubeElement>(
             client,
             cubes,
             units,
-            product.into_buffer_arg(),
-            addend.tensor.clone().into_buffer_arg(),
-            output.tensor.clone().into_buffer_arg(),
+            product.into_buffer(),
+            addend.tensor.clone().into_buffer(),
+            output.tensor.clone().into_buffer(),
             width,
             output.stride(),
             output.offset(),
@@ -252,8 +252,8 @@ fn write<F: Float + CubeElement>(
             client,
             cubes,
             units,
-            product.into_buffer_arg(),
-            output.tensor.clone().into_buffer_arg(),
+            product.into_buffer(),
+            output.tensor.clone().into_buffer(),
             width,
             output.stride(),
             output.offset(),

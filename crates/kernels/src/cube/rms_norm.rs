@@ -8,7 +8,7 @@ use cubecl::prelude::*;
 
 use super::launch::{elementwise, rows, units_for, vector_size};
 use super::reduce::cube_sum;
-use super::tensor::{CubeTensor, element, empty, empty_of, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, sizes};
 use crate::operations::rms_norm::RmsNormPasses;
 
 /// Rows that one cube adds up for the gradient of the weight.
@@ -151,8 +151,8 @@ fn sum_rows(mut matrix: CubeTensor, width: usize) -> CubeTensor {
             cubes,
             units,
             vector,
-            matrix.into_buffer_arg(),
-            sums.clone().into_buffer_arg(),
+            matrix.into_buffer(),
+            sums.clone().into_buffer(),
             width / vector,
         );
         matrix = sums;
@@ -176,10 +176,10 @@ impl RmsNormPasses for Cube {
             rows(tokens),
             CubeDim::new_1d(units as u32),
             vector,
-            x.clone().into_buffer_arg(),
-            weight.clone().into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            scales.clone().into_buffer_arg(),
+            x.clone().into_buffer(),
+            weight.clone().into_buffer(),
+            output.clone().into_buffer(),
+            scales.clone().into_buffer(),
             epsilon as f32,
             units,
             element(&x),
@@ -200,12 +200,12 @@ impl RmsNormPasses for Cube {
             rows(chunks),
             CubeDim::new_1d(units as u32),
             vector,
-            x.clone().into_buffer_arg(),
-            weight.into_buffer_arg(),
-            scales.into_buffer_arg(),
-            grad_output.into_buffer_arg(),
-            grad_x.clone().into_buffer_arg(),
-            sums.clone().into_buffer_arg(),
+            x.clone().into_buffer(),
+            weight.into_buffer(),
+            scales.into_buffer(),
+            grad_output.into_buffer(),
+            grad_x.clone().into_buffer(),
+            sums.clone().into_buffer(),
             (width / vector).div_ceil(units),
             units,
             element(&x),

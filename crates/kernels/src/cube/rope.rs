@@ -6,7 +6,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::launch::{elementwise, vector_size};
-use super::tensor::{CubeTensor, element, into_cube, into_unique};
+use super::tensor::{CubeTensor, IntoBuffer, element, into_cube, into_unique};
 use crate::flex::rope::Direction;
 use crate::operations::rope::RotaryPass;
 use crate::rotary_embedding::RotaryEmbedding;
@@ -62,9 +62,9 @@ pub(super) fn rotate(
         cubes,
         units,
         vector,
-        values.clone().into_buffer_arg(),
-        cosines.into_buffer_arg(),
-        sines.into_buffer_arg(),
+        values.clone().into_buffer(),
+        cosines.into_buffer(),
+        sines.into_buffer(),
         width / vector,
         heads,
         half / vector,

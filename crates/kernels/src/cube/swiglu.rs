@@ -7,7 +7,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::launch::{elementwise, vector_size};
-use super::tensor::{CubeTensor, element, empty_of, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes};
 use crate::operations::swiglu::SwigluPasses;
 
 #[cube]
@@ -67,8 +67,8 @@ impl SwigluPasses for Cube {
             cubes,
             units,
             vector,
-            gate_up.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
+            gate_up.into_buffer(),
+            output.clone().into_buffer(),
             width / vector,
             element(&output),
         );
@@ -86,9 +86,9 @@ impl SwigluPasses for Cube {
             cubes,
             units,
             vector,
-            gate_up.into_buffer_arg(),
-            grad_output.into_buffer_arg(),
-            grad_gate_up.clone().into_buffer_arg(),
+            gate_up.into_buffer(),
+            grad_output.into_buffer(),
+            grad_gate_up.clone().into_buffer(),
             width / vector,
             element(&grad_gate_up),
         );

@@ -7,7 +7,7 @@ use burn::backend::{
 use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
-use burn_cubecl::cubecl::prelude::CubeElement;
+use burn_cubecl::cubecl::prelude::{BufferArg, CubeElement};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
 pub(crate) use burn_cubecl::tensor::CubeTensor;
@@ -73,6 +73,22 @@ pub(crate) fn upload<E: CubeElement + burn::tensor::Element>(
         handle,
         <E as burn::tensor::Element>::dtype(),
     )
+}
+
+/// A tensor as a kernel takes it.
+pub(crate) trait IntoBuffer {
+    /// Its elements and no more: CUDA's memory may go on behind them, and a kernel that asks how
+    /// long a buffer is would get all of it.
+    fn into_buffer(self) -> BufferArg;
+}
+
+impl IntoBuffer for CubeTensor {
+    fn into_buffer(mut self) -> BufferArg {
+        let bytes = (self.shape().num_elements() * self.dtype.size()) as u64;
+        let start = self.handle.offset_start.unwrap_or(0);
+        self.handle.offset_end = Some(self.handle.size() - start - bytes);
+        self.into_buffer_arg()
+    }
 }
 
 /// A contiguous tensor to be changed in place: itself where nobody else holds its elements, else a

@@ -14,7 +14,7 @@ use cudarc::driver::sys::{
 };
 use cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 
-use super::stream::{current_context, on_stream};
+use super::stream::{current_context, queue};
 use super::{CudaError, is_cuda};
 use crate::cube::tensor::{CubeTensor, empty, empty_of};
 use crate::flex::attention::Shape;
@@ -59,7 +59,7 @@ pub(in crate::cube) struct Attended<'a> {
 ///
 /// # Panics
 ///
-/// Where NVRTC or the driver refuses the kernels.
+/// Where the GPU refused earlier work. That NVRTC or the driver refuses these kernels shows later.
 pub(in crate::cube) fn forward(attended: &Attended<'_>) -> [CubeTensor; 2] {
     let Attended {
         shape,
@@ -67,10 +67,11 @@ pub(in crate::cube) fn forward(attended: &Attended<'_>) -> [CubeTensor; 2] {
         visible_until,
         tile_until,
     } = attended;
+    let shape = *shape;
     let output = empty_of(qkv, [shape.tokens(), shape.output_width()], DType::BF16);
     let log_sum_exp = empty(qkv, [shape.tokens(), shape.heads]);
     let tensors = [qkv, visible_until, tile_until, &output, &log_sum_exp];
-    run(shape, &tensors, |kernels, launch, found| {
+    run(&shape, &tensors, move |kernels, launch, found| {
         let grid = [launch.tiles(), shape.heads];
         // SAFETY: the tensors have the sizes that the kernel's comment names.
         unsafe { launch.run(&kernels.forward, grid, found) }
@@ -95,6 +96,7 @@ pub(in crate::cube) fn backward(
         visible_until,
         tile_until,
     } = attended;
+    let shape = *shape;
     let products = empty(qkv, [shape.tokens(), shape.heads]);
     let grad_qkv = empty_of(qkv, [shape.tokens(), shape.width()], DType::BF16);
     let tensors = [
@@ -107,7 +109,7 @@ pub(in crate::cube) fn backward(
         &grad_qkv,
         output,
     ];
-    run(shape, &tensors, |kernels, launch, found| {
+    run(&shape, &tensors, move |kernels, launch, found| {
         let [inputs @ .., output] = found else {
             unreachable!("an address for each tensor");
         };
@@ -134,26 +136,21 @@ pub(in crate::cube) fn backward(
 fn run(
     shape: &Shape,
     tensors: &[&CubeTensor],
-    work: impl FnOnce(&Kernels, &Launch, &[CUdeviceptr]) -> Result<(), CudaError> + Send,
+    work: impl FnOnce(&Kernels, &Launch, &[CUdeviceptr]) -> Result<(), CudaError> + Send + 'static,
 ) {
     if shape.tokens() == 0 {
         return;
     }
     let handles = tensors.iter().map(|tensor| tensor.handle.clone()).collect();
-    let done = on_stream(&tensors[0].client, handles, |stream, addresses| {
+    let shape = *shape;
+    queue(&tensors[0].client, handles, move |stream, addresses| {
         // The kernels read and write 16 bytes at a time.
         if addresses.iter().any(|address| address % 16 != 0) {
             return Err(CudaError::Driver(CUresult::CUDA_ERROR_MISALIGNED_ADDRESS));
         }
         let kernels = Kernels::of_context(shape.head_dim)?;
-        work(&kernels, &Launch::new(shape, stream), addresses)
+        work(&kernels, &Launch::new(&shape, stream), addresses)
     });
-    if let Err(error) = done {
-        panic!(
-            "the GPU refuses attention's kernels for {shape:?}: {error:?}. Set \
-             PLW_FLASH_ATTENTION=off to compute without them, more slowly"
-        );
-    }
 }
 
 /// A kernel on a GPU.

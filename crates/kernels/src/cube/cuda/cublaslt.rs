@@ -6,15 +6,20 @@ use std::ffi::c_void;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use burn::tensor::DType;
+use burn_cubecl::cubecl::client::Client;
+use cubecl_common::device::DeviceId;
 use cudarc::cublaslt::{result, sys};
 use cudarc::driver::sys::{CUdeviceptr, CUstream};
 
 use super::CudaError;
-use super::stream::on_stream;
+use super::stream::{on_runner, queue};
 use crate::cube::matmul::{Addend, Block};
 
 /// Bytes that a product may use for itself, as NVIDIA recommends for Hopper.
 const WORKSPACE: usize = 32 << 20;
+
+/// Bytes that every allocation of CubeCL begins at a multiple of, at least.
+const ALIGNMENT: usize = 256;
 
 /// A stored matrix, row-major, as a product takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,27 +30,26 @@ struct Stored {
     stride: i64,
     is_half: bool,
     is_transposed: bool,
-    /// The greatest power of two, at most 256, that divides the address.
+    /// The greatest power of two that is known to divide the address.
     alignment: u32,
+}
+
+/// Bytes before a block in its tensor's memory.
+fn offset(block: &Block<'_>) -> usize {
+    block.offset() * block.tensor().dtype.size()
 }
 
 impl Stored {
     fn new(block: &Block<'_>) -> Self {
         let [rows, columns] = block.stored();
+        let start = block.tensor().handle.offset_start.unwrap_or(0) as usize;
         Self {
             rows: rows as u64,
             columns: columns as u64,
             stride: block.stride() as i64,
             is_half: block.tensor().dtype == DType::BF16,
             is_transposed: block.is_transposed(),
-            alignment: 1,
-        }
-    }
-
-    fn at(self, address: CUdeviceptr) -> Self {
-        Self {
-            alignment: 1 << address.trailing_zeros().min(8),
-            ..self
+            alignment: 1 << (start + offset(block) | ALIGNMENT).trailing_zeros(),
         }
     }
 
@@ -55,8 +59,12 @@ impl Stored {
             true => sys::cudaDataType_t::CUDA_R_16BF,
             false => sys::cudaDataType_t::CUDA_R_32F,
         };
-        let found = result::create_matrix_layout(element, self.columns, self.rows, self.stride)?;
-        Ok(found)
+        Ok(result::create_matrix_layout(
+            element,
+            self.columns,
+            self.rows,
+            self.stride,
+        )?)
     }
 }
 
@@ -66,23 +74,31 @@ type Key = [Stored; 4];
 /// A product as cuBLASLt runs it.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
+    library: Library,
     description: sys::cublasLtMatmulDesc_t,
     layouts: [sys::cublasLtMatrixLayout_t; 4],
     algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
-/// cuBLASLt of one device, with its plans.
+// SAFETY: nothing changes a plan, and the library may be used from every thread.
+unsafe impl Send for Plan {}
+
+/// cuBLASLt of one device.
+#[derive(Debug, Clone, Copy)]
 struct Library {
     handle: sys::cublasLtHandle_t,
+    /// Used by one product after the other, which the stream sees to.
     workspace: CUdeviceptr,
-    plans: HashMap<Key, Plan>,
 }
 
-// SAFETY: the library may be used from every thread, and `LIBRARIES` lets one in at a time.
+// SAFETY: the library may be used from every thread.
 unsafe impl Send for Library {}
 
-/// By the address of the stream, of which a device has one.
-static LIBRARIES: LazyLock<Mutex<HashMap<usize, Library>>> = LazyLock::new(Mutex::default);
+static LIBRARIES: LazyLock<Mutex<HashMap<DeviceId, Library>>> = LazyLock::new(Mutex::default);
+
+/// The plans of each device. None where cuBLASLt has no algorithm.
+static PLANS: LazyLock<Mutex<HashMap<(DeviceId, Key), Option<Plan>>>> =
+    LazyLock::new(Mutex::default);
 
 /// Whether the library is installed, and not turned off by the environment variable `PLW_CUBLASLT`.
 pub(crate) fn is_available() -> bool {
@@ -96,72 +112,58 @@ pub(crate) fn is_available() -> bool {
     *FOUND
 }
 
-/// `output = scale * left * right + addend`.
-///
-/// # Errors
-///
-/// If cuBLASLt has no algorithm for these shapes and addresses, or the driver refuses.
+/// Queues `output = scale * left * right + addend`. Returns false, and does nothing, where cuBLASLt
+/// has no algorithm for these shapes and addresses.
 pub(crate) fn multiply(
     output: &Block<'_>,
     [left, right]: [&Block<'_>; 2],
     scale: f32,
     addend: &Addend<'_>,
-) -> Result<(), CudaError> {
+) -> bool {
     let (other, beta) = match addend {
         Addend::Nothing => (output, 0.0),
         Addend::Output => (output, 1.0),
         Addend::Block(block) => (block, 1.0),
     };
     let blocks = [right, left, other, output];
-    let handles = blocks.map(|block| block.tensor().handle.clone());
-    let offsets = blocks.map(|block| (block.offset() * block.tensor().dtype.size()) as u64);
-    let matrices = blocks.map(Stored::new);
     let client = &output.tensor().client;
-    on_stream(client, handles.to_vec(), move |stream, found| {
-        let addresses: [CUdeviceptr; 4] = std::array::from_fn(|n| found[n] + offsets[n]);
-        let key = std::array::from_fn(|n| matrices[n].at(addresses[n]));
-        let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
-        let library = match libraries.entry(stream.addr()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Library::new()?),
-        };
-        library.run(&key, &addresses, [scale, beta], stream)
+    let Some(plan) = plan_of(client, blocks.map(Stored::new)) else {
+        return false;
+    };
+    let handles = blocks.map(|block| block.tensor().handle.clone());
+    let offsets = blocks.map(|block| offset(block) as u64);
+    queue(client, handles.to_vec(), move |stream, found| {
+        let addresses = std::array::from_fn(|n| found[n] + offsets[n]);
+        plan.run(&addresses, [scale, beta], stream)
+    });
+    true
+}
+
+/// The plan of a product, made when it is first asked for.
+fn plan_of(client: &Client, key: Key) -> Option<Plan> {
+    let device = client.service_id().device;
+    let mut plans = PLANS.lock().unwrap_or_else(PoisonError::into_inner);
+    *plans.entry((device, key)).or_insert_with(|| {
+        let made = on_runner(client, || Library::of(device)?.plan(&key));
+        made.ok()
     })
 }
 
-impl Library {
-    fn new() -> Result<Self, CudaError> {
-        Ok(Self {
-            handle: result::create_handle()?,
-            // SAFETY: the memory is used by this library's products only, one after the other.
-            workspace: unsafe { cudarc::driver::result::malloc_sync(WORKSPACE)? },
-            plans: HashMap::new(),
-        })
-    }
-
+impl Plan {
     fn run(
-        &mut self,
-        key: &Key,
+        &self,
         addresses: &[CUdeviceptr; 4],
         [scale, beta]: [f32; 2],
         stream: CUstream,
     ) -> Result<(), CudaError> {
-        let plan = match self.plans.get(key) {
-            Some(plan) => *plan,
-            None => {
-                let plan = self.plan(key)?;
-                self.plans.insert(*key, plan);
-                plan
-            }
-        };
         let [right, left, addend, output] = addresses.map(|address| address as *mut c_void);
-        let [right_layout, left_layout, addend_layout, output_layout] = plan.layouts;
+        let [right_layout, left_layout, addend_layout, output_layout] = self.layouts;
         // SAFETY: the plan was made for these shapes and alignments, the addresses are those of
         // live tensors, and the workspace is as large as the plan was told.
         unsafe {
             result::matmul(
-                self.handle,
-                plan.description,
+                self.library.handle,
+                self.description,
                 (&raw const scale).cast(),
                 (&raw const beta).cast(),
                 right,
@@ -172,13 +174,28 @@ impl Library {
                 addend_layout,
                 output,
                 output_layout,
-                &plan.algorithm,
-                self.workspace as *mut c_void,
+                &self.algorithm,
+                self.library.workspace as *mut c_void,
                 WORKSPACE,
                 stream.cast(),
             )?;
         }
         Ok(())
+    }
+}
+
+impl Library {
+    /// The current device's.
+    fn of(device: DeviceId) -> Result<Self, CudaError> {
+        let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
+        match libraries.entry(device) {
+            Entry::Occupied(entry) => Ok(*entry.get()),
+            Entry::Vacant(entry) => Ok(*entry.insert(Self {
+                handle: result::create_handle()?,
+                // SAFETY: the memory is used by this library's products only.
+                workspace: unsafe { cudarc::driver::result::malloc_sync(WORKSPACE)? },
+            })),
+        }
     }
 
     fn plan(&self, key: &Key) -> Result<Plan, CudaError> {
@@ -216,6 +233,7 @@ impl Library {
         }
         let algorithm = self.algorithm(description, &layouts, key)?;
         Ok(Plan {
+            library: *self,
             description,
             layouts,
             algorithm,

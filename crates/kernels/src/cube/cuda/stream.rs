@@ -1,17 +1,20 @@
 //! A CUDA stream of ours beside CubeCL's, which CubeCL does not hand out.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn_cubecl::cubecl;
 use cubecl::client::Client;
 use cubecl::cuda::CudaRuntime;
 use cubecl::server::Handle;
+use cubecl_common::device_handle::DeviceHandle;
+use cubecl_environment::stream::StreamId;
 use cubecl_runtime::runtime::Runtime;
+use cubecl_runtime::server::ServerStorage;
 use cudarc::driver::result;
 use cudarc::driver::sys::{
-    CUcontext, CUdeviceptr, CUevent, CUevent_flags, CUstream, cuCtxGetCurrent, cuCtxRecordEvent,
-    cuCtxWaitEvent,
+    CUcontext, CUdeviceptr, CUevent, CUevent_flags, CUevent_wait_flags, CUstream, cuCtxGetCurrent,
+    cuCtxRecordEvent, cuCtxWaitEvent,
 };
 
 use super::CudaError;
@@ -28,7 +31,7 @@ struct Ordered {
     after: CUevent,
 }
 
-// SAFETY: a stream and an event may be used from every thread; `on_stream` uses them on the device's
+// SAFETY: a stream and an event may be used from every thread; `in_order` uses them on the device's
 // one runner thread.
 unsafe impl Send for Ordered {}
 
@@ -64,37 +67,80 @@ impl Ordered {
     }
 }
 
-/// Runs `work` with a CUDA stream and the addresses of `handles`. What it queues on the stream runs
-/// after everything that was queued on the device, and before everything that will be.
+/// The first failure of queued work, which nobody waits for.
+static FAILURE: Mutex<Option<CudaError>> = Mutex::new(None);
+
+/// The device's server of CubeCL, on its runner thread.
+fn server(client: &Client) -> DeviceHandle<Server> {
+    DeviceHandle::new(client.service_id().device)
+}
+
+/// Runs `work` on the device's runner thread, with the device's context current, and waits for
+/// what it returns.
+pub(super) fn on_runner<R: Send>(
+    client: &Client,
+    work: impl FnOnce() -> Result<R, CudaError> + Send,
+) -> Result<R, CudaError> {
+    let found = server(client).submit_blocking(|server: &mut Server| {
+        // As a side effect, this makes the context current.
+        server
+            .flush(StreamId::current())
+            .map_err(|_| CudaError::Memory)?;
+        work()
+    });
+    found.map_err(|_| CudaError::Memory)?
+}
+
+/// Hands `work` to the device's runner thread, and does not wait for it. What `work` queues on the
+/// stream that it gets runs after everything that was queued on the device before this call, and
+/// before everything that will be after it. It also gets the addresses of `handles`.
 ///
-/// `work` runs on the device's runner thread, with the device's context current.
-pub(super) fn on_stream<R: Send + 'static>(
+/// # Panics
+///
+/// Where work that was queued before has failed.
+pub(super) fn queue(
     client: &Client,
     handles: Vec<Handle>,
-    work: impl FnOnce(CUstream, &[CUdeviceptr]) -> Result<R, CudaError> + Send,
-) -> Result<R, CudaError> {
-    let task = || {
-        let mut memory = Vec::with_capacity(handles.len());
-        for handle in handles {
-            let found = client.get_resource::<Server>(handle);
-            memory.push(found.map_err(|_| CudaError::Memory)?);
+    work: impl FnOnce(CUstream, &[CUdeviceptr]) -> Result<(), CudaError> + Send + 'static,
+) {
+    if let Some(error) = failure().clone() {
+        panic!("the GPU refused an earlier operation: {error:?}");
+    }
+    let stream_id = StreamId::current();
+    let bindings: Vec<_> = handles.into_iter().map(Handle::binding).collect();
+    server(client).submit(move |server: &mut Server| {
+        let run = || {
+            let memory = bindings
+                .into_iter()
+                .map(|binding| server.get_resource(binding, stream_id))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| CudaError::Memory)?;
+            let addresses: Vec<CUdeviceptr> = memory.iter().map(|m| m.resource().ptr).collect();
+            in_order(|stream| work(stream, &addresses))
+        };
+        if let Err(error) = run() {
+            failure().get_or_insert(error);
         }
-        let addresses: Vec<CUdeviceptr> = memory.iter().map(|m| m.resource().ptr).collect();
-        let context = current_context()?;
-        let ordered = Ordered::of(context)?;
-        // SAFETY: context, stream and events belong together and live as long as the program.
-        unsafe {
-            cuCtxRecordEvent(context, ordered.before).result()?;
-            result::stream::wait_event(
-                ordered.stream,
-                ordered.before,
-                cudarc::driver::sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT,
-            )?;
-            let found = work(ordered.stream, &addresses);
-            result::event::record(ordered.after, ordered.stream)?;
-            cuCtxWaitEvent(context, ordered.after).result()?;
-            found
-        }
-    };
-    client.exclusive(task).map_err(|_| CudaError::Memory)?
+    });
+}
+
+fn failure() -> MutexGuard<'static, Option<CudaError>> {
+    FAILURE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `work` with our stream, which waits for the current context's other streams, and they for
+/// it.
+fn in_order(work: impl FnOnce(CUstream) -> Result<(), CudaError>) -> Result<(), CudaError> {
+    let context = current_context()?;
+    let ordered = Ordered::of(context)?;
+    // SAFETY: context, stream and events belong together and live as long as the program.
+    unsafe {
+        cuCtxRecordEvent(context, ordered.before).result()?;
+        let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        result::stream::wait_event(ordered.stream, ordered.before, flags)?;
+        let found = work(ordered.stream);
+        result::event::record(ordered.after, ordered.stream)?;
+        cuCtxWaitEvent(context, ordered.after).result()?;
+        found
+    }
 }
