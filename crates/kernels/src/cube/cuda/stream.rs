@@ -81,13 +81,8 @@ pub(super) fn on_runner<R: Send>(
     client: &Client,
     work: impl FnOnce() -> Result<R, CudaError> + Send,
 ) -> Result<R, CudaError> {
-    let found = server(client).submit_blocking(|server: &mut Server| {
-        // As a side effect, this makes the context current.
-        server
-            .flush(StreamId::current())
-            .map_err(|_| CudaError::Memory)?;
-        work()
-    });
+    // The thread made the context current when it began.
+    let found = server(client).submit_blocking(|_: &mut Server| work());
     found.map_err(|_| CudaError::Memory)?
 }
 
