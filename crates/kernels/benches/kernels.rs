@@ -11,9 +11,9 @@ use std::time::Duration;
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion};
 use plw_kernels::{
-    AdamW, AdamWStep, AttentionHeads, AttentionMask, DEFAULT_CHUNK, LinearInput, LinearOperands,
-    LinearWeight, LowRankAdapter, Moments, RotaryEmbedding, TargetTable, Updated, adamw,
-    adamw_reference, apply_rotary, apply_rotary_reference, attention, attention_reference,
+    AdamW, AdamWStep, AttentionHeads, AttentionMask, DEFAULT_CHUNK, GradientFactor, LinearInput,
+    LinearOperands, LinearWeight, LowRankAdapter, Moments, RotaryEmbedding, TargetTable, Updated,
+    adamw, adamw_reference, apply_rotary, apply_rotary_reference, attention, attention_reference,
     embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
     linear_reference, rms_norm, rms_norm_reference, squared_norm, squared_norm_reference, swiglu,
     swiglu_reference,
@@ -310,7 +310,7 @@ fn optimizers(criterion: &mut Criterion) {
                 settings: AdamW::default(),
                 number: 2,
                 learning_rate: 2e-4,
-                gradient_factor: 0.5,
+                gradient_factor: GradientFactor::Known(0.5),
             };
             let mut state = Some((random([VOCAB, HIDDEN], &device), None));
             bencher.iter(|| {

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, FloatDType, Gradients, Tensor};
 use plw_kernels::{
-    AdamW, AdamWStep, AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight,
-    RotaryEmbedding, TargetTable, Updated, adamw, attention, linear, linear_cross_entropy,
-    rms_norm, squared_norm, swiglu,
+    AdamW, AdamWStep, AttentionHeads, AttentionMask, GradientFactor, LinearInput, LinearOperands,
+    LinearWeight, RotaryEmbedding, TargetTable, Updated, adamw, attention, linear,
+    linear_cross_entropy, rms_norm, squared_norm, swiglu,
 };
 
 const SEQ: usize = 2048;
@@ -228,7 +228,7 @@ impl Bench {
             settings: AdamW::default(),
             number: 2,
             learning_rate: 1e-4,
-            gradient_factor: 1.0,
+            gradient_factor: GradientFactor::Known(1.0),
         };
         let mut state = Some((parameter, None));
         self.report("AdamW of the embeddings", "update", 0.0, || {

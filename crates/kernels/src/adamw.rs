@@ -6,6 +6,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use crate::cube;
 use crate::flex::adamw as pass;
 use crate::flex::tensor::{as_slice, from_flex, from_vec, into_flex, into_unique};
+use crate::gradient_norm::GradientFactor;
 use crate::operations::has_kernels;
 
 /// Settings of AdamW; the defaults are PyTorch's.
@@ -33,7 +34,7 @@ impl Default for AdamW {
 }
 
 /// What one optimizer step does to every parameter.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct AdamWStep {
     /// Settings of AdamW.
     pub settings: AdamW,
@@ -41,9 +42,8 @@ pub struct AdamWStep {
     pub number: u64,
     /// The step's learning rate.
     pub learning_rate: f64,
-    /// What gradients are multiplied by first: 1, or what [`clip_factor`](crate::clip_factor)
-    /// returns.
-    pub gradient_factor: f64,
+    /// What gradients are multiplied by first: 1, or what limits their norm.
+    pub gradient_factor: GradientFactor,
 }
 
 /// A parameter's running means of its gradient and of the gradient's square.
@@ -117,10 +117,10 @@ pub fn adamw<const D: usize>(
         settings,
         number,
         learning_rate,
-        gradient_factor,
+        ..
     } = *step;
-    let coefficients = pass::Coefficients {
-        gradient: gradient_factor as f32,
+    let coefficients = |gradient: f32| pass::Coefficients {
+        gradient,
         beta_1: settings.beta_1 as f32,
         beta_2: settings.beta_2 as f32,
         epsilon: settings.epsilon as f32,
@@ -131,13 +131,16 @@ pub fn adamw<const D: usize>(
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     if cube::supports(&parameter) {
         use cube::tensor::{from_cube, into_cube, into_unique};
+        let device = parameter.device();
         let [parameter, first, second] =
             [parameter, first, second].map(|tensor| into_unique(into_cube(tensor)));
         let not_finite = cube::adamw::update(
             &parameter,
             into_cube(gradient),
             [&first, &second],
-            &coefficients,
+            into_cube(step.gradient_factor.on(&device)),
+            // The kernel takes the gradients' factor from the device.
+            &coefficients(1.0),
         );
         let moments = Moments {
             first: from_cube(first),
@@ -157,7 +160,7 @@ pub fn adamw<const D: usize>(
         as_slice(&gradient),
         first.storage_mut(),
         second.storage_mut(),
-        &coefficients,
+        &coefficients(step.gradient_factor.read() as f32),
     );
     let not_finite = if finite { 0.0 } else { 1.0 };
     Updated {
@@ -210,7 +213,7 @@ pub fn adamw_reference<const D: usize>(
         weight_decay,
     } = step.settings;
     let (number, learning_rate) = (step.number as f64, step.learning_rate);
-    let gradient = gradient.mul_scalar(step.gradient_factor);
+    let gradient = gradient.mul_scalar(step.gradient_factor.read());
     let first_part = gradient.clone().mul_scalar(1.0 - beta_1);
     let second_part = gradient.clone().mul(gradient).mul_scalar(1.0 - beta_2);
     let moments = match moments {
@@ -252,7 +255,7 @@ mod tests {
             settings: AdamW::default(),
             number,
             learning_rate,
-            gradient_factor: 1.0,
+            gradient_factor: GradientFactor::Known(1.0),
         }
     }
 
@@ -290,7 +293,7 @@ mod tests {
             for number in 1..4 {
                 let gradient = random();
                 let step = AdamWStep {
-                    gradient_factor: 0.5,
+                    gradient_factor: GradientFactor::Known(0.5),
                     ..step(number, 1e-2)
                 };
                 let take = |(parameter, moments), adamw: Form| {

@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DType;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use burn::tensor::Device;
 use burn::tensor::Tensor;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -9,36 +11,99 @@ use crate::cube;
 use crate::flex::tensor::{as_slice, into_flex};
 use crate::flex::{self, adamw as pass};
 
-/// The sum of squares of gradients, which is the square of their norm together. It waits for the
-/// device once.
+/// The norm of gradients together. On a GPU it is still to be computed there.
 ///
 /// Chunks of some thousand elements are summed in f32, and their sums in f64: a plain f32 sum over
 /// an embedding table of 28 million elements was 1 % off.
-pub fn squared_norm<'a, const D: usize>(gradients: impl IntoIterator<Item = &'a Tensor<D>>) -> f64 {
+#[derive(Debug, Clone)]
+pub struct GradientNorm {
+    /// The sum of squares of what is on the CPU.
+    squares: f64,
+    /// The sums of squares of chunks on a GPU.
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    let mut on_device: Vec<Tensor<1>> = Vec::new();
-    let mut sum = 0.0;
-    for gradient in gradients {
-        #[cfg(any(feature = "cuda", feature = "wgpu"))]
-        if gradient.dtype() == DType::F32 && cube::supports(gradient) {
-            let sums = cube::adamw::chunked_squares(cube::tensor::into_cube(gradient.clone()));
-            on_device.push(cube::tensor::from_cube(sums));
-            continue;
+    on_device: Option<Tensor<1>>,
+}
+
+/// What gradients are multiplied by before an optimizer step.
+#[derive(Debug, Clone)]
+pub enum GradientFactor {
+    /// A number that the CPU knows.
+    Known(f64),
+    /// `[1]`, in f32. With NaN, which stands for a norm that is not finite, a step changes nothing.
+    OnDevice(Tensor<1>),
+}
+
+impl GradientFactor {
+    /// The number. It waits for the GPU.
+    pub(crate) fn read(&self) -> f64 {
+        match self {
+            Self::Known(factor) => *factor,
+            Self::OnDevice(factor) => f64::from(factor.clone().into_scalar::<f32>()),
         }
-        sum += match flex::supports(gradient) {
-            true => {
-                let gradient = into_flex(gradient.clone()).to_contiguous();
-                pass::squared_norm(as_slice(&gradient))
-            }
-            false => squared_norm_reference(gradient),
-        };
     }
+
+    /// `[1]`, on this device.
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    if !on_device.is_empty() {
-        let sums = Tensor::cat(on_device, 0).into_data_as::<f32>();
-        sum += sums.iter::<f64>().sum::<f64>();
+    pub(crate) fn on(&self, device: &Device) -> Tensor<1> {
+        match self {
+            Self::Known(factor) => Tensor::from_data([*factor as f32], device),
+            Self::OnDevice(factor) => factor.clone(),
+        }
     }
-    sum
+}
+
+impl GradientNorm {
+    /// Of these gradients. It does not wait for a GPU.
+    pub fn new<'a, const D: usize>(gradients: impl IntoIterator<Item = &'a Tensor<D>>) -> Self {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        let mut on_device: Vec<Tensor<1>> = Vec::new();
+        let mut squares = 0.0;
+        for gradient in gradients {
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            if cube::supports(gradient) {
+                let sums = cube::adamw::chunked_squares(cube::tensor::into_cube(gradient.clone()));
+                on_device.push(cube::tensor::from_cube(sums));
+                continue;
+            }
+            squares += match flex::supports(gradient) {
+                true => {
+                    let gradient = into_flex(gradient.clone()).to_contiguous();
+                    pass::squared_norm(as_slice(&gradient))
+                }
+                false => squared_norm_reference(gradient),
+            };
+        }
+        Self {
+            squares,
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            on_device: (!on_device.is_empty()).then(|| Tensor::cat(on_device, 0)),
+        }
+    }
+
+    /// The factor that limits the norm, as [`clip_factor`] computes it.
+    pub fn limit(&self, max_norm: f64) -> GradientFactor {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        if let Some(sums) = &self.on_device {
+            let factor = cube::adamw::limit(cube::tensor::into_cube(sums.clone()), max_norm);
+            return GradientFactor::OnDevice(cube::tensor::from_cube(factor));
+        }
+        GradientFactor::Known(clip_factor(self.squares.sqrt(), max_norm))
+    }
+
+    /// The sum of squares, which is the square of the norm. It waits for the GPU.
+    pub fn squared(&self) -> f64 {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        if let Some(sums) = &self.on_device {
+            let sums = sums.clone().into_data_as::<f32>();
+            return self.squares + sums.iter::<f64>().sum::<f64>();
+        }
+        self.squares
+    }
+}
+
+/// The sum of squares of gradients. See [`GradientNorm`].
+pub fn squared_norm<'a, const D: usize>(gradients: impl IntoIterator<Item = &'a Tensor<D>>) -> f64 {
+    GradientNorm::new(gradients).squared()
 }
 
 /// [`squared_norm`] as a chain of Burn operations.
@@ -68,8 +133,11 @@ pub fn squared_norm_reference<const D: usize>(gradient: &Tensor<D>) -> f64 {
 }
 
 /// The factor that limits the global norm of gradients to `max_norm`: `min(1, max_norm / (norm +
-/// 1e-6))`, as in `torch.nn.utils.clip_grad_norm_`.
+/// 1e-6))`, as in `torch.nn.utils.clip_grad_norm_`. 0 is no limit, as the factor 1 is.
 pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    if max_norm == 0.0 {
+        return 1.0;
+    }
     (max_norm / (norm + 1e-6)).min(1.0)
 }
 

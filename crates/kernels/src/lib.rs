@@ -37,7 +37,9 @@ pub use flex::{VectorWidth, limit_vector_width};
 #[cfg(feature = "wgpu")]
 pub use gpu::preferred_wgpu_device;
 pub use gpu::{CudaLibraries, Gpu, GpuRuntime, gpus};
-pub use gradient_norm::{clip_factor, squared_norm, squared_norm_reference};
+pub use gradient_norm::{
+    GradientFactor, GradientNorm, clip_factor, squared_norm, squared_norm_reference,
+};
 pub use linear::{linear, linear_reference};
 pub use linear_cross_entropy::{
     DEFAULT_CHUNK, LinearCrossEntropy, linear_cross_entropy, linear_cross_entropy_chunked,

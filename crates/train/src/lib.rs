@@ -28,11 +28,14 @@ pub use batching::{BatchingArguments, Packing, ShuffleUnit};
 pub use error::TrainError;
 pub use forecast::{Forecast, RunSettings, forecast};
 pub use memory::{MemoryEstimate, ModelSize, Workload};
-pub use optimizer::{Optimizer, global_norm};
+pub use optimizer::{FiniteCheck, Optimizer, global_norm};
 pub use plan::{Plan, PlannedStep, plan};
 pub use run::{Beginning, Observer, Outcome, Run};
 pub use schedule::{LrSchedulerType, Schedule};
 pub use start::check_directory;
-pub use step::{LossAndGradients, PassOptions, StepOptions, StepResult, loss_and_gradients, step};
+pub use step::{
+    LossAndGradients, PassOptions, QueuedStep, StepOptions, StepResult, loss_and_gradients,
+    queue_step, step,
+};
 pub use train::train;
 pub use trainer_state::{TrainerState, check_saved_model};

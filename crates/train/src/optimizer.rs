@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use plw_kernels::{AdamW, AdamWStep, Moments, Updated, adamw, squared_norm};
+use plw_kernels::{AdamW, AdamWStep, GradientFactor, Moments, Updated, adamw, squared_norm};
 use plw_model::{Llama, NamedTensors};
 
 use crate::{TrainError, TrainingArguments};
@@ -35,20 +35,16 @@ impl Optimizer {
         }
     }
 
-    /// One AdamW step of every parameter that has a gradient. The gradients are multiplied by
-    /// `gradient_factor` first.
-    ///
-    /// # Errors
-    ///
-    /// If a parameter or its moments are not finite afterwards: [`TrainError::WeightsNotFinite`],
-    /// without the names of examples. The model is lost then.
+    /// Queues one AdamW step of every parameter that has a gradient. The gradients are multiplied by
+    /// `gradient_factor` first. Whether the parameters and their moments are finite afterwards is
+    /// known once the check that it returns was waited for.
     pub fn step(
         &mut self,
         model: Llama,
         gradients: NamedTensors,
-        gradient_factor: f64,
+        gradient_factor: GradientFactor,
         learning_rate: f64,
-    ) -> Result<Llama, TrainError> {
+    ) -> (Llama, FiniteCheck) {
         self.steps += 1;
         let step = AdamWStep {
             settings: self.settings,
@@ -56,34 +52,55 @@ impl Optimizer {
             learning_rate,
             gradient_factor,
         };
-        let (mut names, mut not_finite) = (Vec::new(), Vec::new());
+        let mut check = FiniteCheck {
+            step: self.steps,
+            names: Vec::new(),
+            not_finite: Vec::new(),
+        };
         let model = model.update(gradients, |name, value, gradient| {
             let before = self.moments.remove(name);
             let updated: Updated<1> = adamw(value, gradient, before, &step);
             self.moments.insert(name.to_string(), updated.moments);
-            names.push(name.to_string());
-            not_finite.push(updated.not_finite);
+            check.names.push(name.to_string());
+            check.not_finite.push(updated.not_finite);
             updated.parameter
         });
-        match first_above_zero(not_finite) {
-            None => Ok(model),
-            Some(index) => Err(TrainError::WeightsNotFinite {
-                tensor: names.swap_remove(index),
-                step: self.steps,
+        (model, check)
+    }
+}
+
+/// Whether the parameters and moments of a step are finite, which the device has yet to tell.
+#[derive(Debug)]
+#[must_use = "a parameter that is not finite is told here alone"]
+pub struct FiniteCheck {
+    step: u64,
+    names: Vec<String>,
+    /// `[1]` each: above 0 where something is not finite.
+    not_finite: Vec<Tensor<1>>,
+}
+
+impl FiniteCheck {
+    /// Waits for the device, once.
+    ///
+    /// # Errors
+    ///
+    /// If a parameter or its moments are not finite: [`TrainError::WeightsNotFinite`], without the
+    /// names of examples. The model is lost then.
+    pub fn wait(self) -> Result<(), TrainError> {
+        if self.not_finite.is_empty() {
+            return Ok(());
+        }
+        let values = Tensor::cat(self.not_finite, 0).into_data_as::<f32>();
+        let found = values.iter::<f32>().position(|value| value > 0.0);
+        match self.names.into_iter().nth(found.unwrap_or(usize::MAX)) {
+            None => Ok(()),
+            Some(tensor) => Err(TrainError::WeightsNotFinite {
+                tensor,
+                step: self.step,
                 examples: String::new(),
             }),
         }
     }
-}
-
-/// The index of the first of these tensors of one element that is above 0. Reads them at once, so
-/// that a device is waited for once.
-fn first_above_zero(tensors: Vec<Tensor<1>>) -> Option<usize> {
-    if tensors.is_empty() {
-        return None;
-    }
-    let values = Tensor::cat(tensors, 0).into_data_as::<f32>();
-    values.iter::<f32>().position(|value| value > 0.0)
 }
 
 /// The norm of all gradients together.

@@ -1,14 +1,15 @@
 //! One optimizer step: micro-batches, loss, gradients, clipping, AdamW.
 
+use burn::tensor::Tensor;
 use plw_batch::{Batch, Pack, Sequences, micro_batches};
-use plw_kernels::clip_factor;
+use plw_kernels::GradientNorm;
 use plw_loss::{
     DEFAULT_CHUNK, LossTotals, MeanLosses, Normalizer, Objective, WeightedTargets,
     linear_cross_entropy,
 };
 use plw_model::{DropoutKey, Llama, NamedTensors, accumulate};
 
-use crate::optimizer::global_norm;
+use crate::optimizer::FiniteCheck;
 use crate::{BatchingArguments, Optimizer, TrainError, TrainingArguments};
 
 /// Lays the packs of a step out as micro-batches, with the normalizer of all of them.
@@ -86,12 +87,33 @@ pub fn loss_and_gradients(
     normalizer: &Normalizer,
     options: &PassOptions,
 ) -> LossAndGradients {
+    let (losses, gradients) = queue_passes(model, batches, normalizer, options);
+    let (loss, losses) = losses.wait(batches);
+    LossAndGradients {
+        loss,
+        losses,
+        gradients,
+    }
+}
+
+/// The losses of a step's targets, which the device has yet to compute.
+#[derive(Debug, Default)]
+struct QueuedLosses {
+    /// The micro-batch, its targets, and their losses `[targets]`.
+    parts: Vec<(usize, WeightedTargets, Tensor<1>)>,
+}
+
+/// Queues the passes of micro-batches.
+fn queue_passes(
+    model: &Llama,
+    batches: &[Batch],
+    normalizer: &Normalizer,
+    options: &PassOptions,
+) -> (QueuedLosses, NamedTensors) {
     let dropout = options.dropout.as_ref();
-    let mut loss = 0.0;
-    let mut totals = LossTotals::default();
     let mut gradients = NamedTensors::new();
-    let mut pending = Vec::with_capacity(batches.len());
-    for batch in batches {
+    let mut losses = QueuedLosses::default();
+    for (number, batch) in batches.iter().enumerate() {
         let targets = WeightedTargets::new(batch, normalizer);
         if targets.is_empty() {
             continue;
@@ -110,25 +132,90 @@ pub fn loss_and_gradients(
             None => model.take_gradients(&mut grad_loss),
         };
         accumulate(&mut gradients, part);
-        pending.push((batch, targets, result.target_losses));
+        losses.parts.push((number, targets, result.target_losses));
     }
-    // Reading waits for the device: not before all of the step's work was handed to it.
-    for (batch, targets, target_losses) in pending {
-        let target_losses = target_losses
-            .into_data_as::<f32>()
-            .try_into_vec::<f32>()
-            .expect("the data was converted to f32 just now");
-        let weighted = targets.weight.iter().zip(&target_losses);
-        loss += weighted
-            .map(|(&weight, &loss)| f64::from(weight) * f64::from(loss))
-            .sum::<f64>();
-        totals.add(batch, &targets, &target_losses);
+    (losses, gradients)
+}
+
+impl QueuedLosses {
+    /// The objective of these micro-batches, and the unweighted means by kind. Waits for the
+    /// device.
+    fn wait(self, batches: &[Batch]) -> (f64, MeanLosses) {
+        let mut loss = 0.0;
+        let mut totals = LossTotals::default();
+        for (number, targets, target_losses) in self.parts {
+            let target_losses = target_losses
+                .into_data_as::<f32>()
+                .try_into_vec::<f32>()
+                .expect("the data was converted to f32 just now");
+            let weighted = targets.weight.iter().zip(&target_losses);
+            loss += weighted
+                .map(|(&weight, &loss)| f64::from(weight) * f64::from(loss))
+                .sum::<f64>();
+            totals.add(&batches[number], &targets, &target_losses);
+        }
+        (loss, totals.means())
     }
-    LossAndGradients {
-        loss,
-        losses: totals.means(),
-        gradients,
+}
+
+/// A step that was queued on the device, which has yet to tell what it came to.
+#[derive(Debug)]
+#[must_use = "what is not finite is told here alone"]
+pub struct QueuedStep {
+    number: u64,
+    losses: QueuedLosses,
+    norm: GradientNorm,
+    check: FiniteCheck,
+}
+
+impl QueuedStep {
+    /// Waits for the device. `batches` are those of the step.
+    ///
+    /// # Errors
+    ///
+    /// If the loss, the gradients or the updated weights are not finite. The model is lost then.
+    pub fn wait(self, batches: &[Batch]) -> Result<StepResult, TrainError> {
+        let (loss, losses) = self.losses.wait(batches);
+        let grad_norm = self.norm.squared().sqrt();
+        for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
+            if !value.is_finite() {
+                return Err(TrainError::NotFinite {
+                    what,
+                    value,
+                    step: self.number,
+                    examples: String::new(),
+                });
+            }
+        }
+        self.check.wait()?;
+        Ok(StepResult {
+            loss,
+            losses,
+            grad_norm,
+        })
     }
+}
+
+/// Queues one optimizer step with all of its micro-batches, whose normalizer is `normalizer`. It
+/// does not wait for the device.
+pub fn queue_step(
+    model: Llama,
+    optimizer: &mut Optimizer,
+    batches: &[Batch],
+    normalizer: &Normalizer,
+    options: &StepOptions,
+) -> (Llama, QueuedStep) {
+    let (losses, gradients) = queue_passes(&model, batches, normalizer, &options.pass);
+    let norm = GradientNorm::new(gradients.values());
+    let factor = norm.limit(options.max_grad_norm);
+    let (model, check) = optimizer.step(model, gradients, factor, options.learning_rate);
+    let queued = QueuedStep {
+        number: optimizer.steps,
+        losses,
+        norm,
+        check,
+    };
+    (model, queued)
 }
 
 /// Takes one optimizer step with all of its micro-batches, whose normalizer is `normalizer`.
@@ -143,32 +230,6 @@ pub fn step(
     normalizer: &Normalizer,
     options: &StepOptions,
 ) -> Result<(Llama, StepResult), TrainError> {
-    let LossAndGradients {
-        loss,
-        losses,
-        gradients,
-    } = loss_and_gradients(&model, batches, normalizer, &options.pass);
-    let grad_norm = global_norm(&gradients);
-    for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
-        if !value.is_finite() {
-            return Err(TrainError::NotFinite {
-                what,
-                value,
-                step: optimizer.steps + 1,
-                examples: String::new(),
-            });
-        }
-    }
-    let factor = if options.max_grad_norm > 0.0 {
-        clip_factor(grad_norm, options.max_grad_norm)
-    } else {
-        1.0
-    };
-    let model = optimizer.step(model, gradients, factor, options.learning_rate)?;
-    let result = StepResult {
-        loss,
-        losses,
-        grad_norm,
-    };
-    Ok((model, result))
+    let (model, queued) = queue_step(model, optimizer, batches, normalizer, options);
+    Ok((model, queued.wait(batches)?))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use plw_batch::{Batch, Examples, Pack};
 use plw_loss::Objective;
@@ -15,7 +16,9 @@ use crate::start::{Start, start};
 use crate::step::lay_out;
 use crate::trainer_state::TrainerState;
 use crate::validation::{evaluate_and_record, evaluation_due};
-use crate::{Optimizer, PassOptions, PlannedStep, StepOptions, TrainError, plan, step};
+use crate::{
+    Optimizer, PassOptions, PlannedStep, QueuedStep, StepOptions, TrainError, plan, queue_step,
+};
 
 /// Trains. Each step of the plan is laid out as batches, gives a loss and gradients, is clipped,
 /// updates the weights and leaves a metrics row. Evaluations and checkpoints follow where they are
@@ -62,18 +65,34 @@ pub fn train(
     // then the checkpoints before it stay.
     let mut unproven = true;
     let mut logged_until = None;
+    let waits = !has_queue(device);
+    let mut queued: Option<QueuedRow> = None;
+    let mut finished = Instant::now();
     for planned in plan.steps_after(state.step) {
-        let row;
-        (model, row) = take_step(run, &planned, total_steps, objective, model, &mut optimizer)?;
-        lock.check()?;
-        if std::mem::take(&mut unproven) {
-            remove_surplus(run, &state)?;
+        let before = queued.take();
+        let next;
+        (model, next) = queue(run, &planned, total_steps, objective, model, &mut optimizer)?;
+        // What a step came to is read when the device has the next one, unless something follows
+        // the step that needs to know.
+        let is_last =
+            waits || observer.should_stop() || something_follows(run, next.number, total_steps);
+        queued = Some(next);
+        let last = is_last.then(|| queued.take()).flatten();
+        for row in [before, last].into_iter().flatten() {
+            let row = row.wait(run, &mut finished)?;
+            lock.check()?;
+            if std::mem::take(&mut unproven) {
+                remove_surplus(run, &state)?;
+            }
+            count(&mut state, &row, first_timed);
+            if run.training.logs_after(row.step, total_steps) {
+                log(run, &row, &mut logged_until)?;
+            }
+            observer.stepped(&row);
         }
-        count(&mut state, &row, first_timed);
-        if run.training.logs_after(row.step, total_steps) {
-            log(run, &row, &mut logged_until)?;
+        if queued.is_some() {
+            continue;
         }
-        observer.stepped(&row);
         // A stop leaves an evaluation that is due to the resumed run.
         let evaluated = match observer.should_stop() {
             true => None,
@@ -90,6 +109,7 @@ pub fn train(
         if evaluated.is_none() {
             return Ok(Outcome::Stopped { step: state.step });
         }
+        finished = Instant::now();
     }
     remove_surplus(run, &state)?;
     finish(run, lock, model, &plan, state, device, observer)
@@ -105,15 +125,40 @@ fn check_saved_type(run: &Run<'_>, model: &Llama) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Takes a step of the plan.
-fn take_step(
+/// Whether the device works on its own while this program goes on.
+fn has_queue(device: &Device) -> bool {
+    !matches!(
+        device.clone().inner().as_dispatch(),
+        DispatchDevice::Flex(_)
+    )
+}
+
+/// Whether an evaluation or a checkpoint follows a step.
+fn something_follows(run: &Run<'_>, step: u64, total_steps: u64) -> bool {
+    let evaluates = run.validation.is_some() && run.training.evaluates_after(step, total_steps);
+    evaluates || run.training.saves_after(step, total_steps)
+}
+
+/// A step that was queued on the device, and its row of the metrics but for what the device has yet
+/// to tell.
+struct QueuedRow {
+    number: u64,
+    epoch: f64,
+    learning_rate: f64,
+    batches: Vec<Batch>,
+    queued: QueuedStep,
+    began: Instant,
+}
+
+/// Queues a step of the plan.
+fn queue(
     run: &Run<'_>,
     planned: &PlannedStep,
     total_steps: u64,
     objective: Objective,
     model: Llama,
     optimizer: &mut Optimizer,
-) -> Result<(Llama, MetricsRow), TrainError> {
+) -> Result<(Llama, QueuedRow), TrainError> {
     let began = Instant::now();
     let (training, sequences) = (run.training, &run.train.sequences);
     let PlannedStep {
@@ -134,24 +179,44 @@ fn take_step(
             }),
         },
     };
-    let (model, result) = step(model, optimizer, &batches, &normalizer, &options)
-        .map_err(|error| name_examples(error, run.train, &batches))?;
-    let total = |of: fn(&Batch) -> usize| batches.iter().map(|batch| of(batch) as u64).sum();
-    let row = MetricsRow {
-        step: *number,
-        loss: result.loss,
-        prompt_loss: result.losses.prompt,
-        completion_loss: result.losses.completion,
-        answer_loss: result.losses.answer,
-        grad_norm: result.grad_norm,
-        learning_rate: options.learning_rate,
+    let (model, queued) = queue_step(model, optimizer, &batches, &normalizer, &options);
+    let row = QueuedRow {
+        number: *number,
         epoch: *epoch,
-        tokens: total(Batch::tokens),
-        tokens_computed: total(Batch::positions),
-        questions: total(|batch| batch.sequences.len()),
-        seconds: began.elapsed().as_secs_f64(),
+        learning_rate: options.learning_rate,
+        batches,
+        queued,
+        began,
     };
     Ok((model, row))
+}
+
+impl QueuedRow {
+    /// Waits for the device. A step's time is that from its beginning, or from when the step before
+    /// it had `finished`.
+    fn wait(self, run: &Run<'_>, finished: &mut Instant) -> Result<MetricsRow, TrainError> {
+        let Self { batches, .. } = self;
+        let result = self
+            .queued
+            .wait(&batches)
+            .map_err(|error| name_examples(error, run.train, &batches))?;
+        let began = std::mem::replace(finished, Instant::now()).max(self.began);
+        let total = |of: fn(&Batch) -> usize| batches.iter().map(|batch| of(batch) as u64).sum();
+        Ok(MetricsRow {
+            step: self.number,
+            loss: result.loss,
+            prompt_loss: result.losses.prompt,
+            completion_loss: result.losses.completion,
+            answer_loss: result.losses.answer,
+            grad_norm: result.grad_norm,
+            learning_rate: self.learning_rate,
+            epoch: self.epoch,
+            tokens: total(Batch::tokens),
+            tokens_computed: total(Batch::positions),
+            questions: total(|batch| batch.sequences.len()),
+            seconds: (*finished - began).as_secs_f64(),
+        })
+    }
 }
 
 /// Appends a row to the metrics, which must still end where this process left them.

@@ -24,7 +24,7 @@ fn update_kernel(
     first: &mut [f32],
     second: &mut [f32],
     not_finite: &mut [f32],
-    factor: f32,
+    factor: &[f32],
     beta_1: f32,
     beta_2: f32,
     epsilon: f32,
@@ -33,6 +33,11 @@ fn update_kernel(
     root: f32,
 ) {
     if ABSOLUTE_POS < parameter.len() {
+        // Gradients without a finite norm: nothing changes.
+        let factor = factor[0];
+        if factor.is_nan() {
+            terminate!();
+        }
         let gradient = gradient[ABSOLUTE_POS] * factor;
         let mean = beta_1 * first[ABSOLUTE_POS] + (1.0 - beta_1) * gradient;
         let square = beta_2 * second[ABSOLUTE_POS] + (1.0 - beta_2) * gradient * gradient;
@@ -54,6 +59,7 @@ pub(crate) fn update(
     parameter: &CubeTensor,
     gradient: CubeTensor,
     [first, second]: [&CubeTensor; 2],
+    factor: CubeTensor,
     coefficients: &Coefficients,
 ) -> CubeTensor {
     let gradient = into_contiguous(gradient);
@@ -68,7 +74,7 @@ pub(crate) fn update(
         first.clone().into_buffer(),
         second.clone().into_buffer(),
         not_finite.clone().into_buffer(),
-        coefficients.gradient,
+        factor.into_buffer(),
         coefficients.beta_1,
         coefficients.beta_2,
         coefficients.epsilon,
@@ -77,6 +83,43 @@ pub(crate) fn update(
         coefficients.second,
     );
     not_finite
+}
+
+/// The factor that limits the norm, `[1]`, by one cube. NaN where the norm is not finite.
+#[cube(launch)]
+fn limit_kernel(squares: &[f32], factor: &mut [f32], max_norm: f32, #[comptime] units: usize) {
+    let mut sum = f32::new(0.0);
+    let mut at = UNIT_POS as usize;
+    while at < squares.len() {
+        sum += squares[at];
+        at += units;
+    }
+    let norm = cube_sum(sum, units).sqrt();
+    if UNIT_POS == 0 {
+        let mut limited = f32::new(1.0);
+        if max_norm > 0.0 {
+            limited = min(max_norm / (norm + 1e-6), 1.0);
+        }
+        if norm.is_nan() || norm.is_inf() {
+            limited = f32::new(f32::NAN);
+        }
+        factor[0] = limited;
+    }
+}
+
+/// See [`crate::clip_factor`].
+pub(crate) fn limit(squares: CubeTensor, max_norm: f64) -> CubeTensor {
+    let factor = empty(&squares, [1]);
+    limit_kernel::launch(
+        &factor.client,
+        rows(1),
+        row_units(),
+        squares.into_buffer(),
+        factor.clone().into_buffer(),
+        max_norm as f32,
+        UNITS,
+    );
+    factor
 }
 
 /// The sum of squares of each chunk, a cube for each.

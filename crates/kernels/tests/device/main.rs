@@ -9,10 +9,10 @@ mod bf16_products;
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use plw_kernels::{
-    AdamW, AdamWStep, AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight,
-    LowRankAdapter, Moments, RotaryEmbedding, TargetTable, Updated, adamw, adamw_reference,
-    apply_rotary, apply_rotary_reference, attention, attention_reference, embedding,
-    embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    AdamW, AdamWStep, AttentionHeads, AttentionMask, GradientFactor, LinearInput, LinearOperands,
+    LinearWeight, LowRankAdapter, Moments, RotaryEmbedding, TargetTable, Updated, adamw,
+    adamw_reference, apply_rotary, apply_rotary_reference, attention, attention_reference,
+    embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
     linear_reference, rms_norm, rms_norm_reference, squared_norm, squared_norm_reference, swiglu,
     swiglu_reference,
 };
@@ -272,7 +272,7 @@ proptest! {
                     settings: AdamW::default(),
                     number,
                     learning_rate: 1e-2,
-                    gradient_factor: 0.5,
+                    gradient_factor: GradientFactor::Known(0.5),
                 };
                 let updated = adamw(parameter, tensor(gradient), moments, &step);
                 assert_eq!(updated.not_finite.into_scalar::<f32>(), 0.0);
