@@ -11,7 +11,6 @@ mod tile;
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::Tensor;
 use burn_cubecl::cubecl::prelude::CubeDim;
-use burn_cubecl::kernel::into_contiguous;
 
 use self::backward::{grad_key_value_kernel, grad_query_kernel, output_products_kernel};
 use self::forward::forward_kernel;
@@ -19,7 +18,7 @@ use self::heads::Heads;
 use self::tile::Tile;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
-use super::tensor::{CubeTensor, client, element, empty, empty_of, into_cube_int};
+use super::tensor::{CubeTensor, client, element, empty, empty_of, into_cube_int, into_gradient};
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
 
@@ -102,7 +101,7 @@ impl AttentionPasses for Cube {
             log_sum_exp,
             context,
         } = saved;
-        let grad_output = into_contiguous(grad_output);
+        let grad_output = into_gradient(grad_output, &qkv);
         let shape = context.shape;
         let tile = tile_of(&qkv, &context);
         let visible_until = into_cube_int(context.mask.on_device());
