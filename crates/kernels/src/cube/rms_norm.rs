@@ -8,7 +8,7 @@ use cubecl::prelude::*;
 
 use super::launch::{elementwise, rows, units_for, vector_size};
 use super::reduce::cube_sum;
-use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, into_gradient, sizes};
 use crate::operations::rms_norm::RmsNormPasses;
 
 /// Rows that one cube adds up for the gradient of the weight.
@@ -188,7 +188,7 @@ impl RmsNormPasses for Cube {
     }
 
     fn backward([x, weight, scales]: [CubeTensor; 3], grad_output: CubeTensor) -> [CubeTensor; 2] {
-        let grad_output = into_contiguous(grad_output);
+        let grad_output = into_gradient(grad_output, &x);
         let [tokens, width] = sizes(&x);
         let vector = vector_size(width);
         let units = units_for(width / vector);

@@ -7,7 +7,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::launch::{elementwise, vector_size};
-use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, into_gradient, sizes};
 use crate::operations::swiglu::SwigluPasses;
 
 #[cube]
@@ -76,7 +76,8 @@ impl SwigluPasses for Cube {
     }
 
     fn backward(gate_up: CubeTensor, grad_output: CubeTensor) -> CubeTensor {
-        let (gate_up, grad_output) = (into_contiguous(gate_up), into_contiguous(grad_output));
+        let gate_up = into_contiguous(gate_up);
+        let grad_output = into_gradient(grad_output, &gate_up);
         let [tokens, width] = sizes(&grad_output);
         let vector = vector_size(width);
         let grad_gate_up = empty_of(&gate_up, [tokens, 2 * width], gate_up.dtype);

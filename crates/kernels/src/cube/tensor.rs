@@ -1,8 +1,9 @@
 //! The GPU backend's tensors.
 
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::{
-    BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind,
-    TensorMetadata,
+    BackendTensor, Cube, DispatchAutodiffContext, DispatchDevice, DispatchTensor,
+    DispatchTensorKind, TensorMetadata,
 };
 use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::cubecl::client::Client;
@@ -99,6 +100,14 @@ pub(crate) fn into_unique(tensor: CubeTensor) -> CubeTensor {
         true => tensor,
         false => tensor.copy(),
     }
+}
+
+/// The gradient of a tensor as kernels read it: contiguous, in the tensor's type.
+pub(crate) fn into_gradient(gradient: CubeTensor, of: &CubeTensor) -> CubeTensor {
+    into_contiguous(match gradient.dtype == of.dtype {
+        true => gradient,
+        false => Cube::float_cast(gradient, of.dtype.into()),
+    })
 }
 
 /// Rows and columns of a matrix.

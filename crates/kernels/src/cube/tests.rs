@@ -1,5 +1,5 @@
-//! Kernels in f16 against themselves in f32, of elements that f16 can hold. It stands in for bf16 on
-//! devices that have f16 alone: kernels are compiled for the one as for the other.
+//! Kernels in f16 against themselves in f32, of elements that f16 can hold. It stands in for bf16,
+//! which fewer devices have: kernels are compiled for the one as for the other.
 
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{DType, Device, DeviceKind, FloatDType, Shape, Tensor, TensorData};
@@ -31,12 +31,12 @@ impl Maker {
         into_cube(tensor.cast(FloatDType::F16).cast(self.dtype))
     }
 
-    fn weight(&self, width: usize) -> CubeTensor {
+    /// The same, but for tensors in f32.
+    fn in_f32(&self) -> Self {
         Self {
             device: self.device.clone(),
             dtype: FloatDType::F32,
         }
-        .tensor(9, [width])
     }
 }
 
@@ -91,12 +91,27 @@ fn rms_norm_in_half_precision() {
     for width in [1, 6, 37, 576] {
         compare(2, |make| {
             let x = make.tensor(1, [35, width]);
-            let (output, saved) = <Cube as RmsNormPasses>::forward(x, make.weight(width), 1e-5);
+            let (output, saved) =
+                <Cube as RmsNormPasses>::forward(x, make.in_f32().tensor(3, [width]), 1e-5);
             let [grad_x, grad_weight] =
                 <Cube as RmsNormPasses>::backward(saved, make.tensor(2, [35, width]));
             vec![output, grad_x, grad_weight]
         });
     }
+}
+
+#[test]
+fn a_gradient_of_another_type_is_cast() {
+    compare(2, |make| {
+        let gate_up = make.tensor(1, [5, 16]);
+        let [x, grad_output] = [make.tensor(1, [5, 8]), make.in_f32().tensor(2, [5, 8])];
+        let (_, saved) = <Cube as RmsNormPasses>::forward(x, make.in_f32().tensor(3, [8]), 1e-5);
+        let [grad_x, _] = <Cube as RmsNormPasses>::backward(saved, grad_output.clone());
+        vec![
+            grad_x,
+            <Cube as SwigluPasses>::backward(gate_up, grad_output),
+        ]
+    });
 }
 
 #[test]

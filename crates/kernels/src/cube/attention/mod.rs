@@ -11,7 +11,6 @@ mod tile;
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::Tensor;
 use burn_cubecl::cubecl::prelude::CubeDim;
-use burn_cubecl::kernel::into_contiguous;
 
 use self::backward::{grad_key_value_kernel, grad_query_kernel, output_products_kernel};
 use self::forward::forward_kernel;
@@ -21,7 +20,9 @@ use self::tile::Tile;
 use super::cuda::attention as flash;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
-use super::tensor::{CubeTensor, IntoBuffer, client, element, empty, empty_of, into_cube_int};
+use super::tensor::{
+    CubeTensor, IntoBuffer, client, element, empty, empty_of, into_cube_int, into_gradient,
+};
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
 
@@ -127,7 +128,7 @@ impl AttentionPasses for Cube {
             log_sum_exp,
             context,
         } = saved;
-        let grad_output = into_contiguous(grad_output);
+        let grad_output = into_gradient(grad_output, &qkv);
         let shape = context.shape;
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
