@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Int, Tensor, TensorData};
 use plw_batch::{Answer, Batch, Examples, Layout, option_letter};
 use plw_loss::{
-    DEFAULT_CHUNK, LossTotals, MeanLosses, WeightError, WeightedTargets, linear_cross_entropy,
+    LossTotals, MeanLosses, WeightError, WeightedTargets, default_chunk, linear_cross_entropy,
 };
 use plw_model::Llama;
 use plw_record::{EvaluationSummary, PredictionRow, peak_memory_bytes};
@@ -205,7 +205,8 @@ struct Score {
 fn score(model: &Llama, batch: &Batch, targets: &WeightedTargets) -> Vec<Score> {
     let hidden = model.forward(batch, &targets.rows, None);
     let lm_head = model.lm_head();
-    let losses = linear_cross_entropy(hidden.clone(), lm_head.clone(), targets, DEFAULT_CHUNK);
+    let chunk = default_chunk(&hidden.device());
+    let losses = linear_cross_entropy(hidden.clone(), lm_head.clone(), targets, chunk);
     let losses = floats(losses.target_losses);
     let answer_rows: Vec<Option<usize>> = batch
         .sequences

@@ -1,7 +1,8 @@
 //! Weighted cross-entropy of hidden states through a language-model head, without ever holding all
 //! logits.
 
-use burn::tensor::{FloatDType, Int, Tensor, TensorData, activation};
+use burn::backend::DispatchDevice;
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 
 use crate::half_precision::{is_half, rounded};
 use crate::operations::{self, linear_cross_entropy::Targets};
@@ -9,8 +10,23 @@ use crate::target_table::TargetTable;
 
 mod chunked;
 
-/// Rows of logits that are held at once unless a caller says otherwise.
+/// Rows of logits that are held at once on a CPU, unless a caller says otherwise.
 pub const DEFAULT_CHUNK: usize = 512;
+
+/// Rows of logits that a GPU needs at once to be busy.
+const GPU_CHUNK: usize = 2048;
+
+/// How many rows of logits to hold at once on a device.
+pub fn default_chunk(device: &Device) -> usize {
+    match device.clone().inner().as_dispatch() {
+        DispatchDevice::Flex(_) => DEFAULT_CHUNK,
+        #[allow(
+            unreachable_patterns,
+            reason = "without a GPU's backend flex is the only one"
+        )]
+        _ => GPU_CHUNK,
+    }
+}
 
 /// The result of [`linear_cross_entropy`].
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use plw_batch::{Batch, Pack, Sequences, micro_batches};
 use plw_kernels::GradientNorm;
 use plw_loss::{
-    DEFAULT_CHUNK, LossTotals, MeanLosses, Normalizer, Objective, WeightedTargets,
+    LossTotals, MeanLosses, Normalizer, Objective, WeightedTargets, default_chunk,
     linear_cross_entropy,
 };
 use plw_model::{DropoutKey, Llama, NamedTensors, accumulate};
@@ -125,7 +125,8 @@ fn queue_passes(
             Some(forward) => forward.hidden(),
             None => model.forward(batch, &targets.rows, dropout),
         };
-        let result = linear_cross_entropy(hidden, model.lm_head(), &targets, DEFAULT_CHUNK);
+        let chunk = default_chunk(&hidden.device());
+        let result = linear_cross_entropy(hidden, model.lm_head(), &targets, chunk);
         let mut grad_loss = result.loss.backward();
         let part = match checkpointed {
             Some(forward) => forward.gradients(grad_loss),
