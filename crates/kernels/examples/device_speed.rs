@@ -232,6 +232,36 @@ impl Bench {
         });
     }
 
+    /// What a launch costs that computes next to nothing, in a thousand of them.
+    fn launches(&self) {
+        let device = self.device.clone().inner();
+        let tiny = |width: usize| {
+            let zeros = Tensor::<2>::zeros([16, width], &device);
+            zeros.cast(self.dtype)
+        };
+        let (gate_up, x) = (tiny(32), tiny(16));
+        self.report("1000 tiny SwiGLU", "forward", 0.0, || {
+            (0..1000).fold(swiglu(gate_up.clone()), |_, _| swiglu(gate_up.clone()))
+        });
+        let product = || {
+            let weight = LinearWeight {
+                weight: x.clone(),
+                adapter: None,
+            };
+            linear(LinearOperands {
+                input: LinearInput::Plain(x.clone()),
+                weights: vec![weight],
+                residual: None,
+            })
+        };
+        self.report("1000 tiny products", "forward", 0.0, || {
+            (0..1000).fold(product(), |_, _| product())
+        });
+        self.report("1000 tiny sums", "forward", 0.0, || {
+            (0..1000).fold(x.clone(), |sum, _| sum + x.clone())
+        });
+    }
+
     fn optimizer(&self, shape: &Shape) {
         let device = self.device.clone().inner();
         let uniform = Distribution::Uniform(-1.0, 1.0);
@@ -270,6 +300,7 @@ fn main() {
             other => panic!("no type is called {other}"),
         },
     };
+    bench.launches();
     bench.layer(&shape);
     bench.loss(&shape);
     bench.optimizer(&shape);
