@@ -53,30 +53,83 @@ impl Stored {
         }
     }
 
-    /// cuBLASLt stores matrices by columns, so that it sees each of ours transposed.
-    fn layout(&self) -> Result<sys::cublasLtMatrixLayout_t, CudaError> {
-        let element = match self.is_half {
-            true => sys::cudaDataType_t::CUDA_R_16BF,
-            false => sys::cudaDataType_t::CUDA_R_32F,
-        };
-        Ok(result::create_matrix_layout(
-            element,
-            self.columns,
-            self.rows,
-            self.stride,
-        )?)
+    fn with_rows_rounded(self) -> Self {
+        let step = (self.rows.next_power_of_two() / 16).max(1);
+        Self {
+            rows: self.rows.next_multiple_of(step),
+            ..self
+        }
     }
 }
 
-/// What a plan depends on: right operand, left operand, addend and output.
-type Key = [Stored; 4];
+/// A matrix as cuBLASLt knows it.
+struct Layout(sys::cublasLtMatrixLayout_t);
 
-/// A product as cuBLASLt runs it.
+impl Layout {
+    /// cuBLASLt stores matrices by columns, so that it sees each of ours transposed.
+    fn new(stored: &Stored) -> Result<Self, CudaError> {
+        let element = match stored.is_half {
+            true => sys::cudaDataType_t::CUDA_R_16BF,
+            false => sys::cudaDataType_t::CUDA_R_32F,
+        };
+        let (rows, columns) = (stored.columns, stored.rows);
+        Ok(Self(result::create_matrix_layout(
+            element,
+            rows,
+            columns,
+            stored.stride,
+        )?))
+    }
+}
+
+impl Drop for Layout {
+    fn drop(&mut self) {
+        // SAFETY: the layout is destroyed once, and nothing keeps it.
+        let destroyed = unsafe { result::destroy_matrix_layout(self.0) };
+        debug_assert!(destroyed.is_ok(), "a layout is memory of the host");
+    }
+}
+
+/// The matrices of a product: right operand, left operand, addend and output.
+type Matrices = [Stored; 4];
+
+fn layouts(matrices: &Matrices) -> Result<[Layout; 4], CudaError> {
+    let [right, left, addend, output] = matrices;
+    Ok([
+        Layout::new(right)?,
+        Layout::new(left)?,
+        Layout::new(addend)?,
+        Layout::new(output)?,
+    ])
+}
+
+/// The matrices with a few tokens more, so that batches of about one size share a plan.
+fn rounded(matrices: Matrices) -> Matrices {
+    let [right, left, addend, output] = matrices;
+    match (left.is_transposed, right.is_transposed) {
+        // A token is a row of the left operand and of the output.
+        (false, _) => [
+            right,
+            left.with_rows_rounded(),
+            addend.with_rows_rounded(),
+            output.with_rows_rounded(),
+        ],
+        // A token is a row of both operands.
+        (true, false) => [
+            right.with_rows_rounded(),
+            left.with_rows_rounded(),
+            addend,
+            output,
+        ],
+        (true, true) => matrices,
+    }
+}
+
+/// How cuBLASLt computes a product.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     library: Library,
     description: sys::cublasLtMatmulDesc_t,
-    layouts: [sys::cublasLtMatrixLayout_t; 4],
     algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
@@ -97,7 +150,7 @@ unsafe impl Send for Library {}
 static LIBRARIES: LazyLock<Mutex<HashMap<DeviceId, Library>>> = LazyLock::new(Mutex::default);
 
 /// The plans of each device. None where cuBLASLt has no algorithm.
-static PLANS: LazyLock<Mutex<HashMap<(DeviceId, Key), Option<Plan>>>> =
+static PLANS: LazyLock<Mutex<HashMap<(DeviceId, Matrices), Option<Plan>>>> =
     LazyLock::new(Mutex::default);
 
 /// Whether the library is installed, and not turned off by the environment variable `PLW_CUBLASLT`.
@@ -127,24 +180,31 @@ pub(crate) fn multiply(
     };
     let blocks = [right, left, other, output];
     let client = &output.tensor().client;
-    let Some(plan) = plan_of(client, blocks.map(Stored::new)) else {
+    let matrices = blocks.map(Stored::new);
+    let Some(plan) = plan_of(client, rounded(matrices)) else {
         return false;
     };
     let handles = blocks.map(|block| block.tensor().handle.clone());
     let offsets = blocks.map(|block| offset(block) as u64);
     queue(client, handles.to_vec(), move |stream, found| {
         let addresses = std::array::from_fn(|n| found[n] + offsets[n]);
-        plan.run(&addresses, [scale, beta], stream)
+        let factors = [scale, beta];
+        if plan.run(&matrices, &addresses, factors, stream).is_ok() {
+            return Ok(());
+        }
+        // What suits a few tokens more need not suit these.
+        let plan = plan.library.plan(&matrices)?;
+        plan.run(&matrices, &addresses, factors, stream)
     });
     true
 }
 
 /// The plan of a product, made when it is first asked for.
-fn plan_of(client: &Client, key: Key) -> Option<Plan> {
+fn plan_of(client: &Client, matrices: Matrices) -> Option<Plan> {
     let device = client.service_id().device;
     let mut plans = PLANS.lock().unwrap_or_else(PoisonError::into_inner);
-    *plans.entry((device, key)).or_insert_with(|| {
-        let made = on_runner(client, || Library::of(device)?.plan(&key));
+    *plans.entry((device, matrices)).or_insert_with(|| {
+        let made = on_runner(client, || Library::of(device)?.plan(&matrices));
         made.ok()
     })
 }
@@ -152,14 +212,15 @@ fn plan_of(client: &Client, key: Key) -> Option<Plan> {
 impl Plan {
     fn run(
         &self,
+        matrices: &Matrices,
         addresses: &[CUdeviceptr; 4],
         [scale, beta]: [f32; 2],
         stream: CUstream,
     ) -> Result<(), CudaError> {
         let [right, left, addend, output] = addresses.map(|address| address as *mut c_void);
-        let [right_layout, left_layout, addend_layout, output_layout] = self.layouts;
-        // SAFETY: the plan was made for these shapes and alignments, the addresses are those of
-        // live tensors, and the workspace is as large as the plan was told.
+        let layouts = layouts(matrices)?;
+        // SAFETY: the layouts are those of live tensors at these addresses, cuBLASLt checks that
+        // the algorithm takes them, and the workspace is as large as the plan was told.
         unsafe {
             result::matmul(
                 self.library.handle,
@@ -167,13 +228,13 @@ impl Plan {
                 (&raw const scale).cast(),
                 (&raw const beta).cast(),
                 right,
-                right_layout,
+                layouts[0].0,
                 left,
-                left_layout,
+                layouts[1].0,
                 addend,
-                addend_layout,
+                layouts[2].0,
                 output,
-                output_layout,
+                layouts[3].0,
                 &self.algorithm,
                 self.library.workspace as *mut c_void,
                 WORKSPACE,
@@ -198,12 +259,12 @@ impl Library {
         }
     }
 
-    fn plan(&self, key: &Key) -> Result<Plan, CudaError> {
+    fn plan(&self, matrices: &Matrices) -> Result<Plan, CudaError> {
         let description = result::create_matmul_desc(
             sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
             sys::cudaDataType_t::CUDA_R_32F,
         )?;
-        let [right, left, ..] = key;
+        let [right, left, ..] = matrices;
         let sides = [
             (
                 sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA,
@@ -227,15 +288,10 @@ impl Library {
                 )?;
             }
         }
-        let mut layouts = [std::ptr::null_mut(); 4];
-        for (layout, stored) in layouts.iter_mut().zip(key) {
-            *layout = stored.layout()?;
-        }
-        let algorithm = self.algorithm(description, &layouts, key)?;
+        let algorithm = self.algorithm(description, matrices)?;
         Ok(Plan {
             library: *self,
             description,
-            layouts,
             algorithm,
         })
     }
@@ -244,13 +300,12 @@ impl Library {
     fn algorithm(
         &self,
         description: sys::cublasLtMatmulDesc_t,
-        layouts: &[sys::cublasLtMatrixLayout_t; 4],
-        key: &Key,
+        matrices: &Matrices,
     ) -> Result<sys::cublasLtMatmulAlgo_t, CudaError> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
         let preference = result::create_matmul_pref()?;
         let workspace = WORKSPACE;
-        let [right, left, addend, output] = layouts;
+        let layouts = layouts(matrices)?;
         let alignments = [
             Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
             Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -266,7 +321,7 @@ impl Library {
                 (&raw const workspace).cast(),
                 size_of_val(&workspace),
             )?;
-            for (attribute, stored) in alignments.into_iter().zip(key) {
+            for (attribute, stored) in alignments.into_iter().zip(matrices) {
                 result::set_matmul_pref_attribute(
                     preference,
                     attribute,
@@ -277,10 +332,10 @@ impl Library {
             let found = result::get_matmul_algo_heuristic(
                 self.handle,
                 description,
-                *right,
-                *left,
-                *addend,
-                *output,
+                layouts[0].0,
+                layouts[1].0,
+                layouts[2].0,
+                layouts[3].0,
                 preference,
             );
             result::destroy_matmul_pref(preference)?;
