@@ -115,8 +115,8 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
 // Whether a warp keeps the fragments of its keys and values, or loads them for each part.
 constexpr bool KEEPS_ROWS = HEAD_DIM == 64;
 
-// Hides the scores of keys that a query does not see. Rows are keys, of which a lane has `until` for
-// its two, and columns are queries.
+// Hides the scores of keys that a query does not see. Rows are keys, of which a lane has two and
+// their `until`, and columns are queries.
 DEVICE void hide_keys(Products &scores, const int (&until)[2], int first_key, int first_query) {
 #pragma unroll
     for (int n = 0; n < PART / 8; n++) {
