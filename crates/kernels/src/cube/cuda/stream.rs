@@ -27,8 +27,8 @@ struct Ordered {
     after: CUevent,
 }
 
-// SAFETY: a stream and an event may be used from every thread; `on_stream` uses them on the
-// device's one runner thread.
+// SAFETY: a stream and an event may be used from every thread; `on_stream` uses them on the device's
+// one runner thread.
 unsafe impl Send for Ordered {}
 
 /// By the address of a context. A context lives as long as the program.
