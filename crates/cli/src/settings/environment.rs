@@ -11,9 +11,14 @@ use crate::logging;
 /// What a setting's environment variable begins with.
 const PREFIX: &str = "PLW_";
 
-/// Variables with that prefix that are not settings: the log's filter, and where xtask looks for
-/// shared files.
-const OTHER_VARIABLES: [&str; 2] = [logging::FILTER, "PLW_SHARED"];
+/// Variables with that prefix that are not settings: the log's filter, where xtask looks for shared
+/// files, and what plw-kernels leaves out on CUDA.
+const OTHER_VARIABLES: [&str; 4] = [
+    logging::FILTER,
+    "PLW_SHARED",
+    "PLW_CUBLASLT",
+    "PLW_FLASH_ATTENTION",
+];
 
 /// The environment variable of a setting.
 pub(crate) fn variable(setting: &str) -> String {

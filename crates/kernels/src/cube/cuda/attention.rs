@@ -90,6 +90,7 @@ pub(in crate::cube) fn backward(
     [output, log_sum_exp]: [&CubeTensor; 2],
     grad_output: &CubeTensor,
 ) -> CubeTensor {
+    assert_eq!(grad_output.dtype, DType::BF16, "the output's type");
     let Attended {
         shape,
         qkv,

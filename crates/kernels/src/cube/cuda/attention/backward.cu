@@ -115,6 +115,20 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
 // Whether a warp keeps the fragments of its keys and values, or loads them for each part.
 constexpr bool KEEPS_ROWS = HEAD_DIM == 64;
 
+// Hides the scores of keys that a query does not see. Rows are keys, of which a lane has two and
+// their `until`, and columns are queries.
+DEVICE void hide_keys(Products &scores, const int (&until)[2], int first_key, int first_query) {
+#pragma unroll
+    for (int n = 0; n < PART / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int query = first_query + n * 8 + lane_number() % 4 * 2 + i % 2;
+            int key = first_key + i / 2 * 8 + lane_number() / 4;
+            if (key > query || query >= until[i / 2]) scores[n][i] = minus_infinity();
+        }
+    }
+}
+
 // The gradients of keys and values, in their columns of `grad_qkv`. The grid is
 // (rows of the batch * tiles, key_value_heads).
 KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
@@ -184,10 +198,10 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
             bool any = max(until[0], until[1]) > first_query && first_key <= last_query;
             if (lanes_where(any) == 0) continue;
             bool all = min(until[0], until[1]) > last_query && first_key + 15 <= first_query;
-            bool hides = lanes_where(all) != 0xffffffffu;
             Products weights, grad_weights;
             if (!KEEPS_ROWS) load_rows(key_rows, keys, row_of_warp);
             multiply(weights, key_rows, queries, part);
+            if (lanes_where(all) != 0xffffffffu) hide_keys(weights, until, first_key, first_query);
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
                 int column = n * 8 + lane % 4 * 2;
@@ -195,12 +209,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
                 load_shared_pair(log_sums, of_queries + (part + column) * 4);
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    int query = first_query + column + i % 2;
-                    int key = first_key + i / 2 * 8 + lane / 4;
                     float exponent = weights[n][i] * scale_to_2 - log_sums[i % 2] * LOG2_E;
-                    if (hides && (key > query || query >= until[i / 2])) {
-                        exponent = minus_infinity();
-                    }
                     weights[n][i] = exponential_of_2(exponent);
                 }
             }

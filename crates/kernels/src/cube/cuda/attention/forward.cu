@@ -49,7 +49,7 @@ DEVICE void weigh(Products (&scores)[PARTS], Sums &sums, float (&highest)[2], fl
 
 // `output` is [tokens, heads * head_dim], `log_sum_exp` [tokens, heads]. The grid is
 // (rows of the batch * tiles, heads). `tile_until` is the greatest `visible_until` of each tile.
-KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 3)
     attention_forward(const Bf16 *qkv, const unsigned *visible_until, const unsigned *tile_until,
                       Bf16 *output, float *log_sum_exp, int seq, int heads, int key_value_heads,
                       float scale) {

@@ -60,13 +60,16 @@ DEVICE unsigned place(int row, int chunk) { return row * ROW_BYTES + (chunk ^ (r
 
 // Begins to copy a tile. Rows that do not exist are cleared.
 DEVICE void copy_tile(unsigned tile, const Rows &from) {
+    // Rows between two of a thread, a multiple of 8, so that its chunks have one place in a row.
+    constexpr int DISTANCE = THREADS / CHUNKS;
+    int row = thread_number() / CHUNKS, chunk = thread_number() % CHUNKS;
+    const Bf16 *source = from.first + row * from.stride + chunk * 8;
+    unsigned to = tile + place(row, chunk);
 #pragma unroll
-    for (int i = 0; i < TILE * CHUNKS / THREADS; i++) {
-        int number = i * THREADS + thread_number();
-        int row = number / CHUNKS, chunk = number % CHUNKS;
-        bool clear = row >= from.rows;
-        const Bf16 *first = from.first + (clear ? 0 : (long long)row * from.stride) + chunk * 8;
-        copy_16(tile + place(row, chunk), first, clear);
+    for (int i = 0; i < TILE / DISTANCE; i++) {
+        bool clear = row + i * DISTANCE >= from.rows;
+        copy_16(to + i * DISTANCE * ROW_BYTES, clear ? from.first : source, clear);
+        source += DISTANCE * from.stride;
     }
 }
 
