@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 use crate::cube;
 use crate::flex::tensor::{as_slice, into_flex};
 use crate::flex::{self, adamw as pass};
+use crate::readback::Readback;
 
 /// The norm of gradients together. On a GPU it is still to be computed there.
 ///
@@ -89,14 +90,24 @@ impl GradientNorm {
         GradientFactor::Known(clip_factor(self.squares.sqrt(), max_norm))
     }
 
-    /// The sum of squares, which is the square of the norm. It waits for the GPU.
-    pub fn squared(&self) -> f64 {
+    /// The sums of squares that are still on a GPU, for [`GradientNorm::squared_with`].
+    pub fn on_device(&self) -> Option<Tensor<1>> {
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
-        if let Some(sums) = &self.on_device {
-            let sums = sums.clone().into_data_as::<f32>();
-            return self.squares + sums.iter::<f64>().sum::<f64>();
-        }
-        self.squares
+        return self.on_device.clone();
+        #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+        None
+    }
+
+    /// The sum of squares, which is the square of the norm, with what was read of
+    /// [`GradientNorm::on_device`].
+    pub fn squared_with(&self, sums: &[f32]) -> f64 {
+        self.squares + sums.iter().map(|&sum| f64::from(sum)).sum::<f64>()
+    }
+
+    /// [`GradientNorm::squared_with`], waiting for the GPU.
+    pub fn squared(&self) -> f64 {
+        let sums = Readback::new(self.on_device().into_iter().collect()).wait();
+        self.squared_with(sums.first().map_or(&[], Vec::as_slice))
     }
 }
 

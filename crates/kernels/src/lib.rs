@@ -22,6 +22,7 @@ mod linear_cross_entropy;
 mod linear_operands;
 mod logits;
 mod operations;
+mod readback;
 mod rms_norm;
 mod rope;
 mod rotary_embedding;
@@ -47,6 +48,7 @@ pub use linear_cross_entropy::{
 };
 pub use linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
 pub use logits::logits;
+pub use readback::Readback;
 pub use rms_norm::{rms_norm, rms_norm_reference};
 pub use rope::{apply_rotary, apply_rotary_reference};
 pub use rotary_embedding::RotaryEmbedding;

@@ -80,21 +80,23 @@ pub struct FiniteCheck {
 }
 
 impl FiniteCheck {
-    /// Waits for the device, once.
+    /// A number for each parameter, for [`FiniteCheck::finish`]. None where nothing was updated.
+    pub fn on_device(&mut self) -> Option<Tensor<1>> {
+        let numbers = std::mem::take(&mut self.not_finite);
+        (!numbers.is_empty()).then(|| Tensor::cat(numbers, 0))
+    }
+
+    /// The result, with what was read of [`FiniteCheck::on_device`].
     ///
     /// # Errors
     ///
     /// If a parameter or its moments are not finite: [`TrainError::WeightsNotFinite`], without the
     /// names of examples. The model is lost then.
-    pub fn wait(self) -> Result<(), TrainError> {
-        if self.not_finite.is_empty() {
-            return Ok(());
-        }
-        let values = Tensor::cat(self.not_finite, 0).into_data_as::<f32>();
-        let found = values.iter::<f32>().position(|value| value > 0.0);
-        match self.names.into_iter().nth(found.unwrap_or(usize::MAX)) {
+    pub fn finish(self, numbers: &[f32]) -> Result<(), TrainError> {
+        let mut found = self.names.into_iter().zip(numbers);
+        match found.find(|(_, number)| **number > 0.0) {
             None => Ok(()),
-            Some(tensor) => Err(TrainError::WeightsNotFinite {
+            Some((tensor, _)) => Err(TrainError::WeightsNotFinite {
                 tensor,
                 step: self.step,
                 examples: String::new(),

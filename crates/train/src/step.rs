@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use plw_batch::{Batch, Pack, Sequences, micro_batches};
-use plw_kernels::GradientNorm;
+use plw_kernels::{GradientNorm, Readback};
 use plw_loss::{
     LossTotals, MeanLosses, Normalizer, Objective, WeightedTargets, default_chunk,
     linear_cross_entropy,
@@ -87,8 +87,9 @@ pub fn loss_and_gradients(
     normalizer: &Normalizer,
     options: &PassOptions,
 ) -> LossAndGradients {
-    let (losses, gradients) = queue_passes(model, batches, normalizer, options);
-    let (loss, losses) = losses.wait(batches);
+    let (mut losses, gradients) = queue_passes(model, batches, normalizer, options);
+    let values = Readback::new(losses.on_device()).wait();
+    let (loss, losses) = losses.finish(batches, &values);
     LossAndGradients {
         loss,
         losses,
@@ -99,8 +100,10 @@ pub fn loss_and_gradients(
 /// The losses of a step's targets, which the device has yet to compute.
 #[derive(Debug, Default)]
 struct QueuedLosses {
-    /// The micro-batch, its targets, and their losses `[targets]`.
-    parts: Vec<(usize, WeightedTargets, Tensor<1>)>,
+    /// The micro-batches that have targets, and these.
+    targets: Vec<(usize, WeightedTargets)>,
+    /// `[targets]` for each of them.
+    losses: Vec<Tensor<1>>,
 }
 
 /// Queues the passes of micro-batches.
@@ -133,27 +136,28 @@ fn queue_passes(
             None => model.take_gradients(&mut grad_loss),
         };
         accumulate(&mut gradients, part);
-        losses.parts.push((number, targets, result.target_losses));
+        losses.targets.push((number, targets));
+        losses.losses.push(result.target_losses);
     }
     (losses, gradients)
 }
 
 impl QueuedLosses {
-    /// The objective of these micro-batches, and the unweighted means by kind. Waits for the
-    /// device.
-    fn wait(self, batches: &[Batch]) -> (f64, MeanLosses) {
+    fn on_device(&mut self) -> Vec<Tensor<1>> {
+        std::mem::take(&mut self.losses)
+    }
+
+    /// The objective of these micro-batches, and the unweighted means by kind, with what was read
+    /// of [`QueuedLosses::on_device`].
+    fn finish(self, batches: &[Batch], losses: &[Vec<f32>]) -> (f64, MeanLosses) {
         let mut loss = 0.0;
         let mut totals = LossTotals::default();
-        for (number, targets, target_losses) in self.parts {
-            let target_losses = target_losses
-                .into_data_as::<f32>()
-                .try_into_vec::<f32>()
-                .expect("the data was converted to f32 just now");
-            let weighted = targets.weight.iter().zip(&target_losses);
+        for ((number, targets), target_losses) in self.targets.into_iter().zip(losses) {
+            let weighted = targets.weight.iter().zip(target_losses);
             loss += weighted
                 .map(|(&weight, &loss)| f64::from(weight) * f64::from(loss))
                 .sum::<f64>();
-            totals.add(&batches[number], &targets, &target_losses);
+            totals.add(&batches[number], &targets, target_losses);
         }
         (loss, totals.means())
     }
@@ -167,6 +171,8 @@ pub struct QueuedStep {
     losses: QueuedLosses,
     norm: GradientNorm,
     check: FiniteCheck,
+    /// Of the losses, then of the norm, then of the check.
+    values: Readback,
 }
 
 impl QueuedStep {
@@ -176,8 +182,11 @@ impl QueuedStep {
     ///
     /// If the loss, the gradients or the updated weights are not finite. The model is lost then.
     pub fn wait(self, batches: &[Batch]) -> Result<StepResult, TrainError> {
-        let (loss, losses) = self.losses.wait(batches);
-        let grad_norm = self.norm.squared().sqrt();
+        let values = self.values.wait();
+        let (target_losses, others) = values.split_at(self.losses.targets.len());
+        let (squares, not_finite) = others.split_at(self.norm.on_device().iter().count());
+        let (loss, losses) = self.losses.finish(batches, target_losses);
+        let grad_norm = self.norm.squared_with(&squares.concat()).sqrt();
         for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
             if !value.is_finite() {
                 return Err(TrainError::NotFinite {
@@ -188,7 +197,7 @@ impl QueuedStep {
                 });
             }
         }
-        self.check.wait()?;
+        self.check.finish(&not_finite.concat())?;
         Ok(StepResult {
             loss,
             losses,
@@ -206,15 +215,19 @@ pub fn queue_step(
     normalizer: &Normalizer,
     options: &StepOptions,
 ) -> (Llama, QueuedStep) {
-    let (losses, gradients) = queue_passes(&model, batches, normalizer, &options.pass);
+    let (mut losses, gradients) = queue_passes(&model, batches, normalizer, &options.pass);
     let norm = GradientNorm::new(gradients.values());
     let factor = norm.limit(options.max_grad_norm);
-    let (model, check) = optimizer.step(model, gradients, factor, options.learning_rate);
+    let (model, mut check) = optimizer.step(model, gradients, factor, options.learning_rate);
+    let mut values = losses.on_device();
+    values.extend(norm.on_device());
+    values.extend(check.on_device());
     let queued = QueuedStep {
         number: optimizer.steps,
         losses,
         norm,
         check,
+        values: Readback::new(values),
     };
     (model, queued)
 }

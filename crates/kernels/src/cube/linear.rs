@@ -1,13 +1,15 @@
 //! Linear layers on a GPU. As on flex the backward pass recomputes what is cheap: the normalized or
 //! gated input, an adapter's inner product, weights in the input's type.
 
+use std::ops::Range;
+
 use burn::backend::Cube;
-use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, FloatDType};
+use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
 use cubecl::prelude::*;
 
+use super::cast::{in_type, joined};
 use super::launch::elementwise;
 use super::matmul::{Addend, Block, multiply, product};
 use super::tensor::{CubeTensor, IntoBuffer, empty_of, sizes};
@@ -67,14 +69,6 @@ fn backward_input(
     }
 }
 
-/// A weight in the type of the products, for as long as one needs it.
-pub(super) fn in_type(weight: &CubeTensor, dtype: DType) -> CubeTensor {
-    match weight.dtype == dtype {
-        true => weight.clone(),
-        false => Cube::float_cast(weight.clone(), FloatDType::from(dtype)),
-    }
-}
-
 /// `values * mask`, or what `sum` holds and that. A unit for each element.
 #[cube(launch)]
 fn mask_kernel<F: Float>(values: &[F], mask: &[f32], output: &mut [F], accumulates: u32) {
@@ -116,22 +110,19 @@ fn masked(x: &CubeTensor, mask: Option<&CubeTensor>) -> CubeTensor {
     output
 }
 
-/// Adds the products of one weight and its adapter to their columns of the output.
-fn forward_weight(
-    LinearWeight { weight, adapter }: &LinearWeight<CubeTensor>,
-    input: &CubeTensor,
-    output: &Block<'_>,
-    residual: &Addend<'_>,
-) {
-    let weight = in_type(weight, input.dtype);
-    let operands = [&Block::of(input), &Block::of(&weight).transposed()];
-    multiply(output, operands, 1.0, residual);
-    if let Some(adapter) = adapter {
-        let inner = inner_product(adapter, &masked(input, adapter.mask.as_ref()));
-        let b = in_type(&adapter.b, input.dtype);
-        let operands = [&Block::of(&inner), &Block::of(&b).transposed()];
-        multiply(output, operands, 1.0, &Addend::Output);
-    }
+/// The weights below each other in the type of the products, where one of them is of another type.
+fn joined_weights(operands: &Operands<CubeTensor>, dtype: DType) -> Option<CubeTensor> {
+    let weights = operands.weights.iter().map(|weight| &weight.weight);
+    let weights: Vec<&CubeTensor> = weights.collect();
+    let has_other = weights.iter().any(|weight| weight.dtype != dtype);
+    has_other.then(|| joined(&weights, dtype))
+}
+
+fn forward_adapter(adapter: &LowRankAdapter<CubeTensor>, input: &CubeTensor, output: &Block<'_>) {
+    let inner = inner_product(adapter, &masked(input, adapter.mask.as_ref()));
+    let b = in_type(&adapter.b, input.dtype);
+    let operands = [&Block::of(&inner), &Block::of(&b).transposed()];
+    multiply(output, operands, 1.0, &Addend::Output);
 }
 
 /// `scaling * x A^T`, `[tokens, r]`.
@@ -217,8 +208,50 @@ fn backward_adapter(
     gradients
 }
 
+/// The gradients of the weights, in f32. Where all are wanted they are rows of one matrix, unless
+/// one would begin where the device allows no tensor to begin.
+fn backward_weights(
+    wanted: &Operands<bool>,
+    columns: Vec<Range<usize>>,
+    grad_output: &Block<'_>,
+    input: &CubeTensor,
+) -> Vec<Option<CubeTensor>> {
+    let x = Block::of(input);
+    let gradient = |part: Block<'_>| product(&part.transposed(), &x, DType::F32);
+    let wanted: Vec<bool> = wanted.weights.iter().map(|weight| weight.weight).collect();
+    let row_bytes = sizes(input)[1] * size_of::<f32>();
+    let alignment = input.client.properties().memory.alignment as usize;
+    let are_aligned = columns
+        .iter()
+        .all(|rows| (rows.start * row_bytes).is_multiple_of(alignment));
+    if wanted.len() > 1 && wanted.iter().all(|&wanted| wanted) && are_aligned {
+        let all = gradient(grad_output.clone());
+        let rows = |rows: Range<usize>| Some(row_range(&all, rows));
+        return columns.into_iter().map(rows).collect();
+    }
+    let parts = wanted.into_iter().zip(columns);
+    parts
+        .map(|(wanted, columns)| wanted.then(|| gradient(grad_output.clone().columns(columns))))
+        .collect()
+}
+
+/// The rows of a contiguous matrix, without a copy.
+fn row_range(matrix: &CubeTensor, rows: Range<usize>) -> CubeTensor {
+    let width = sizes(matrix)[1];
+    let start = (rows.start * width * matrix.dtype.size()) as u64;
+    let mut handle = matrix.handle.clone();
+    handle.offset_start = Some(handle.offset_start.unwrap_or(0) + start);
+    CubeTensor::new_contiguous(
+        matrix.client.clone(),
+        matrix.device.clone(),
+        Shape::new([rows.len(), width]),
+        handle,
+        matrix.dtype,
+    )
+}
+
 /// The columns of each weight in the output.
-fn columns(weights: &[LinearWeight<CubeTensor>]) -> Vec<std::ops::Range<usize>> {
+fn columns(weights: &[LinearWeight<CubeTensor>]) -> Vec<Range<usize>> {
     let mut end = 0;
     let widths = weights.iter().map(|weight| sizes(&weight.weight)[0]);
     widths
@@ -239,17 +272,26 @@ impl LinearPasses for Cube {
         let columns = columns(&operands.weights);
         let width = columns.last().map_or(0, |columns| columns.end);
         let output = empty_of(&input, [sizes(&input)[0], width], input.dtype);
-        for (weight, columns) in operands.weights.iter().zip(columns) {
-            let residual = match &operands.residual {
-                Some(residual) => Addend::Block(Block::of(residual).columns(columns.clone())),
-                None => Addend::Nothing,
-            };
-            forward_weight(
-                weight,
-                &input,
-                &Block::of(&output).columns(columns),
-                &residual,
-            );
+        let residual = operands.residual.as_ref();
+        let residual = |columns: Range<usize>| match residual {
+            Some(residual) => Addend::Block(Block::of(residual).columns(columns)),
+            None => Addend::Nothing,
+        };
+        let x = Block::of(&input);
+        let joined = joined_weights(operands, input.dtype);
+        if let Some(weight) = &joined {
+            let operands = [&x, &Block::of(weight).transposed()];
+            multiply(&Block::of(&output), operands, 1.0, &residual(0..width));
+        }
+        for (LinearWeight { weight, adapter }, columns) in operands.weights.iter().zip(columns) {
+            let part = Block::of(&output).columns(columns.clone());
+            if joined.is_none() {
+                let operands = [&x, &Block::of(weight).transposed()];
+                multiply(&part, operands, 1.0, &residual(columns));
+            }
+            if let Some(adapter) = adapter {
+                forward_adapter(adapter, &input, &part);
+            }
         }
         output
     }
@@ -269,24 +311,28 @@ impl LinearPasses for Cube {
             tensor: empty_of(&tensor, sizes(&tensor), tensor.dtype),
             is_empty: true,
         });
+        let whole = Block::of(&grad_output);
+        let joined = joined_weights(&operands, tensor.dtype).filter(|_| wants_input);
+        if let (Some(sum), Some(weight)) = (&mut grad_prepared, &joined) {
+            sum.add(&whole, &Block::of(weight));
+        }
+        let mut grad_weights =
+            backward_weights(wanted, columns(&operands.weights), &whole, &tensor).into_iter();
         let mut weights = Vec::with_capacity(operands.weights.len());
         let columns = columns(&operands.weights);
         for ((LinearWeight { weight, adapter }, wanted), columns) in
             operands.weights.iter().zip(&wanted.weights).zip(columns)
         {
-            let part = Block::of(&grad_output).columns(columns);
-            let grad_weight = wanted
-                .weight
-                .then(|| product(&part.clone().transposed(), &Block::of(&tensor), DType::F32));
-            if let Some(sum) = &mut grad_prepared {
-                sum.add(&part, &Block::of(&in_type(weight, tensor.dtype)));
+            let part = whole.clone().columns(columns);
+            if let (Some(sum), None) = (&mut grad_prepared, &joined) {
+                sum.add(&part, &Block::of(weight));
             }
             let adapter = adapter.as_ref().zip(wanted.adapter.as_ref());
             let adapter = adapter.map(|(adapter, wanted)| {
                 backward_adapter(adapter, wanted, &tensor, &part, grad_prepared.as_mut())
             });
             weights.push(LinearWeight {
-                weight: grad_weight,
+                weight: grad_weights.next().flatten(),
                 adapter,
             });
         }

@@ -7,8 +7,8 @@ use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
 use cubecl::prelude::*;
 
+use super::cast::in_type;
 use super::launch::{UNITS, elementwise, row_units, rows};
-use super::linear::in_type;
 use super::matmul::{Addend, Block, multiply, product};
 use super::reduce::{cube_max, cube_sum};
 use super::tensor::{CubeTensor, IntoBuffer, empty, empty_of, sizes, upload, zeros};

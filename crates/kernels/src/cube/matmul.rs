@@ -31,7 +31,15 @@ pub(super) struct Block<'a> {
 
 impl<'a> Block<'a> {
     /// The whole matrix.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not contiguous. Burn may leave gaps between the rows of what it computes.
     pub(super) fn of(tensor: &'a CubeTensor) -> Self {
+        assert!(
+            tensor.is_contiguous(),
+            "a product reads contiguous matrices"
+        );
         let [rows, columns] = sizes(tensor);
         Self {
             tensor,

@@ -7,6 +7,7 @@
 
 pub(crate) mod adamw;
 pub(crate) mod attention;
+mod cast;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod embedding;

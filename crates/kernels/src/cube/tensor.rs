@@ -1,12 +1,17 @@
 //! The GPU backend's tensors.
 
 use burn::backend::ops::FloatTensorOps;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use burn::backend::{
     BackendTensor, Cube, DispatchAutodiffContext, DispatchDevice, DispatchTensor,
     DispatchTensorKind, TensorMetadata,
 };
 use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::cubecl::client::Client;
+use burn_cubecl::cubecl::device::DeviceId;
+use burn_cubecl::cubecl::future::block_on;
 use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
 use burn_cubecl::cubecl::prelude::{BufferArg, CubeElement};
 use burn_cubecl::kernel::into_contiguous;
@@ -84,11 +89,51 @@ pub(crate) trait IntoBuffer {
 }
 
 impl IntoBuffer for CubeTensor {
-    fn into_buffer(mut self) -> BufferArg {
-        let bytes = (self.shape().num_elements() * self.dtype.size()) as u64;
-        let start = self.handle.offset_start.unwrap_or(0);
-        self.handle.offset_end = Some(self.handle.size() - start - bytes);
-        self.into_buffer_arg()
+    fn into_buffer(self) -> BufferArg {
+        without_rest(self).into_buffer_arg()
+    }
+}
+
+/// A contiguous tensor without the memory behind its last element.
+fn without_rest(mut tensor: CubeTensor) -> CubeTensor {
+    let bytes = (tensor.shape().num_elements() * tensor.dtype.size()) as u64;
+    let start = tensor.handle.offset_start.unwrap_or(0);
+    tensor.handle.offset_end = Some(tensor.handle.size() - start - bytes);
+    tensor
+}
+
+/// The client of a device for as long as the program runs: what reads through one borrows it.
+fn lasting(client: &Client) -> &'static Client {
+    static CLIENTS: Mutex<BTreeMap<DeviceId, &'static Client>> = Mutex::new(BTreeMap::new());
+    let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = client.service_id().device;
+    clients
+        .entry(device)
+        .or_insert_with(|| Box::leak(Box::new(client.clone())))
+}
+
+/// Starts to copy vectors of f32 to the host, after everything that was queued on their device.
+/// What it returns waits for the copies alone, not for what is queued after this call.
+///
+/// # Panics
+///
+/// Where the device could not compute them.
+pub(crate) fn start_reading(tensors: Vec<CubeTensor>) -> impl FnOnce() -> Vec<Vec<f32>> + Send {
+    let client = tensors.first().map(|tensor| lasting(&tensor.client));
+    let handles = tensors
+        .into_iter()
+        .map(|tensor| without_rest(into_contiguous(tensor)).handle)
+        .collect();
+    let copies = client.map(|client| client.read_async(handles));
+    move || {
+        let Some(copies) = copies else {
+            return Vec::new();
+        };
+        let found = block_on(copies).expect("the device computed what it was asked to");
+        found
+            .iter()
+            .map(|bytes| f32::from_bytes(bytes).to_vec())
+            .collect()
     }
 }
 

@@ -1,0 +1,47 @@
+//! Results on their way from a device.
+
+use burn::tensor::Tensor;
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::cube;
+
+/// Vectors that are copied to the host as soon as the device has computed them, while it goes on
+/// with what is queued behind them.
+///
+/// Burn's own reading waits for everything that was queued before it is called, so that a program
+/// that reads the last step's loss while the next step runs would wait for both.
+pub struct Readback(Box<dyn FnOnce() -> Vec<Vec<f32>> + Send>);
+
+impl Readback {
+    /// Starts to copy these vectors of f32, which are on one device.
+    pub fn new(vectors: Vec<Tensor<1>>) -> Self {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        if vectors.first().is_some_and(cube::supports) {
+            let vectors = vectors.into_iter().map(cube::tensor::into_cube);
+            return Self(Box::new(cube::tensor::start_reading(vectors.collect())));
+        }
+        Self(Box::new(move || {
+            let read = |vector: Tensor<1>| {
+                let data = vector.into_data_as::<f32>();
+                data.try_into_vec()
+                    .expect("the data was converted to f32 just now")
+            };
+            vectors.into_iter().map(read).collect()
+        }))
+    }
+
+    /// The vectors, in their order. Waits until they are there.
+    ///
+    /// # Panics
+    ///
+    /// Where the device could not compute them.
+    pub fn wait(self) -> Vec<Vec<f32>> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Readback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Readback")
+    }
+}
