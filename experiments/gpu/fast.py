@@ -163,6 +163,8 @@ def make(options: argparse.Namespace, found: Measurements, model: Model) -> bool
         "small": ("config.json", "tokenizer"),
         "7b": ("llama2-7b.json", "llama-tokenizer"),
     }[model.name]
+    if (model.folder / "config.json").exists() and options.keep_models:
+        return True
     for device in dict.fromkeys([options.device, "cpu"]):
         config, folder = config_of(options, name), options.files / tokenizer
         measure = partial(init, options, model, config, folder, device)
@@ -172,27 +174,24 @@ def make(options: argparse.Namespace, found: Measurements, model: Model) -> bool
 
 
 def measure_all(options: argparse.Namespace, found: Measurements) -> None:
-    small, large = models(options)
     rows = options.rows
     found.take("gemm", "peer", "bf16 product", partial(gemm_peak, options))
-    if any(row.startswith("small") for row in rows) and make(options, found, small):
-        if "small" in rows:
-            try_plw(options, found, small, False, SMALL_PLW)
-            search_peer(options, found, small, SMALL_PEER)
-        if "small-shared" in rows:
-            try_plw(options, found, small, True, SMALL_PLW)
-        if "small-eval" in rows:
-            evaluate(options, found, small)
-    if any(row.startswith("7b") for row in rows) and make(options, found, large):
-        if "7b" in rows:
-            try_plw(options, found, large, False, LARGE_PLW)
-            search_peer(options, found, large, LARGE_PEER[:1])
-        if "7b-shared" in rows:
-            try_plw(options, found, large, True, LARGE_PLW)
-        if "7b-eval" in rows:
-            evaluate(options, found, large)
-        if "7b" in rows:
-            search_peer(options, found, large, LARGE_PEER[1:])
+    settings = {"small": (SMALL_PLW, SMALL_PEER), "7b": (LARGE_PLW, LARGE_PEER)}
+    asked = [m for m in models(options) if any(row.startswith(m.name) for row in rows)]
+    made = [model for model in asked if make(options, found, model)]
+    # Both sides of every work first, then the peer's other settings.
+    for model in made:
+        plw, peer = settings[model.name]
+        if model.name in rows:
+            try_plw(options, found, model, False, plw)
+            search_peer(options, found, model, peer[:1])
+        if f"{model.name}-shared" in rows:
+            try_plw(options, found, model, True, plw)
+    for model in made:
+        if f"{model.name}-eval" in rows:
+            evaluate(options, found, model)
+        if model.name in rows:
+            search_peer(options, found, model, settings[model.name][1][1:])
 
 
 def parse_rows(text: str) -> list[str]:
@@ -229,6 +228,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="only the peer's settings with this in them")
     parser.add_argument("--seconds", type=float, default=285, help="the time of everything")
     parser.add_argument("--limit", type=float, help="seconds of one measurement, for a trial")
+    parser.add_argument(
+        "--keep-models", action="store_true", help="take the models that an earlier call made"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny models, to try this script")
     options = parser.parse_args()
     options.data = options.files / "rows.parquet"

@@ -225,6 +225,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=280, help="what is then undone is left")
+    names = ["kernels", "full", "lora", "evaluation", "resume"]
+    parser.add_argument("--checks", nargs="+", choices=names, default=names, help="which of all")
     options = parser.parse_args()
     options.model = options.work / "model"
     options.budget = Budget(options.seconds)
@@ -246,7 +248,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     checks = Checks(options.out / "right.json")
     make_model(options)
-    for check in (check_kernels, check_full, check_lora, check_evaluation, check_resume):
+    checks_by_name = {
+        "kernels": check_kernels,
+        "full": check_full,
+        "lora": check_lora,
+        "evaluation": check_evaluation,
+        "resume": check_resume,
+    }
+    for check in (checks_by_name[name] for name in options.checks):
         began = time.monotonic()
         try:
             check(options, checks)

@@ -9,7 +9,7 @@ use cubecl::prelude::*;
 pub(super) const UNITS: usize = 256;
 
 /// Fewest of them that keep a warp busy.
-const FEWEST_UNITS: usize = 32;
+pub(super) const FEWEST_UNITS: usize = 32;
 
 /// Most cubes along one axis that every device allows.
 const MOST_CUBES: usize = 65_535;

@@ -78,6 +78,7 @@ impl<'a> Block<'a> {
         [self.rows.len(), self.columns.len()]
     }
 
+    #[cfg(feature = "cuda")]
     pub(super) fn is_transposed(&self) -> bool {
         self.is_transposed
     }
@@ -92,6 +93,7 @@ impl<'a> Block<'a> {
         self.rows.start * self.stride() + self.columns.start
     }
 
+    #[cfg(feature = "cuda")]
     pub(super) fn tensor(&self) -> &'a CubeTensor {
         self.tensor
     }

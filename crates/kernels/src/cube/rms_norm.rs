@@ -6,15 +6,39 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::launch::{elementwise, rows, units_for, vector_size};
-use super::reduce::cube_sum;
+use super::launch::{FEWEST_UNITS, UNITS, elementwise, row_units, rows, vector_size};
+use super::reduce::row_sum;
 use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, into_gradient, sizes};
 use crate::operations::rms_norm::RmsNormPasses;
 
 /// Rows that one cube adds up for the gradient of the weight.
+const CHUNK: usize = 128;
+
+/// Rows of partial sums that one unit adds up.
 const ROWS: usize = 16;
 
-/// A cube for each row.
+/// How a cube works on rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Layout {
+    /// Units of a row.
+    units: usize,
+    /// Rows at a time.
+    rows: usize,
+}
+
+impl Layout {
+    /// A few vectors for each unit, so that the sums of short rows have few steps, and enough rows
+    /// for a cube that keeps a multiprocessor busy.
+    fn for_row_of(vectors: usize) -> Self {
+        let units = (vectors / 8).next_power_of_two().clamp(FEWEST_UNITS, UNITS);
+        Self {
+            units,
+            rows: UNITS / units,
+        }
+    }
+}
+
+/// A cube for each `layout.rows` rows.
 #[cube(launch)]
 fn forward_kernel<F: Float, N: Size>(
     x: &[Vector<F, N>],
@@ -22,39 +46,43 @@ fn forward_kernel<F: Float, N: Size>(
     output: &mut [Vector<F, N>],
     scales: &mut [f32],
     epsilon: f32,
-    #[comptime] units: usize,
+    #[comptime] layout: Layout,
     #[define(F)] _element: ElemType,
 ) {
-    let row = CUBE_POS;
-    if row >= scales.len() {
-        terminate!();
-    }
+    let units = comptime!(layout.units);
+    let lane = UNIT_POS as usize % units;
+    let row = CUBE_POS * comptime!(layout.rows) + UNIT_POS as usize / units;
     let vectors = weight.len();
     let first = row * vectors;
     let mut squares = Vector::<f32, N>::new(f32::new(0.0));
-    let mut column = UNIT_POS as usize;
-    while column < vectors {
-        let value = Vector::<f32, N>::cast_from(x[first + column]);
-        squares += value * value;
-        column += units;
+    if row < scales.len() {
+        let mut column = lane;
+        while column < vectors {
+            let value = Vector::<f32, N>::cast_from(x[first + column]);
+            squares += value * value;
+            column += units;
+        }
     }
     let width = f32::cast_from((vectors * N::value()) as u32);
-    let mean = cube_sum(squares.vector_sum(), units) / width;
+    let mean = row_sum(squares.vector_sum(), units, comptime!(layout.rows)) / width;
     let scale = 1.0 / (mean + epsilon).sqrt();
-    if UNIT_POS == 0 {
-        scales[row] = scale;
-    }
-    let mut column = UNIT_POS as usize;
-    while column < vectors {
-        let value = Vector::<f32, N>::cast_from(x[first + column]);
-        let normalized = value * Vector::new(scale) * weight[column];
-        output[first + column] = Vector::cast_from(normalized);
-        column += units;
+    if row < scales.len() {
+        if lane == 0 {
+            scales[row] = scale;
+        }
+        let mut column = lane;
+        while column < vectors {
+            let value = Vector::<f32, N>::cast_from(x[first + column]);
+            let normalized = value * Vector::new(scale) * weight[column];
+            output[first + column] = Vector::cast_from(normalized);
+            column += units;
+        }
     }
 }
 
-/// The gradient of `x`, and the sum of `grad_output * x * scale` over the rows of each chunk,
-/// `[chunks, width]`. A cube for each chunk, in which a unit has `columns` vectors of every row.
+/// The gradient of `x`, and sums of `grad_output * x * scale` over rows, `[.., width]`. A cube for
+/// each `chunk` rows, of which each of the rows that it has at a time becomes one of the sums. A
+/// unit has `columns` vectors of every row.
 #[cube(launch)]
 fn backward_kernel<F: Float, N: Size>(
     x: &[Vector<F, N>],
@@ -63,56 +91,63 @@ fn backward_kernel<F: Float, N: Size>(
     grad_output: &[Vector<F, N>],
     grad_x: &mut [Vector<F, N>],
     sums: &mut [Vector<f32, N>],
+    #[comptime] chunk: usize,
     #[comptime] columns: usize,
-    #[comptime] units: usize,
+    #[comptime] layout: Layout,
     #[define(F)] _element: ElemType,
 ) {
+    let units = comptime!(layout.units);
+    let lane = UNIT_POS as usize % units;
+    let place = UNIT_POS as usize / units;
     let vectors = weight.len();
-    let first_sum = CUBE_POS * vectors;
-    if first_sum >= sums.len() {
-        terminate!();
-    }
     let width = f32::cast_from((vectors * N::value()) as u32);
-    let mut chunk_sums = Array::<Vector<f32, N>>::new(columns);
+    let mut row_sums = Array::<Vector<f32, N>>::new(columns);
     #[unroll]
     for n in 0..columns {
-        chunk_sums[n] = Vector::new(f32::new(0.0));
+        row_sums[n] = Vector::new(f32::new(0.0));
     }
-    let mut row = CUBE_POS * ROWS;
-    let end = min(row + ROWS, scales.len());
-    while row < end {
+    // As many rounds for every unit: they wait for each other.
+    for round in 0..comptime!(chunk / layout.rows) {
+        let row = CUBE_POS * chunk + round * comptime!(layout.rows) + place;
+        let exists = row < scales.len();
         let first = row * vectors;
         let mut products = Vector::<f32, N>::new(f32::new(0.0));
-        #[unroll]
-        for n in 0..columns {
-            let column = UNIT_POS as usize + n * units;
-            if column < vectors {
-                let value = Vector::<f32, N>::cast_from(x[first + column]);
-                let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
-                products += gradient * weight[column] * value;
+        if exists {
+            #[unroll]
+            for n in 0..columns {
+                let column = lane + n * units;
+                if column < vectors {
+                    let value = Vector::<f32, N>::cast_from(x[first + column]);
+                    let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
+                    products += gradient * weight[column] * value;
+                }
             }
         }
-        let mean = cube_sum(products.vector_sum(), units) / width;
-        let scale = Vector::<f32, N>::new(scales[row]);
-        let factor = Vector::<f32, N>::new(mean) * scale * scale;
-        #[unroll]
-        for n in 0..columns {
-            let column = UNIT_POS as usize + n * units;
-            if column < vectors {
-                let value = Vector::<f32, N>::cast_from(x[first + column]);
-                let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
-                let found = scale * (gradient * weight[column] - value * factor);
-                grad_x[first + column] = Vector::cast_from(found);
-                chunk_sums[n] += gradient * value * scale;
+        let sum = row_sum(products.vector_sum(), units, comptime!(layout.rows));
+        if exists {
+            let scale = Vector::<f32, N>::new(scales[row]);
+            let factor = Vector::<f32, N>::new(sum / width) * scale * scale;
+            #[unroll]
+            for n in 0..columns {
+                let column = lane + n * units;
+                if column < vectors {
+                    let value = Vector::<f32, N>::cast_from(x[first + column]);
+                    let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
+                    let found = scale * (gradient * weight[column] - value * factor);
+                    grad_x[first + column] = Vector::cast_from(found);
+                    row_sums[n] += gradient * value * scale;
+                }
             }
         }
-        row += 1;
     }
-    #[unroll]
-    for n in 0..columns {
-        let column = UNIT_POS as usize + n * units;
-        if column < vectors {
-            sums[first_sum + column] = chunk_sums[n];
+    let first_sum = (CUBE_POS * comptime!(layout.rows) + place) * vectors;
+    if first_sum < sums.len() {
+        #[unroll]
+        for n in 0..columns {
+            let column = lane + n * units;
+            if column < vectors {
+                sums[first_sum + column] = row_sums[n];
+            }
         }
     }
 }
@@ -168,20 +203,20 @@ impl RmsNormPasses for Cube {
         let (x, weight) = (into_contiguous(x), into_contiguous(weight));
         let [tokens, width] = sizes(&x);
         let vector = vector_size(width);
-        let units = units_for(width / vector);
+        let layout = Layout::for_row_of(width / vector);
         let output = empty_of(&x, [tokens, width], x.dtype);
         let scales = empty(&x, [tokens]);
         forward_kernel::launch(
             &x.client,
-            rows(tokens),
-            CubeDim::new_1d(units as u32),
+            rows(tokens.div_ceil(layout.rows)),
+            row_units(),
             vector,
             x.clone().into_buffer(),
             weight.clone().into_buffer(),
             output.clone().into_buffer(),
             scales.clone().into_buffer(),
             epsilon as f32,
-            units,
+            layout,
             element(&x),
         );
         (output, [x, weight, scales])
@@ -191,14 +226,14 @@ impl RmsNormPasses for Cube {
         let grad_output = into_gradient(grad_output, &x);
         let [tokens, width] = sizes(&x);
         let vector = vector_size(width);
-        let units = units_for(width / vector);
-        let chunks = tokens.div_ceil(ROWS).max(1);
+        let layout = Layout::for_row_of(width / vector);
+        let chunks = tokens.div_ceil(CHUNK).max(1);
         let grad_x = empty_of(&x, [tokens, width], x.dtype);
-        let sums = empty(&x, [chunks * width]);
+        let sums = empty(&x, [chunks * layout.rows * width]);
         backward_kernel::launch(
             &grad_x.client,
             rows(chunks),
-            CubeDim::new_1d(units as u32),
+            row_units(),
             vector,
             x.clone().into_buffer(),
             weight.into_buffer(),
@@ -206,8 +241,9 @@ impl RmsNormPasses for Cube {
             grad_output.into_buffer(),
             grad_x.clone().into_buffer(),
             sums.clone().into_buffer(),
-            (width / vector).div_ceil(units),
-            units,
+            CHUNK,
+            (width / vector).div_ceil(layout.units),
+            layout,
             element(&x),
         );
         [grad_x, sum_rows(sums, width)]
