@@ -11,12 +11,12 @@ use std::time::Duration;
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion};
 use plw_kernels::{
-    AdamW, AdamWStep, AttentionHeads, AttentionMask, DEFAULT_CHUNK, GradientFactor, LinearInput,
-    LinearOperands, LinearWeight, LowRankAdapter, Moments, RotaryEmbedding, TargetTable, Updated,
-    adamw, adamw_reference, apply_rotary, apply_rotary_reference, attention, attention_reference,
-    embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
-    linear_reference, rms_norm, rms_norm_reference, squared_norm, squared_norm_reference, swiglu,
-    swiglu_reference,
+    AdamW, AdamWStep, AttentionHeads, AttentionMask, DEFAULT_CHUNK, FiniteFlags, GradientFactor,
+    LinearInput, LinearOperands, LinearWeight, LowRankAdapter, Moments, RotaryEmbedding,
+    TargetTable, Updated, adamw, adamw_reference, apply_rotary, apply_rotary_reference, attention,
+    attention_reference, embedding, embedding_reference, linear, linear_cross_entropy,
+    linear_cross_entropy_reference, linear_reference, rms_norm, rms_norm_reference, squared_norm,
+    squared_norm_reference, swiglu, swiglu_reference,
 };
 
 const BATCH: usize = 4;
@@ -293,7 +293,8 @@ fn cross_entropies(criterion: &mut Criterion) {
 }
 
 /// [`adamw`] or its reference.
-type Step = fn(Tensor<2>, Tensor<2>, Option<Moments<2>>, &AdamWStep) -> Updated<2>;
+type Step =
+    fn(Tensor<2>, Tensor<2>, Option<Moments<2>>, &AdamWStep, &mut FiniteFlags) -> Updated<2>;
 
 /// [`squared_norm`] or its reference.
 type SquaredNorm = fn(&Tensor<2>) -> f64;
@@ -316,7 +317,8 @@ fn optimizers(criterion: &mut Criterion) {
             bencher.iter(|| {
                 // Moved in and out, so that nobody else holds the tensors and the step is in place.
                 let (parameter, moments) = state.take().expect("put back each time");
-                let updated = form(parameter, gradient.clone(), moments, &step);
+                let mut flags = FiniteFlags::with_capacity(1);
+                let updated = form(parameter, gradient.clone(), moments, &step, &mut flags);
                 state = Some((updated.parameter, Some(updated.moments)));
             });
         });

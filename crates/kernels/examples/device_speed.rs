@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use plw_kernels::{
-    AdamW, AdamWStep, AttentionHeads, AttentionMask, GradientFactor, LinearInput, LinearOperands,
-    LinearWeight, RotaryEmbedding, TargetTable, Updated, adamw, attention, linear,
+    AdamW, AdamWStep, AttentionHeads, AttentionMask, FiniteFlags, GradientFactor, LinearInput,
+    LinearOperands, LinearWeight, RotaryEmbedding, TargetTable, Updated, adamw, attention, linear,
     linear_cross_entropy, rms_norm, swiglu,
 };
 
@@ -276,7 +276,9 @@ impl Bench {
         let mut state = Some((parameter, None));
         self.report("AdamW of the embeddings", "update", 0.0, || {
             let (parameter, moments) = state.take().expect("put back below");
-            let updated: Updated<1> = adamw(parameter, gradient.clone(), moments, &step);
+            let mut flags = FiniteFlags::with_capacity(1);
+            let updated: Updated<1> =
+                adamw(parameter, gradient.clone(), moments, &step, &mut flags);
             state = Some((updated.parameter.clone(), Some(updated.moments)));
             updated.parameter
         });

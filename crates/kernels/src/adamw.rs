@@ -1,11 +1,12 @@
 //! AdamW with PyTorch's formula.
 
-use burn::tensor::{DType, Shape, Tensor};
+use burn::tensor::{DType, Tensor};
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::cube;
+use crate::finite_flags::FiniteFlags;
 use crate::flex::adamw as pass;
-use crate::flex::tensor::{as_slice, from_flex, from_vec, into_flex, into_unique};
+use crate::flex::tensor::{as_slice, from_flex, into_flex, into_unique};
 use crate::gradient_norm::GradientFactor;
 use crate::operations::has_kernels;
 
@@ -62,22 +63,6 @@ pub struct Updated<const D: usize> {
     pub parameter: Tensor<D>,
     /// Its new moments.
     pub moments: Moments<D>,
-    /// One element: 0 where all of the parameter and its second moment is finite, else more. It is
-    /// a tensor, so that a device need not be waited for after each parameter.
-    pub not_finite: Tensor<1>,
-}
-
-impl<const D: usize> Updated<D> {
-    /// Counts what is not finite in Burn operations.
-    fn counted(parameter: Tensor<D>, moments: Moments<D>) -> Self {
-        let count = |values: &Tensor<D>| values.clone().is_finite().bool_not().float().sum();
-        let not_finite = count(&parameter) + count(&moments.second);
-        Self {
-            parameter,
-            moments,
-            not_finite,
-        }
-    }
 }
 
 /// One AdamW step of one parameter (Loshchilov and Hutter 2019, arXiv 1711.05101), as
@@ -91,7 +76,7 @@ impl<const D: usize> Updated<D> {
 /// ```
 ///
 /// t is the number of the step. Before the first step there are no moments. None of the tensors may
-/// carry a graph. On flex and on a GPU this is one parallel pass, in place where nobody else holds
+/// carry a graph. Whether the result is finite is noted in `flags`. On flex and on a GPU this is one parallel pass, in place where nobody else holds
 /// the tensors; elsewhere [`adamw_reference`].
 ///
 /// # Panics
@@ -103,11 +88,12 @@ pub fn adamw<const D: usize>(
     gradient: Tensor<D>,
     moments: Option<Moments<D>>,
     step: &AdamWStep,
+    flags: &mut FiniteFlags,
 ) -> Updated<D> {
     check(&parameter, &gradient, moments.as_ref(), step);
     let is_supported = |tensor: &Tensor<D>| tensor.dtype() == DType::F32 && has_kernels(tensor);
     if !is_supported(&parameter) || !is_supported(&gradient) {
-        return adamw_reference(parameter, gradient, moments, step);
+        return adamw_reference(parameter, gradient, moments, step, flags);
     }
     let Moments { first, second } = moments.unwrap_or_else(|| Moments {
         first: gradient.zeros_like(),
@@ -134,10 +120,12 @@ pub fn adamw<const D: usize>(
         let device = parameter.device();
         let [parameter, first, second] =
             [parameter, first, second].map(|tensor| into_unique(into_cube(tensor)));
-        let not_finite = cube::adamw::update(
+        let flag = flags.next_on_device(&parameter);
+        cube::adamw::update(
             &parameter,
             into_cube(gradient),
             [&first, &second],
+            flag,
             into_cube(step.gradient_factor.on(&device)),
             // The kernel takes the gradients' factor from the device.
             &coefficients(1.0),
@@ -149,7 +137,6 @@ pub fn adamw<const D: usize>(
         return Updated {
             parameter: from_cube(parameter),
             moments,
-            not_finite: from_cube(not_finite),
         };
     }
     let gradient = into_flex(gradient).to_contiguous();
@@ -162,14 +149,13 @@ pub fn adamw<const D: usize>(
         second.storage_mut(),
         &coefficients(step.gradient_factor.read() as f32),
     );
-    let not_finite = if finite { 0.0 } else { 1.0 };
+    flags.push(if finite { 0.0 } else { 1.0 });
     Updated {
         parameter: from_flex(parameter),
         moments: Moments {
             first: from_flex(first),
             second: from_flex(second),
         },
-        not_finite: from_flex(from_vec(vec![not_finite], Shape::new([1]))),
     }
 }
 
@@ -204,6 +190,7 @@ pub fn adamw_reference<const D: usize>(
     gradient: Tensor<D>,
     moments: Option<Moments<D>>,
     step: &AdamWStep,
+    flags: &mut FiniteFlags,
 ) -> Updated<D> {
     check(&parameter, &gradient, moments.as_ref(), step);
     let AdamW {
@@ -240,7 +227,9 @@ pub fn adamw_reference<const D: usize>(
         .div(denominator)
         .mul_scalar(learning_rate / bias_1);
     let parameter = parameter.mul_scalar(1.0 - learning_rate * weight_decay) - update;
-    Updated::counted(parameter, moments)
+    let count = |values: &Tensor<D>| values.clone().is_finite().bool_not().float().sum();
+    flags.push((count(&parameter) + count(&moments.second)).into_scalar::<f32>());
+    Updated { parameter, moments }
 }
 
 #[cfg(test)]
@@ -248,7 +237,8 @@ mod tests {
     use super::*;
     use burn::tensor::{Device, Distribution, Tolerance};
 
-    type Form = fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep) -> Updated<1>;
+    type Form =
+        fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep, &mut FiniteFlags) -> Updated<1>;
 
     fn step(number: u64, learning_rate: f64) -> AdamWStep {
         AdamWStep {
@@ -270,13 +260,16 @@ mod tests {
             step
         };
         let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &device);
-        let first = adamw(tensor([1.0, -2.0]), tensor([0.5, -3.0]), None, &step(1));
+        let mut flags = FiniteFlags::with_capacity(2);
+        let gradient = tensor([0.5, -3.0]);
+        let first = adamw(tensor([1.0, -2.0]), gradient, None, &step(1), &mut flags);
         first.parameter.to_data().assert_approx_eq(
             &tensor([0.85, -1.8]).to_data(),
             Tolerance::<f32>::absolute(1e-6),
         );
         let moments = Some(first.moments);
-        let second = adamw(first.parameter, tensor([-1.0, 0.0]), moments, &step(2));
+        let gradient = tensor([-1.0, 0.0]);
+        let second = adamw(first.parameter, gradient, moments, &step(2), &mut flags);
         second.parameter.to_data().assert_approx_eq(
             &tensor([0.844_110_37, -1.642_994]).to_data(),
             Tolerance::<f32>::absolute(1e-6),
@@ -297,8 +290,9 @@ mod tests {
                     ..step(number, 1e-2)
                 };
                 let take = |(parameter, moments), adamw: Form| {
-                    let updated = adamw(parameter, gradient.clone(), moments, &step);
-                    assert_eq!(updated.not_finite.into_scalar::<f32>(), 0.0);
+                    let mut flags = FiniteFlags::with_capacity(1);
+                    let updated = adamw(parameter, gradient.clone(), moments, &step, &mut flags);
+                    assert_eq!(flags.first_not_finite(&[]), None);
                     (updated.parameter, Some(updated.moments))
                 };
                 fused = take(fused, adamw);
@@ -331,9 +325,22 @@ mod tests {
         ] {
             let forms: [Form; 2] = [adamw, adamw_reference];
             for form in forms {
-                let updated = form(parameter.clone(), gradient.clone(), None, &step(1, 1e-2));
-                let not_finite = updated.not_finite.into_scalar::<f32>();
-                assert_eq!(not_finite == 0.0, finite, "{parameter} {gradient}");
+                let mut flags = FiniteFlags::with_capacity(2);
+                // The number of the second parameter is what counts.
+                form(ones(), ones(), None, &step(1, 1e-2), &mut flags);
+                form(
+                    parameter.clone(),
+                    gradient.clone(),
+                    None,
+                    &step(1, 1e-2),
+                    &mut flags,
+                );
+                let expected = (!finite).then_some(1);
+                assert_eq!(
+                    flags.first_not_finite(&[]),
+                    expected,
+                    "{parameter} {gradient}"
+                );
             }
         }
     }
@@ -344,6 +351,12 @@ mod tests {
         let device = Device::flex();
         let [parameter, gradient] =
             [[2, 3], [3, 2]].map(|shape| Tensor::<2>::zeros(shape, &device));
-        adamw(parameter, gradient, None, &step(1, 0.1));
+        adamw(
+            parameter,
+            gradient,
+            None,
+            &step(1, 0.1),
+            &mut FiniteFlags::default(),
+        );
     }
 }

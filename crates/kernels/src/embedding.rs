@@ -25,6 +25,16 @@ pub fn embedding(table: Tensor<2>, token_ids: &[u32], padding: Option<u32>) -> T
     }
 }
 
+/// Some rows of a matrix `[tokens, width]`: `[rows, width]`. It is [`embedding`] of another table:
+/// the backward pass of Burn's own selection adds the rows one by one on a GPU.
+///
+/// # Panics
+///
+/// Where a row is outside the matrix, which is a bug of the caller.
+pub fn select_rows(x: Tensor<2>, rows: &[u32]) -> Tensor<2> {
+    embedding(x, rows, None)
+}
+
 /// [`embedding`] as a chain of Burn operations.
 pub fn embedding_reference(table: Tensor<2>, token_ids: &[u32], padding: Option<u32>) -> Tensor<2> {
     let device = table.device();

@@ -56,13 +56,12 @@ impl GradientNorm {
     /// Of these gradients. It does not wait for a GPU.
     pub fn new<'a, const D: usize>(gradients: impl IntoIterator<Item = &'a Tensor<D>>) -> Self {
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
-        let mut on_device: Vec<Tensor<1>> = Vec::new();
+        let mut on_device = Vec::new();
         let mut squares = 0.0;
         for gradient in gradients {
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
             if cube::supports(gradient) {
-                let sums = cube::adamw::chunked_squares(cube::tensor::into_cube(gradient.clone()));
-                on_device.push(cube::tensor::from_cube(sums));
+                on_device.push(cube::tensor::into_cube(gradient.clone()));
                 continue;
             }
             squares += match flex::supports(gradient) {
@@ -76,7 +75,7 @@ impl GradientNorm {
         Self {
             squares,
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
-            on_device: (!on_device.is_empty()).then(|| Tensor::cat(on_device, 0)),
+            on_device: cube::adamw::chunked_squares(on_device).map(cube::tensor::from_cube),
         }
     }
 

@@ -13,6 +13,7 @@ mod attention_mask;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod cube;
 mod embedding;
+mod finite_flags;
 mod flex;
 mod gpu;
 mod gradient_norm;
@@ -33,7 +34,8 @@ mod target_table;
 pub use adamw::{AdamW, AdamWStep, Moments, Updated, adamw, adamw_reference};
 pub use attention::{AttentionHeads, attention, attention_reference};
 pub use attention_mask::AttentionMask;
-pub use embedding::{embedding, embedding_reference};
+pub use embedding::{embedding, embedding_reference, select_rows};
+pub use finite_flags::FiniteFlags;
 pub use flex::{VectorWidth, limit_vector_width};
 #[cfg(feature = "wgpu")]
 pub use gpu::preferred_wgpu_device;

@@ -1,11 +1,11 @@
 //! The model, top to bottom: embeddings, decoder layers, final norm.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use plw_batch::Batch;
 use plw_kernels::{
     AttentionMask, LinearInput, LinearOperands, RotaryEmbedding, attention, embedding, linear,
-    rms_norm,
+    rms_norm, select_rows,
 };
 
 use crate::config::LlamaConfig;
@@ -306,10 +306,7 @@ impl DecoderLayer {
         let attended = attention(qkv, heads, &context.rotary, &context.mask);
         let (x, attended) = match rows {
             None => (x, attended),
-            Some(rows) => {
-                let rows = indices(rows, &x.device());
-                (x.select(0, rows.clone()), attended.select(0, rows))
-            }
+            Some(rows) => (select_rows(x, rows), select_rows(attended, rows)),
         };
         let selected = rows
             .zip(context.dropout.as_ref())
@@ -363,10 +360,4 @@ impl RmsNorm {
             epsilon: config.rms_norm_eps,
         }
     }
-}
-
-fn indices(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i64> = values.iter().map(|&value| value.into()).collect();
-    let length = values.len();
-    Tensor::from_data(TensorData::new(values, [length]), device)
 }

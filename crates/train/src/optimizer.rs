@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use plw_kernels::{AdamW, AdamWStep, GradientFactor, Moments, Updated, adamw, squared_norm};
+use plw_kernels::{
+    AdamW, AdamWStep, FiniteFlags, GradientFactor, Moments, Updated, adamw, squared_norm,
+};
 use plw_model::{Llama, NamedTensors};
 
 use crate::{TrainError, TrainingArguments};
@@ -54,15 +56,14 @@ impl Optimizer {
         };
         let mut check = FiniteCheck {
             step: self.steps,
-            names: Vec::new(),
-            not_finite: Vec::new(),
+            names: Vec::with_capacity(gradients.len()),
+            flags: FiniteFlags::with_capacity(gradients.len()),
         };
         let model = model.update(gradients, |name, value, gradient| {
             let before = self.moments.remove(name);
-            let updated: Updated<1> = adamw(value, gradient, before, &step);
+            let updated: Updated<1> = adamw(value, gradient, before, &step, &mut check.flags);
             self.moments.insert(name.to_string(), updated.moments);
             check.names.push(name.to_string());
-            check.not_finite.push(updated.not_finite);
             updated.parameter
         });
         (model, check)
@@ -75,15 +76,13 @@ impl Optimizer {
 pub struct FiniteCheck {
     step: u64,
     names: Vec<String>,
-    /// `[1]` each: above 0 where something is not finite.
-    not_finite: Vec<Tensor<1>>,
+    flags: FiniteFlags,
 }
 
 impl FiniteCheck {
-    /// A number for each parameter, for [`FiniteCheck::finish`]. None where nothing was updated.
-    pub fn on_device(&mut self) -> Option<Tensor<1>> {
-        let numbers = std::mem::take(&mut self.not_finite);
-        (!numbers.is_empty()).then(|| Tensor::cat(numbers, 0))
+    /// What is still on a GPU, for [`FiniteCheck::finish`].
+    pub fn on_device(&self) -> Option<Tensor<1>> {
+        self.flags.on_device()
     }
 
     /// The result, with what was read of [`FiniteCheck::on_device`].
@@ -92,12 +91,11 @@ impl FiniteCheck {
     ///
     /// If a parameter or its moments are not finite: [`TrainError::WeightsNotFinite`], without the
     /// names of examples. The model is lost then.
-    pub fn finish(self, numbers: &[f32]) -> Result<(), TrainError> {
-        let mut found = self.names.into_iter().zip(numbers);
-        match found.find(|(_, number)| **number > 0.0) {
+    pub fn finish(mut self, read: &[f32]) -> Result<(), TrainError> {
+        match self.flags.first_not_finite(read) {
             None => Ok(()),
-            Some((tensor, _)) => Err(TrainError::WeightsNotFinite {
-                tensor,
+            Some(number) => Err(TrainError::WeightsNotFinite {
+                tensor: self.names.swap_remove(number),
                 step: self.step,
                 examples: String::new(),
             }),

@@ -218,7 +218,7 @@ pub fn queue_step(
     let (mut losses, gradients) = queue_passes(&model, batches, normalizer, &options.pass);
     let norm = GradientNorm::new(gradients.values());
     let factor = norm.limit(options.max_grad_norm);
-    let (model, mut check) = optimizer.step(model, gradients, factor, options.learning_rate);
+    let (model, check) = optimizer.step(model, gradients, factor, options.learning_rate);
     let mut values = losses.on_device();
     values.extend(norm.on_device());
     values.extend(check.on_device());

@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 
 use super::launch::{UNITS, elementwise, row_units, rows};
 use super::reduce::cube_sum;
-use super::tensor::{CubeTensor, IntoBuffer, empty, zeros};
+use super::tensor::{CubeTensor, IntoBuffer, empty};
 use crate::flex::adamw::Coefficients;
 
 /// Elements of a gradient that one cube adds up.
@@ -23,8 +23,9 @@ fn update_kernel(
     gradient: &[f32],
     first: &mut [f32],
     second: &mut [f32],
-    not_finite: &mut [f32],
+    flags: &mut [f32],
     factor: &[f32],
+    flag: usize,
     beta_1: f32,
     beta_2: f32,
     epsilon: f32,
@@ -48,22 +49,22 @@ fn update_kernel(
         parameter[ABSOLUTE_POS] = updated;
         // Units that find something write the same.
         if updated.is_nan() || updated.is_inf() || square.is_nan() || square.is_inf() {
-            not_finite[0] = f32::new(1.0);
+            flags[flag] = f32::new(1.0);
         }
     }
 }
 
 /// One step of a parameter, in place: parameter and moments are contiguous and held by nobody else.
-/// Returns `[1]`: 1 where parameter or second moment is not finite afterwards, else 0.
+/// Sets the flag of this number to 1 where parameter or second moment is not finite afterwards.
 pub(crate) fn update(
     parameter: &CubeTensor,
     gradient: CubeTensor,
     [first, second]: [&CubeTensor; 2],
+    (flags, flag): (CubeTensor, usize),
     factor: CubeTensor,
     coefficients: &Coefficients,
-) -> CubeTensor {
+) {
     let gradient = into_contiguous(gradient);
-    let not_finite = zeros(parameter, [1]);
     let (cubes, units) = elementwise(&parameter.client, parameter.shape().num_elements());
     update_kernel::launch(
         &parameter.client,
@@ -73,8 +74,9 @@ pub(crate) fn update(
         gradient.into_buffer(),
         first.clone().into_buffer(),
         second.clone().into_buffer(),
-        not_finite.clone().into_buffer(),
+        flags.into_buffer(),
         factor.into_buffer(),
+        flag,
         coefficients.beta_1,
         coefficients.beta_2,
         coefficients.epsilon,
@@ -82,7 +84,6 @@ pub(crate) fn update(
         coefficients.rate,
         coefficients.second,
     );
-    not_finite
 }
 
 /// The factor that limits the norm, `[1]`, by one cube. NaN where the norm is not finite.
@@ -127,10 +128,12 @@ pub(crate) fn limit(squares: CubeTensor, max_norm: f64) -> CubeTensor {
 fn squares_kernel(
     gradient: &[f32],
     sums: &mut [f32],
+    first: usize,
+    chunks: usize,
     #[comptime] chunk: usize,
     #[comptime] units: usize,
 ) {
-    if CUBE_POS >= sums.len() {
+    if CUBE_POS >= chunks {
         terminate!();
     }
     let mut at = CUBE_POS * chunk + UNIT_POS as usize;
@@ -142,23 +145,31 @@ fn squares_kernel(
     }
     let sum = cube_sum(squares, units);
     if UNIT_POS == 0 {
-        sums[CUBE_POS] = sum;
+        sums[first + CUBE_POS] = sum;
     }
 }
 
-/// The sums of squares of a gradient's chunks, which the caller adds up.
-pub(crate) fn chunked_squares(gradient: CubeTensor) -> CubeTensor {
-    let gradient = into_contiguous(gradient);
-    let chunks = gradient.shape().num_elements().div_ceil(CHUNK);
-    let sums = empty(&gradient, [chunks]);
-    squares_kernel::launch(
-        &gradient.client.clone(),
-        rows(chunks),
-        row_units(),
-        gradient.into_buffer(),
-        sums.clone().into_buffer(),
-        CHUNK,
-        UNITS,
-    );
-    sums
+/// The sums of squares of the chunks of gradients, one after the other.
+pub(crate) fn chunked_squares(gradients: Vec<CubeTensor>) -> Option<CubeTensor> {
+    let chunks = |gradient: &CubeTensor| gradient.shape().num_elements().div_ceil(CHUNK);
+    let count = gradients.iter().map(chunks).sum::<usize>();
+    let sums = empty(gradients.first()?, [count]);
+    let mut first = 0;
+    for gradient in gradients {
+        let gradient = into_contiguous(gradient);
+        let chunks = chunks(&gradient);
+        squares_kernel::launch(
+            &sums.client,
+            rows(chunks),
+            row_units(),
+            gradient.into_buffer(),
+            sums.clone().into_buffer(),
+            first,
+            chunks,
+            CHUNK,
+            UNITS,
+        );
+        first += chunks;
+    }
+    Some(sums)
 }

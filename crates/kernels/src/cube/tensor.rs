@@ -141,10 +141,26 @@ pub(crate) fn start_reading(tensors: Vec<CubeTensor>) -> impl FnOnce() -> Vec<Ve
 /// copy.
 pub(crate) fn into_unique(tensor: CubeTensor) -> CubeTensor {
     let tensor = into_contiguous(tensor);
-    match tensor.can_mut() {
-        true => tensor,
-        false => tensor.copy(),
+    if tensor.can_mut() {
+        return tensor;
     }
+    // A copy of a matrix might get gaps between its rows; that of a vector has none.
+    let (shape, dtype) = (tensor.shape(), tensor.dtype);
+    let vector = Shape::new([shape.num_elements()]);
+    let CubeTensor {
+        client,
+        device,
+        handle,
+        ..
+    } = tensor;
+    let vector = CubeTensor::new_contiguous(client, device, vector, handle, dtype);
+    let CubeTensor {
+        client,
+        device,
+        handle,
+        ..
+    } = vector.copy();
+    CubeTensor::new_contiguous(client, device, shape, handle, dtype)
 }
 
 /// The gradient of a tensor as kernels read it: contiguous, in the tensor's type.

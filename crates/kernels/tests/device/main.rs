@@ -9,12 +9,12 @@ mod bf16_products;
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use plw_kernels::{
-    AdamW, AdamWStep, AttentionHeads, AttentionMask, GradientFactor, LinearInput, LinearOperands,
-    LinearWeight, LowRankAdapter, Moments, RotaryEmbedding, TargetTable, Updated, adamw,
-    adamw_reference, apply_rotary, apply_rotary_reference, attention, attention_reference,
-    embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
-    linear_reference, rms_norm, rms_norm_reference, squared_norm, squared_norm_reference, swiglu,
-    swiglu_reference,
+    AdamW, AdamWStep, AttentionHeads, AttentionMask, FiniteFlags, GradientFactor, LinearInput,
+    LinearOperands, LinearWeight, LowRankAdapter, Moments, Readback, RotaryEmbedding, TargetTable,
+    Updated, adamw, adamw_reference, apply_rotary, apply_rotary_reference, attention,
+    attention_reference, embedding, embedding_reference, linear, linear_cross_entropy,
+    linear_cross_entropy_reference, linear_reference, rms_norm, rms_norm_reference, squared_norm,
+    squared_norm_reference, swiglu, swiglu_reference,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -262,11 +262,13 @@ proptest! {
         let mut random = Random::new(seed);
         let start = random.elements([count]);
         let gradients: Vec<TensorData> = (0..3).map(|_| random.elements([count])).collect();
-        type Form = fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep) -> Updated<1>;
+        type Form =
+            fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep, &mut FiniteFlags) -> Updated<1>;
         let run = |adamw: Form, device: &Device| {
             let device = device.clone().inner();
             let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), &device);
             let (mut parameter, mut moments) = (tensor(&start), None);
+            let mut flags = FiniteFlags::with_capacity(gradients.len());
             for (gradient, number) in gradients.iter().zip(1..) {
                 let step = AdamWStep {
                     settings: AdamW::default(),
@@ -274,10 +276,11 @@ proptest! {
                     learning_rate: 1e-2,
                     gradient_factor: GradientFactor::Known(0.5),
                 };
-                let updated = adamw(parameter, tensor(gradient), moments, &step);
-                assert_eq!(updated.not_finite.into_scalar::<f32>(), 0.0);
+                let updated = adamw(parameter, tensor(gradient), moments, &step, &mut flags);
                 (parameter, moments) = (updated.parameter, Some(updated.moments));
             }
+            let read = Readback::new(flags.on_device().into_iter().collect()).wait();
+            assert_eq!(flags.first_not_finite(&read.concat()), None);
             let Moments { first, second } = moments.expect("three steps were taken");
             [parameter, first, second].map(Tensor::into_data).to_vec()
         };
