@@ -3,6 +3,7 @@
 mod activations;
 mod allocator;
 mod commands;
+mod complete_run;
 mod device;
 mod downloads;
 mod examples;

@@ -31,6 +31,14 @@ pub enum RecordError {
         /// What the parser says.
         source: serde_json::Error,
     },
+    /// A record of a complete run or evaluation is not as it was written.
+    #[error("{path}: {problem}; put it back as it was, or train or evaluate again")]
+    Changed {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A configuration is not TOML.
     #[error("{path}: {source}")]
     Toml {

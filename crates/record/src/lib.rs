@@ -8,6 +8,7 @@
 
 mod checkpoints;
 mod config;
+mod digested;
 mod directory;
 mod error;
 mod lock;

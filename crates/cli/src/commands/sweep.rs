@@ -10,6 +10,7 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_record::RunDirectory;
 
 use super::grid::{Planned, grid};
+use crate::complete_run::check_complete;
 use crate::flags::SweepFlags;
 use crate::inputs::Inputs;
 use crate::logging::LogFlags;
@@ -122,24 +123,37 @@ fn list(runs: &[Planned], program: &Path, log: LogFlags) -> Result<ExitCode> {
 }
 
 /// Refuses a run in the folder that has other settings, or whose files have other contents. Only
-/// the same run may be resumed, or skipped as complete.
+/// the same run may be resumed, or skipped as complete if its records and its result are as they
+/// were written.
 fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<()> {
     let directory = RunDirectory::new(&run.directory);
     if !directory.config().exists() {
         return Ok(());
     }
     let before = directory.read_config().into_diagnostic()?;
-    match before.difference(&inputs.resolved(&run.settings()?)?) {
-        None => Ok(()),
-        Some(difference) => Err(miette!(
-            help = format!(
-                "remove {}, or choose another folder with --output-dir",
-                directory.path.display()
-            ),
-            "{} was made with other settings: {difference}",
+    let remedy = || {
+        format!(
+            "remove {}, or choose another folder with --output-dir",
+            directory.path.display()
+        )
+    };
+    if let Some(difference) = before.difference(&inputs.resolved(&run.settings()?)?) {
+        return Err(miette!(
+            help = remedy(),
+            "{} is another run: {difference}",
             directory.name()
-        )),
+        ));
     }
+    if !directory.is_complete() {
+        return Ok(());
+    }
+    check_complete(&directory).map_err(|changed| {
+        miette!(
+            help = remedy(),
+            "{} is complete, but not as it was written: {changed}",
+            directory.name()
+        )
+    })
 }
 
 /// Runs one of them, in a process group of its own: a terminal's Ctrl-C then reaches it once,
