@@ -35,7 +35,6 @@ impl RunDirectory {
             fs::create_dir_all(directory)
                 .map_err(FileError::cannot("make the directory", directory))
         };
-        make(&self.path)?;
         let lock = RunLock::take(&self.path)?;
         let within = [self.predictions_dir(), self.checkpoints()];
         within.iter().try_for_each(|directory| make(directory))?;

@@ -28,8 +28,14 @@ fn data_that_was_changed_is_neither_kept_nor_written_over() {
 #[test]
 fn a_folder_that_another_process_fills_is_left_to_it() {
     let smoke = Smoke::new();
+    let texts = ["Anna bought six lamps in Oslo."; 4];
+    plw_data::write_text(&smoke.path("text.parquet"), texts).expect("written");
     for (folder, command) in [
         ("new", "data synth --config data.toml --output-dir new"),
+        (
+            "words",
+            "data tokenizer --text text.parquet --vocab-size 260 --output-dir words",
+        ),
         (
             "scores",
             "eval --config smoke.toml --data questions --output-dir scores",
