@@ -23,13 +23,13 @@ fn what_is_wrong_with_an_adapter_is_named() {
             serde_json::json!({"q_proj": 2}),
             &["rank_pattern"],
         ),
-        ("r", 0.into(), &["r must be from 1 to"]),
+        ("r", 0.into(), &["PEFT's r", "from 1 to 65536, not 0"]),
         (
             "lora_dropout",
             "../../etc/passwd".into(),
             &["lora_dropout", "../../etc/passwd", "a number"],
         ),
-        ("lora_alpha", 1e300.into(), &["alpha", "finite in f32"]),
+        ("lora_alpha", 1e300.into(), &["lora_alpha", "not 1e300"]),
         (
             "r",
             5.into(),
