@@ -152,6 +152,10 @@ fn only_the_text_of_a_setting_must_be_utf_8() {
     }
     let error = given("PLW_MODEL".into(), bad()).expect_err("it is refused");
     assert!(error.to_string().contains("PLW_MODEL"), "{error}");
+    let name = OsString::from_vec(b"PLW_\xff".to_vec());
+    let error = given(name, "1".into()).expect_err("it is refused");
+    let says = "PLW_\\xFF\" is not a setting";
+    assert!(error.to_string().contains(says), "{error}");
 }
 
 #[test]
