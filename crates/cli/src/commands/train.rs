@@ -60,11 +60,11 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     };
     let mut progress = Progress::new(directory.name());
     let outcome = train(&run, model, &device, &mut progress).into_diagnostic()?;
-    Ok(ended(&run, &outcome))
+    Ok(ended(&run, &outcome, &progress))
 }
 
 /// Says how a run ended.
-fn ended(run: &Run<'_>, outcome: &Outcome) -> ExitCode {
+fn ended(run: &Run<'_>, outcome: &Outcome, progress: &Progress) -> ExitCode {
     let name = run.directory.name();
     match outcome {
         Outcome::Complete(summary) => {
@@ -78,16 +78,21 @@ fn ended(run: &Run<'_>, outcome: &Outcome) -> ExitCode {
             ExitCode::SUCCESS
         }
         Outcome::Stopped { step } => {
+            // A sweep's runs are all resumed, by the sweep's own command.
+            let how = match run.resume {
+                true => "the same command",
+                false => "--resume",
+            };
             match step {
-                0 => tracing::warn!("stopped before the first step; --resume starts again"),
+                0 => tracing::warn!("stopped before the first step; start again with {how}"),
                 step if run.training.save_only_model => {
                     tracing::warn!(
                         "stopped after step {step}, whose checkpoint is the model alone"
                     );
                 }
-                step => tracing::warn!("stopped after step {step}; continue with --resume"),
+                step => tracing::warn!("stopped after step {step}; continue with {how}"),
             }
-            ExitCode::from(130)
+            progress.exit_code()
         }
     }
 }
