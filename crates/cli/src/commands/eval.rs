@@ -140,12 +140,10 @@ impl Output {
 
 fn describe(summary: &EvaluationSummary) -> String {
     let mut lines = vec![("all".to_string(), &summary.accuracy)];
-    lines.extend(
-        summary
-            .by_level
-            .iter()
-            .map(|(level, accuracy)| (level.clone(), accuracy)),
-    );
+    let levels = summary.by_level.iter();
+    // A single one would repeat the first line, under the name of the data's folder.
+    let several = levels.filter(|_| summary.by_level.len() > 1);
+    lines.extend(several.map(|(level, accuracy)| (level.clone(), accuracy)));
     let line = |(level, accuracy): (String, &Accuracy)| {
         let [low, high] = accuracy.accuracy_interval;
         format!(
