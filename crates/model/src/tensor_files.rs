@@ -38,11 +38,11 @@ impl TensorFiles {
     /// `model.safetensors` of a directory, or the shards that `model.safetensors.index.json` names.
     pub(crate) fn open_model(directory: &Path) -> Result<Self, CheckpointError> {
         let single = directory.join("model.safetensors");
-        if single.is_file() {
+        if single.exists() {
             return Self::open(&single);
         }
         let path = directory.join("model.safetensors.index.json");
-        if !path.is_file() {
+        if !path.exists() {
             return Err(CheckpointError::NoWeights {
                 directory: directory.into(),
             });
@@ -71,7 +71,7 @@ impl TensorFiles {
                 continue;
             }
             let path = directory.join(shard);
-            if !path.is_file() {
+            if !path.exists() {
                 return Err(CheckpointError::MissingShard {
                     path,
                     tensor: tensor.into(),
