@@ -1,5 +1,5 @@
-//! The names and shapes of the tensors that a configuration asks for, in the order in which a model is
-//! read.
+//! The names and shapes of the tensors that a configuration asks for, in the order in which a model
+//! is read.
 
 use crate::config::LlamaConfig;
 use crate::lora::{LoraConfig, TargetModule};
