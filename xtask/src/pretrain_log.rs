@@ -43,7 +43,7 @@ pub(crate) struct StageLog {
 impl StageLog {
     /// Of a complete run.
     pub(crate) fn of(run: &RunDirectory, settings: Table, commit: &str) -> Result<Self> {
-        let summary = run.read_summary().into_diagnostic()?;
+        let (summary, _) = run.read_summary().into_diagnostic()?;
         let metrics = run.read_metrics().into_diagnostic()?;
         let losses: Vec<(u64, f64)> = metrics.iter().map(|row| (row.step, row.loss)).collect();
         Ok(Self {

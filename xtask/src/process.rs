@@ -143,7 +143,7 @@ fn wait(mut child: Child) -> Result<ExitStatus> {
         let interrupted = raised(|signals| &signals.interrupt);
         let terminated = raised(|signals| &signals.terminate);
         match ended {
-            Some(status) if interrupted || terminated || status.code() == Some(130) => {
+            Some(status) if interrupted || terminated || was_stopped(status) => {
                 return Err(Interrupted.into());
             }
             Some(status) => return Ok(status),
@@ -155,6 +155,11 @@ fn wait(mut child: Child) -> Result<ExitStatus> {
         }
         sleep(Duration::from_millis(50));
     }
+}
+
+/// Whether a process says by its code that a signal stopped it: 128 and the signal's number.
+fn was_stopped(status: ExitStatus) -> bool {
+    matches!(status.code(), Some(129 | 130 | 143))
 }
 
 /// Asks a process to end, where the system can ask; otherwise ends it.

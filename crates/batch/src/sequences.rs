@@ -23,6 +23,7 @@ pub struct Sequences {
     options: Vec<Arc<[u32]>>,
     /// The index of each in `options`.
     known_options: HashMap<Arc<[u32]>, u32>,
+    largest_token: Option<u32>,
 }
 
 /// A sequence without its tokens.
@@ -56,6 +57,9 @@ impl Sequences {
             answer,
             ..
         } = sequence;
+        let option_tokens = answer.iter().flat_map(|answer| &answer.option_tokens);
+        let largest = token_ids.iter().chain(option_tokens).copied().max();
+        self.largest_token = self.largest_token.max(largest);
         let narrow: Option<Vec<u16>> = token_ids
             .iter()
             .map(|&token| u16::try_from(token).ok())
@@ -153,13 +157,7 @@ impl Sequences {
 
     /// The greatest token of any sequence or option.
     pub fn largest_token(&self) -> Option<u32> {
-        let narrow = self.narrow.0.iter().flatten().map(|&token| token.into());
-        let wide = self.wide.0.iter().flatten().copied();
-        let options = self
-            .options
-            .iter()
-            .flat_map(|options| options.iter().copied());
-        narrow.chain(wide).chain(options).max()
+        self.largest_token
     }
 
     /// Memory that they take, in bytes.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use miette::{IntoDiagnostic, Result};
 use plw_data::{ChatTemplateChoice, Source, Split};
 use plw_files::digest_file;
-use plw_record::RunConfig;
+use plw_record::{DIGESTS, RunConfig};
 use toml::{Table, Value};
 
 use crate::downloads::files;
-use crate::settings::{DIGESTS, Settings};
+use crate::settings::Settings;
 use crate::tokenizer_files::{companions, tokenizer_directory};
 
 /// Digits of a file's digest that are kept.
@@ -162,10 +162,10 @@ mod tests {
         assert_eq!(before.difference(&now()), None);
         assert!(trained_on(&before).is_empty());
         for (file, digest) in [
-            ("rows.parquet", "digests.train_data was"),
-            ("config.json", "digests.model was"),
-            ("model.safetensors", "digests.model was"),
-            ("tokenizer.json", "digests.tokenizer was"),
+            ("rows.parquet", "the files of `train_data` have changed"),
+            ("config.json", "the files of `model` have changed"),
+            ("model.safetensors", "the files of `model` have changed"),
+            ("tokenizer.json", "the files of `tokenizer` have changed"),
         ] {
             write(file, "other");
             let difference = before.difference(&now()).expect("it differs");

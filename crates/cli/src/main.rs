@@ -3,6 +3,7 @@
 mod activations;
 mod allocator;
 mod commands;
+mod complete_run;
 mod device;
 mod downloads;
 mod examples;
@@ -29,8 +30,8 @@ use miette::{Report, Result};
 use flags::{Cli, Command};
 use logging::{LogFlags, LogFormat};
 
-/// Exits with 0 when done, 1 on an error, 2 on wrong arguments (clap), and 130 when stopped at a
-/// checkpoint.
+/// Exits with 0 when done, 1 on an error, 2 on wrong arguments (clap), and with 128 and a signal's
+/// number when that signal stopped it at a checkpoint: 130 after Ctrl-C, 143 after SIGTERM.
 fn main() -> ExitCode {
     allocator::configure();
     file_size_limit::become_an_error();

@@ -19,10 +19,14 @@ pub(crate) fn check_saved(source: &SourceSettings) -> Result<()> {
 /// its checkpoints. What is in it is checked where it is read.
 pub(crate) fn check(setting: &str, folder: &Path) -> Result<()> {
     if !folder.is_dir() {
+        let path = folder.display();
+        let problem = match folder.exists() {
+            true => format!("{path}, which `{setting}` names, is not a folder"),
+            false => format!("there is no folder {path}, which `{setting}` names"),
+        };
         return Err(miette!(
             help = "give the path of a folder in the layout of Hugging Face",
-            "there is no folder {}, which `{setting}` names",
-            folder.display()
+            "{problem}"
         ));
     }
     let holds_weights = ["config.json", "adapter_config.json"]
@@ -66,6 +70,12 @@ mod tests {
             assert!(said.ends_with(&step.display().to_string()), "{said}");
         }
         assert!(problem(&folder.path().join("none")).starts_with("there is no folder"));
+        std::fs::write(folder.path().join("file"), "").expect("written");
+        assert!(
+            problem(&folder.path().join("file")).ends_with(
+                "is not a folder; give the path of a folder in the layout of Hugging Face"
+            )
+        );
         std::fs::write(step.join("config.json"), "{}").expect("written");
         assert_eq!(problem(&step), "");
         assert_eq!(problem(folder.path()), "", "its reader says what it lacks");

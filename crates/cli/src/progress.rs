@@ -1,7 +1,8 @@
 //! The progress bar (the run, the step, tokens per second and the time left) and Ctrl-C.
 
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plw_record::{EvaluationRow, MetricsRow};
@@ -9,7 +10,7 @@ use plw_report::printable;
 use plw_train::{Beginning, Observer, Plan};
 
 use crate::logging::shows_bars;
-use crate::signals;
+use crate::signals::{self, Stop};
 
 /// The bar of an evaluation.
 pub(crate) const EVALUATION: &str =
@@ -21,19 +22,25 @@ pub(crate) struct Progress {
     steps: ProgressBar,
     evaluation: Option<ProgressBar>,
     total: u64,
-    stop: Arc<AtomicBool>,
+    /// The exit code of the first request to stop. 0 without one.
+    stop: Arc<AtomicU8>,
 }
 
 impl Progress {
-    /// The progress of a named run. The first Ctrl-C stops at a checkpoint, the second at once.
+    /// The progress of a named run. The first signal stops at a checkpoint, the second at once.
     pub(crate) fn new(name: String) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(AtomicU8::new(0));
         let asked = stop.clone();
-        let watched = signals::watch(move || {
-            if asked.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+        let watched = signals::watch(move |request| {
+            let code = request.exit_code();
+            if asked.swap(code, Ordering::SeqCst) != 0 {
+                std::process::exit(code.into());
             }
-            tracing::warn!("stopping at a checkpoint; press Ctrl-C again to stop at once");
+            let again = match request {
+                Stop::Interrupt => "press Ctrl-C again",
+                Stop::Hangup | Stop::Termination => "send the signal again",
+            };
+            tracing::warn!("stopping at a checkpoint; {again} to stop at once");
         });
         if let Err(error) = watched {
             tracing::warn!("Ctrl-C will stop at once, not at a checkpoint: {error}");
@@ -45,6 +52,11 @@ impl Progress {
             total: 0,
             stop,
         }
+    }
+
+    /// What a run that was stopped exits with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.stop.load(Ordering::SeqCst))
     }
 }
 
@@ -162,6 +174,6 @@ impl Observer for Progress {
     }
 
     fn should_stop(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.stop.load(Ordering::SeqCst) != 0
     }
 }

@@ -8,7 +8,7 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{OnBadRow, PromptSettings, Split};
 use plw_eval::EvaluationOptions;
 use plw_model::{WeightType, load_lora_config};
-use plw_record::RunConfig;
+use plw_record::{DIGESTS, RunConfig};
 use plw_train::{BatchingArguments, LossArguments, TrainingArguments};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,10 +26,6 @@ mod wording;
 pub(crate) use environment::variable;
 pub(crate) use preset::{Preset, read_toml};
 pub(crate) use wording::nearest;
-
-/// The table of a run's `config.toml` with the digests of the files that its settings name. It is
-/// not a setting, though it decides the result as settings do.
-pub(crate) const DIGESTS: &str = "digests";
 
 /// Which model, which rows, and where.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -3,29 +3,77 @@
 
 use std::io;
 
+/// A request to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The terminal has gone.
+    Hangup,
+    /// A Ctrl-C.
+    Interrupt,
+    /// Another process asks for it.
+    Termination,
+}
+
+impl Stop {
+    const ALL: [Self; 3] = [Self::Hangup, Self::Interrupt, Self::Termination];
+
+    /// What a program exits with that it stops: 128 and the signal's number, as shells count.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Hangup => 129,
+            Self::Interrupt => 130,
+            Self::Termination => 143,
+        }
+    }
+
+    /// The request that a program with this exit code was stopped by.
+    pub(crate) fn of_exit_code(code: i32) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|stop| i32::from(stop.exit_code()) == code)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(self) -> nix::sys::signal::Signal {
+        use nix::sys::signal::Signal;
+
+        match self {
+            Self::Hangup => Signal::SIGHUP,
+            Self::Interrupt => Signal::SIGINT,
+            Self::Termination => Signal::SIGTERM,
+        }
+    }
+}
+
 /// Calls `stopped` at each of them from now on; without this the first ends the program.
 ///
 /// # Errors
 ///
 /// If the operating system refuses, or has no thread left to wait for them.
 #[cfg(unix)]
-pub(crate) fn watch(mut stopped: impl FnMut() + Send + 'static) -> io::Result<()> {
+pub(crate) fn watch(mut stopped: impl FnMut(Stop) + Send + 'static) -> io::Result<()> {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
-
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     let (mut reader, writer) = UnixStream::pair()?;
+    let latest = Arc::new(AtomicUsize::new(0));
+    let which = latest.clone();
     std::thread::Builder::new()
         .name("signals".to_string())
         .spawn(move || {
             let mut byte = [0];
             while reader.read_exact(&mut byte).is_ok() {
-                stopped();
+                if let Some(&stop) = Stop::ALL.get(which.load(Ordering::SeqCst)) {
+                    stopped(stop);
+                }
             }
         })?;
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for (index, stop) in Stop::ALL.into_iter().enumerate() {
+        let signal = stop.signal() as i32;
         if !is_ignored(signal) {
+            // Handlers run in the order in which they are registered: the byte comes last.
+            signal_hook::flag::register_usize(signal, latest.clone(), index)?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
         }
     }
@@ -33,8 +81,8 @@ pub(crate) fn watch(mut stopped: impl FnMut() + Send + 'static) -> io::Result<()
 }
 
 #[cfg(not(unix))]
-pub(crate) fn watch(stopped: impl FnMut() + Send + 'static) -> io::Result<()> {
-    ctrlc::set_handler(stopped).map_err(io::Error::other)
+pub(crate) fn watch(mut stopped: impl FnMut(Stop) + Send + 'static) -> io::Result<()> {
+    ctrlc::set_handler(move || stopped(Stop::Interrupt)).map_err(io::Error::other)
 }
 
 /// Whether the program was started with this signal ignored. Only Linux tells without unsafe code;

@@ -38,6 +38,10 @@ fn fails(blocks: &str, arguments: &str, file: &str) {
         said.contains("Filetoolarge") && said.contains(file),
         "{said}"
     );
+    assert!(
+        said.contains("ulimit-f") && !said.contains(".partial"),
+        "{said}"
+    );
 }
 
 /// Every file below a folder, by name, with what it holds.

@@ -12,6 +12,7 @@ mod file;
 mod guard;
 mod partial;
 mod read;
+mod sealed;
 
 pub use digest::{digest, digest_file};
 pub use directory::{remove_directory_atomic, write_directory_atomic};
@@ -20,3 +21,4 @@ pub use file::{copy_atomic, sync_file, write_atomic, write_atomic_with, write_js
 pub use guard::guarded;
 pub use partial::remove_partial;
 pub use read::{MOST_SETTINGS, open_regular, read_bounded, read_text};
+pub use sealed::{Verified, check_sealed_files, read_sealed, write_sealed};

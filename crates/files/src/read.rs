@@ -57,7 +57,7 @@ pub fn read_text(path: impl AsRef<Path>, most: u64) -> Result<String, FileError>
         .map_err(FileError::cannot("read", path))
 }
 
-fn invalid(reason: String) -> io::Error {
+pub(crate) fn invalid(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 

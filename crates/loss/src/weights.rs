@@ -33,7 +33,7 @@ pub enum WeightError {
     /// No target of a step counts, so that its denominator is zero.
     #[error(
         "none of this step's {sequences} sequence(s) has a token that counts \
-         (prompt_loss_weight {prompt}, completion_loss_weight {completion}): \
+         (prompt_loss_weight {prompt:?}, completion_loss_weight {completion:?}): \
          raise a weight or drop such examples"
     )]
     NothingCounts {

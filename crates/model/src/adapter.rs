@@ -5,6 +5,7 @@ use std::path::Path;
 use plw_files::{MOST_SETTINGS, read_text, write_json_atomic};
 use serde_json::{Map, Value, json};
 
+use crate::config::LlamaConfig;
 use crate::error::CheckpointError;
 use crate::llama::Llama;
 use crate::lora::{LoraConfig, LoraError, TargetModule};
@@ -133,6 +134,21 @@ pub fn load_adapter(model: Llama, directory: &Path) -> Result<Llama, CheckpointE
         })??;
     file.finish()?;
     Ok(model)
+}
+
+/// Checks that the weights of an adapter's directory are those of an adapter of a model with this
+/// configuration, without reading them.
+///
+/// # Errors
+///
+/// As [`load_adapter`], but for values that are not finite, and for memory.
+pub fn check_adapter(config: &LlamaConfig, directory: &Path) -> Result<(), CheckpointError> {
+    let lora = load_lora_config(directory)?;
+    let mut file = TensorFiles::open(&directory.join("adapter_model.safetensors"))?;
+    for (name, shape) in config.adapter_tensors(&lora) {
+        file.skip(&format!("{PREFIX}{name}"), &shape)?;
+    }
+    file.finish()
 }
 
 /// Saves a model's adapter as PEFT does, in f32. It names the model by the directory that it was

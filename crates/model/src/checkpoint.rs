@@ -98,6 +98,33 @@ pub fn load_llama_as(
     config
         .check_memory(linear_weights)
         .map_err(in_config(&directory.join("config.json")))?;
+    let mut files = open_weights(directory, &config)?;
+    let mut model = Llama::assemble(&config, device, linear_weights, |name, shape| {
+        files.take(name, shape)
+    })?;
+    files.finish()?;
+    model.name_or_path = Some(directory.display().to_string());
+    Ok(model)
+}
+
+/// Checks that the weights in a model's directory have the names, shapes and types that its
+/// `config.json` asks for, without reading them, and returns the configuration.
+///
+/// # Errors
+///
+/// As [`load_llama`], but for values that are not finite, and for memory.
+pub fn check_llama(directory: &Path) -> Result<LlamaConfig, CheckpointError> {
+    let config = load_config(directory)?;
+    let mut files = open_weights(directory, &config)?;
+    for (name, shape) in config.tensors() {
+        files.skip(&name, &shape)?;
+    }
+    files.finish()?;
+    Ok(config)
+}
+
+/// The tensors of a model's directory that belong to the model.
+fn open_weights(directory: &Path, config: &LlamaConfig) -> Result<TensorFiles, CheckpointError> {
     let mut files = TensorFiles::open_model(directory)?;
     // Old checkpoints store RoPE's frequencies, which the configuration defines as well.
     files.ignore(|name| name.ends_with(".self_attn.rotary_emb.inv_freq"));
@@ -110,12 +137,7 @@ pub fn load_llama_as(
             return Err(CheckpointError::UntiedHead { path });
         }
     }
-    let mut model = Llama::assemble(&config, device, linear_weights, |name, shape| {
-        files.take(name, shape)
-    })?;
-    files.finish()?;
-    model.name_or_path = Some(directory.display().to_string());
-    Ok(model)
+    Ok(files)
 }
 
 /// Saves a model as `config.json` and `model.safetensors`, which transformers can load. Creates the

@@ -89,7 +89,7 @@ impl LlamaConfig {
             // Computed with in f32.
             if !((value as f32).is_finite() && value as f32 > 0.0) {
                 return Err(ConfigError::Sizes(format!(
-                    "`{key}` must be a positive number, not {value}"
+                    "`{key}` must be a positive number that f32 holds, not {value:?}"
                 )));
             }
         }

@@ -165,6 +165,17 @@ pub enum CheckpointError {
         /// Its type, as safetensors names it.
         found: String,
     },
+    /// A tensor holds NaN or an infinity.
+    #[error(
+        "{path}: tensor `{tensor}` holds values that are not finite (NaN or infinite), with which \
+         nothing can be computed; download or convert the model again, or use another"
+    )]
+    NotFinite {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+    },
     /// config.json ties `lm_head` to the embeddings, but the file holds another one.
     #[error(
         "{path}: config.json ties `lm_head` to the embeddings, \

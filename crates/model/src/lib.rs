@@ -23,12 +23,15 @@ mod shard_index;
 mod size;
 mod tensor_files;
 mod tensor_header;
+mod tensor_shapes;
 mod weight_type;
 mod write_tensors;
 
 pub use activation_checkpointing::CheckpointedForward;
-pub use adapter::{load_adapter, load_lora_config, save_adapter};
-pub use checkpoint::{init_llama, load_config, load_llama, load_llama_as, read_config, save_llama};
+pub use adapter::{check_adapter, load_adapter, load_lora_config, save_adapter};
+pub use checkpoint::{
+    check_llama, init_llama, load_config, load_llama, load_llama_as, read_config, save_llama,
+};
 pub use config::LlamaConfig;
 pub use config_error::ConfigError;
 pub use dropout::DropoutKey;

@@ -23,16 +23,19 @@ pub enum LoraError {
     #[error("{0}; is this the adapter_config.json of PEFT?")]
     Json(String),
     /// The rank is zero or too great.
-    #[error("LoRA's r must be from 1 to {MAX_RANK}, not {0}")]
+    #[error("the rank (lora_r, PEFT's r) must be from 1 to {MAX_RANK}, not {0}")]
     Rank(usize),
-    /// Alpha is negative or not finite.
-    #[error("LoRA's alpha must be finite in f32 and not negative, not {0}")]
+    /// Alpha is not positive, or f32 does not hold what it scales by.
+    #[error(
+        "lora_alpha must be a positive number that f32 holds, not {0:?}: an adapter's output is \
+         multiplied by lora_alpha / r, so that with 0 it never learns"
+    )]
     Alpha(f64),
     /// The dropout probability is outside [0, 1).
-    #[error("LoRA's dropout must be at least 0 and less than 1, not {0}")]
+    #[error("lora_dropout must be at least 0 and less than 1, not {0:?}")]
     Dropout(f64),
     /// No layer gets an adapter.
-    #[error("LoRA needs at least one target module, such as q_proj")]
+    #[error("lora_target_modules must name at least one layer, such as q_proj")]
     NoTarget,
     /// No linear layer has this name.
     #[error(
@@ -43,7 +46,7 @@ pub enum LoraError {
     /// The adapter's weights take more memory than there is.
     #[error(
         "an adapter of rank {r} takes {bytes} bytes on this model, more memory than this machine \
-         gives; choose a smaller r"
+         gives; choose a smaller rank"
     )]
     Memory {
         /// Its rank.
@@ -146,7 +149,8 @@ impl LoraConfig {
         if !(1..=MAX_RANK).contains(&self.r) {
             return Err(LoraError::Rank(self.r));
         }
-        if !((self.alpha as f32).is_finite() && self.alpha >= 0.0) {
+        let scale = (self.alpha / self.r as f64) as f32;
+        if !(scale > 0.0 && (self.alpha as f32).is_finite()) {
             return Err(LoraError::Alpha(self.alpha));
         }
         if !(0.0..1.0).contains(&self.dropout) {
@@ -331,5 +335,26 @@ mod tests {
         for r in [0, MAX_RANK + 1] {
             assert_eq!(check(r), Err(LoraError::Rank(r)));
         }
+    }
+
+    #[test]
+    fn an_adapter_that_could_not_learn_is_refused() {
+        let check = |alpha| {
+            LoraConfig {
+                r: 8,
+                alpha,
+                dropout: 0.0,
+                target_modules: [TargetModule::QProj].into(),
+            }
+            .check()
+        };
+        for alpha in [1e-30, 16.0] {
+            assert_eq!(check(alpha), Ok(()));
+        }
+        for alpha in [0.0, -1.0, 1e-60, 1e300, f64::INFINITY] {
+            assert_eq!(check(alpha), Err(LoraError::Alpha(alpha)));
+        }
+        let said = check(1e300).expect_err("refused").to_string();
+        assert!(said.contains("not 1e300:"), "{said}");
     }
 }

@@ -111,8 +111,8 @@ impl RopeKeys {
                 let high_freq_factor = need(self.high_freq_factor, "high_freq_factor")?;
                 if high_freq_factor <= low_freq_factor {
                     return Err(ConfigError::Sizes(format!(
-                        "`high_freq_factor` ({high_freq_factor}) must be greater than \
-                         `low_freq_factor` ({low_freq_factor})"
+                        "`high_freq_factor` ({high_freq_factor:?}) must be greater than \
+                         `low_freq_factor` ({low_freq_factor:?})"
                     )));
                 }
                 let original = self.original_max_position_embeddings;

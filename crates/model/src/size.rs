@@ -18,7 +18,7 @@ pub struct PassSize {
 
 impl LlamaConfig {
     /// Outputs and inputs of a linear layer.
-    fn linear_shape(&self, module: TargetModule) -> [u64; 2] {
+    pub(crate) fn linear_shape(&self, module: TargetModule) -> [u64; 2] {
         let queries = self.num_attention_heads * self.head_dim;
         let keys = self.num_key_value_heads * self.head_dim;
         let (hidden, intermediate) = (self.hidden_size, self.intermediate_size);

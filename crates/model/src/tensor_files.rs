@@ -38,11 +38,11 @@ impl TensorFiles {
     /// `model.safetensors` of a directory, or the shards that `model.safetensors.index.json` names.
     pub(crate) fn open_model(directory: &Path) -> Result<Self, CheckpointError> {
         let single = directory.join("model.safetensors");
-        if single.is_file() {
+        if single.exists() {
             return Self::open(&single);
         }
         let path = directory.join("model.safetensors.index.json");
-        if !path.is_file() {
+        if !path.exists() {
             return Err(CheckpointError::NoWeights {
                 directory: directory.into(),
             });
@@ -71,7 +71,7 @@ impl TensorFiles {
                 continue;
             }
             let path = directory.join(shard);
-            if !path.is_file() {
+            if !path.exists() {
                 return Err(CheckpointError::MissingShard {
                     path,
                     tensor: tensor.into(),
@@ -153,9 +153,23 @@ impl TensorFiles {
     ///
     /// # Errors
     ///
-    /// If there is no such tensor, it has another shape or an unsupported type, or its file cannot
-    /// be read. The error names file and tensor.
+    /// If there is no such tensor, it has another shape or an unsupported type, its values are not
+    /// finite, or its file cannot be read. The error names file and tensor.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
+        self.entry(name, shape)?.read(name)
+    }
+
+    /// Takes a tensor out without reading it, with the errors of [`Self::take`] but for those of
+    /// its values.
+    pub(crate) fn skip(&mut self, name: &str, shape: &[usize]) -> Result<(), CheckpointError> {
+        let entry = self.entry(name, shape)?;
+        match entry.place.dtype {
+            Dtype::F32 | Dtype::BF16 | Dtype::F16 => Ok(()),
+            other => Err(entry.unsupported(name, other)),
+        }
+    }
+
+    fn entry(&mut self, name: &str, shape: &[usize]) -> Result<Entry, CheckpointError> {
         let Some(entry) = self.tensors.remove(name) else {
             return Err(CheckpointError::MissingTensor {
                 path: self.whole.clone(),
@@ -171,7 +185,7 @@ impl TensorFiles {
                 expected: shape.into(),
             });
         }
-        entry.read(name)
+        Ok(entry)
     }
 
     /// Ends the reading.
@@ -197,15 +211,24 @@ impl Entry {
             Dtype::F32 => self.decode(f32::from_le_bytes),
             Dtype::BF16 => self.decode(|bytes| bf16::from_le_bytes(bytes).to_f32()),
             Dtype::F16 => self.decode(|bytes| f16::from_le_bytes(bytes).to_f32()),
-            other => {
-                return Err(CheckpointError::Type {
-                    path: self.path.clone(),
-                    tensor: name.into(),
-                    found: format!("{other:?}"),
-                });
-            }
+            other => return Err(self.unsupported(name, other)),
         };
-        Ok(values.map_err(FileError::cannot("read", &self.path))?)
+        let values = values.map_err(FileError::cannot("read", &self.path))?;
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(values),
+            false => Err(CheckpointError::NotFinite {
+                path: self.path.clone(),
+                tensor: name.into(),
+            }),
+        }
+    }
+
+    fn unsupported(&self, name: &str, dtype: Dtype) -> CheckpointError {
+        CheckpointError::Type {
+            path: self.path.clone(),
+            tensor: name.into(),
+            found: format!("{dtype:?}"),
+        }
     }
 
     /// Elements of `WIDTH` bytes each, which need not be aligned in the file.

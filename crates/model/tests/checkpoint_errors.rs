@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use cases::fixture;
-use plw_model::{load_adapter, load_llama};
+use plw_model::{check_adapter, check_llama, load_llama};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 /// A tensor file as a map, changed and written back.
@@ -271,6 +271,9 @@ fn what_is_wrong_is_named() {
         let error = load_llama(directory.path(), &Device::flex())
             .expect_err("damaged")
             .to_string();
+        // Without reading the weights, too.
+        let checked = check_llama(directory.path()).expect_err("damaged");
+        assert_eq!(checked.to_string(), error);
         for part in expected {
             assert!(
                 error.contains(part),
@@ -281,94 +284,39 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn what_is_wrong_with_an_adapter_is_named() {
-    let table: [(&str, serde_json::Value, &[&str]); 12] = [
-        ("peft_type", "IA3".into(), &["peft_type", "IA3", "LORA"]),
-        ("use_dora", true.into(), &["use_dora"]),
-        ("some_new_variation", 3.into(), &["some_new_variation"]),
-        (
-            "init_lora_weights",
-            "pissa".into(),
-            &["init_lora_weights", "pissa"],
-        ),
-        ("bias", "all".into(), &["bias", "all"]),
-        (
-            "rank_pattern",
-            serde_json::json!({"q_proj": 2}),
-            &["rank_pattern"],
-        ),
-        ("r", 0.into(), &["r must be from 1 to"]),
-        (
-            "lora_dropout",
-            "../../etc/passwd".into(),
-            &["lora_dropout", "../../etc/passwd", "a number"],
-        ),
-        ("lora_alpha", 1e300.into(), &["alpha", "finite in f32"]),
-        (
-            "r",
-            5.into(),
-            &[
-                "adapter_model.safetensors",
-                "lora_A.weight",
-                "[3, 16]",
-                "[5, 16]",
-            ],
-        ),
-        (
-            "target_modules",
-            serde_json::json!(["lm_head"]),
-            &["target_modules", "lm_head"],
-        ),
-        (
-            "target_modules",
-            serde_json::json!(["q_proj"]),
-            &["down_proj.lora_A.weight", "no place"],
-        ),
-    ];
-    for (key, value, expected) in table {
-        let directory = tempfile::tempdir().expect("a directory");
-        let source = fixture("grouped_tied/adapter_some");
-        for file in ["adapter_config.json", "adapter_model.safetensors"] {
-            std::fs::copy(source.join(file), directory.path().join(file)).expect("copied");
-        }
-        let path = directory.path().join("adapter_config.json");
-        let mut keys: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&std::fs::read_to_string(&path).expect("there")).expect("JSON");
-        keys.insert(key.into(), value);
-        std::fs::write(&path, serde_json::to_string(&keys).expect("JSON")).expect("written");
-        let base = load_llama(&fixture("grouped_tied"), &Device::flex()).expect("a model");
-        let error = load_adapter(base, directory.path())
-            .expect_err("damaged")
-            .to_string();
-        for part in expected {
-            assert!(
-                error.contains(part),
-                "{key}: `{error}` does not name `{part}`"
-            );
-        }
+fn weights_that_fit_are_checked_without_reading_them() {
+    for case in ["grouped_tied", "untied_sharded_bf16", "llama3_f16"] {
+        let config = check_llama(&fixture(case)).expect(case);
+        let model = load_llama(&fixture(case), &Device::flex()).expect(case);
+        assert_eq!(&config, model.config());
     }
+    let config = check_llama(&fixture("grouped_tied")).expect("a model");
+    check_adapter(&config, &fixture("grouped_tied/adapter_some")).expect("its adapter");
+    let other = check_llama(&fixture("llama3_f16")).expect("a model");
+    let error = check_adapter(&other, &fixture("grouped_tied/adapter_some"));
+    let error = error.expect_err("of another model").to_string();
+    assert!(error.contains("q_proj.lora_B.weight"), "{error}");
 }
 
 #[test]
-fn an_adapter_and_a_model_are_told_apart() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path();
-    let device = Device::flex();
-    let error = load_llama(path, &device).expect_err("empty").to_string();
-    assert!(error.contains("holds no config.json"), "{error}");
-    let adapter = r#"{"base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M"}"#;
-    std::fs::write(path.join("adapter_config.json"), adapter).expect("written");
-    let error = load_llama(path, &device)
-        .expect_err("an adapter")
-        .to_string();
-    assert!(
-        error.contains("an adapter, not a model") && error.contains("(HuggingFaceTB/SmolLM2-135M)"),
-        "{error}"
-    );
-    let model = load_llama(&fixture("grouped_tied"), &device).expect("a model");
-    let none = tempfile::tempdir().expect("a temporary directory");
-    let error = load_adapter(model, none.path())
-        .expect_err("none")
-        .to_string();
-    assert!(error.contains("holds no adapter_config.json"), "{error}");
+fn values_that_are_not_finite_are_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for file in ["config.json", "model.safetensors"] {
+        let from = fixture("grouped_tied").join(file);
+        std::fs::copy(from, directory.path().join(file)).expect("copied");
+    }
+    let tensor = "model.layers.1.self_attn.q_proj.weight";
+    for value in [f32::NAN, f32::NEG_INFINITY] {
+        change(&directory.path().join("model.safetensors"), |tensors| {
+            let (_, _, bytes) = tensors.get_mut(tensor).expect("there");
+            bytes[8..12].copy_from_slice(&value.to_le_bytes());
+        });
+        let error = load_llama(directory.path(), &Device::flex()).expect_err("damaged");
+        let error = error.to_string();
+        assert!(
+            error.contains("model.safetensors") && error.contains(tensor),
+            "{error}"
+        );
+        assert!(error.contains("not finite"), "{error}");
+    }
 }

@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         machine: Machine::this(),
         ..TrainingSummary::default()
     };
-    summary.write(run.summary())?;
+    run.write_summary(&summary)?;
     drop(lock);
 
     for run in RunDirectory::all_in(&sweep)? {

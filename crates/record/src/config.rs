@@ -1,9 +1,9 @@
 //! The resolved configuration of a run: a TOML table and the hash that names it.
 
-use std::fs;
+use std::io;
 use std::path::Path;
 
-use plw_files::{FileError, digest, write_atomic};
+use plw_files::{MOST_SETTINGS, digest, read_text, write_atomic};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -17,6 +17,10 @@ const KEEPING: [&str; 4] = [
     "save_only_model",
     "save_dtype",
 ];
+
+/// The table with digests of the files that settings name. It is not a setting, though it decides
+/// the result as settings do.
+pub const DIGESTS: &str = "digests";
 
 /// Settings that say how long a run trains. The steps before its end may be the same without them.
 const LENGTH: [&str; 2] = ["max_steps", "num_train_epochs"];
@@ -49,12 +53,18 @@ impl RunConfig {
     /// Reads a `config.toml`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(FileError::cannot("read", path))?;
-        let table = text.parse().map_err(|source| RecordError::Toml {
+        let unusable = |problem: String| RecordError::Toml {
             path: path.to_path_buf(),
-            source: Box::new(source),
+            problem,
+        };
+        let text = read_text(path, MOST_SETTINGS).map_err(|error| match error.source.kind() {
+            io::ErrorKind::InvalidData => unusable(error.source.to_string()),
+            _ => error.into(),
         })?;
-        Ok(Self { table })
+        match text.parse() {
+            Ok(table) => Ok(Self { table }),
+            Err(error) => Err(unusable(error.to_string().trim_end().to_string())),
+        }
     }
 
     /// Writes a `config.toml`, atomically.
@@ -65,12 +75,22 @@ impl RunConfig {
         Ok(write_atomic(path, text)?)
     }
 
-    /// The first setting, in order, that has another value in `now`, and both values. A setting
-    /// within tables has a dotted name. Settings that only say what is kept on disk (`save_steps`,
+    /// The first setting, in order, that has another value in `now`, and both values; or, if only
+    /// the digests differ ([`DIGESTS`]), which setting names other files. A setting within tables
+    /// has a dotted name. Settings that only say what is kept on disk (`save_steps`,
     /// `save_total_limit`, `save_only_model` and `save_dtype`) do not count.
     pub fn difference(&self, now: &Self) -> Option<String> {
         let [before, now] = [self, now].map(|config| config.without(&KEEPING));
-        difference_of_tables(&before.table, &now.table)
+        let [settings, settings_now] = [&before, &now].map(|config| config.without(&[DIGESTS]));
+        if let Some((name, values)) = difference_of(&settings.table, &settings_now.table) {
+            return Some(format!("{name} {values}"));
+        }
+        let (name, values) = difference_of(&before.table, &now.table)?;
+        let name = name.strip_prefix(DIGESTS).unwrap_or(&name);
+        Some(format!(
+            "the files of `{}` have changed: their digest {values}",
+            name.trim_start_matches('.')
+        ))
     }
 
     /// The same without `max_steps` and `num_train_epochs`: what decides each step of a run,
@@ -92,15 +112,25 @@ impl RunConfig {
     }
 }
 
-fn difference_of_tables(before: &Table, now: &Table) -> Option<String> {
+/// The name of the first value that differs, and in words what it was and is.
+fn difference_of(before: &Table, now: &Table) -> Option<(String, String)> {
     let keys = before.keys().chain(now.keys());
     let key = keys.filter(|&key| before.get(key) != now.get(key)).min()?;
     let (before, now) = (before.get(key), now.get(key));
     if let (Some(Value::Table(before)), Some(Value::Table(now))) = (before, now) {
-        return difference_of_tables(before, now).map(|inner| format!("{key}.{inner}"));
+        let inner = difference_of(before, now);
+        return inner.map(|(name, values)| (format!("{key}.{name}"), values));
     }
-    let show = |value: Option<&Value>| value.map_or("not set".to_string(), ToString::to_string);
-    Some(format!("{key} was {}, is {}", show(before), show(now)))
+    let shown = |value: Option<&Value>| match value {
+        None => "not set".to_string(),
+        // Without the hundreds of digits that a very large or small number has.
+        Some(Value::Float(value)) => format!("{value:?}"),
+        Some(value) => value.to_string(),
+    };
+    Some((
+        key.clone(),
+        format!("was {}, is {}", shown(before), shown(now)),
+    ))
 }
 
 fn write_canonical_table(out: &mut String, table: &Table) {
@@ -139,6 +169,7 @@ fn write_canonical(out: &mut String, value: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn config(text: &str) -> RunConfig {
         RunConfig {
@@ -173,13 +204,14 @@ mod tests {
                 "seed = 2\n[digests]\nmodel = \"ab\"\ntrain_data = \"cd\"\n",
                 "seed was 1, is 2",
             ),
+            ("seed = 1e300\n", "seed was 1, is 1e300"),
             (
                 "seed = 1\n[digests]\nmodel = \"ab\"\ntrain_data = \"ef\"\n",
-                "digests.train_data was \"cd\", is \"ef\"",
+                "the files of `train_data` have changed: their digest was \"cd\", is \"ef\"",
             ),
             (
                 "seed = 1\n[digests]\nmodel = \"ab\"\n",
-                "digests.train_data was \"cd\", is not set",
+                "the files of `train_data` have changed: their digest was \"cd\", is not set",
             ),
         ] {
             assert_eq!(before.difference(&config(now)).as_deref(), Some(difference));

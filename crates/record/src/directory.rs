@@ -3,12 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plw_files::{FileError, remove_partial, sync_file};
+use plw_files::{FileError, Verified, remove_partial, sync_file};
 
+use crate::digested::{SUMMARY, read_digested, write_digested};
 use crate::{
     EvaluationRow, MetricsRow, RecordError, RunConfig, RunLock, TrainingSummary, read_evaluations,
     read_metrics,
 };
+
+const METRICS: &str = "metrics.jsonl";
+const EVALUATIONS: &str = "evaluations.jsonl";
+const PREDICTIONS: &str = "predictions";
 
 /// A run's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +35,6 @@ impl RunDirectory {
             fs::create_dir_all(directory)
                 .map_err(FileError::cannot("make the directory", directory))
         };
-        make(&self.path)?;
         let lock = RunLock::take(&self.path)?;
         let within = [self.predictions_dir(), self.checkpoints()];
         within.iter().try_for_each(|directory| make(directory))?;
@@ -88,17 +92,17 @@ impl RunDirectory {
 
     /// `metrics.jsonl`.
     pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
+        self.path.join(METRICS)
     }
 
     /// `evaluations.jsonl`.
     pub fn evaluations(&self) -> PathBuf {
-        self.path.join("evaluations.jsonl")
+        self.path.join(EVALUATIONS)
     }
 
     /// `predictions`.
     pub fn predictions_dir(&self) -> PathBuf {
-        self.path.join("predictions")
+        self.path.join(PREDICTIONS)
     }
 
     /// The predictions of a step on the validation questions: `predictions/step-N.parquet`.
@@ -124,7 +128,7 @@ impl RunDirectory {
 
     /// `summary.json`.
     pub fn summary(&self) -> PathBuf {
-        self.path.join("summary.json")
+        self.path.join(SUMMARY)
     }
 
     /// Reads `config.toml`.
@@ -142,9 +146,45 @@ impl RunDirectory {
         read_evaluations(self.evaluations())
     }
 
-    /// Reads `summary.json`.
-    pub fn read_summary(&self) -> Result<TrainingSummary, RecordError> {
-        TrainingSummary::read(self.summary())
+    /// Writes `summary.json`, which makes the run complete, with digests of itself and of the other
+    /// records. Atomically, and last.
+    pub fn write_summary(&self, summary: &TrainingSummary) -> Result<(), RecordError> {
+        write_digested(&self.path, SUMMARY, summary, self.digested()?)
+    }
+
+    /// Reads `summary.json`, once it and the other records were compared with its digests, and the
+    /// settings in `config.toml` with their hash.
+    pub fn read_summary(&self) -> Result<(TrainingSummary, Verified), RecordError> {
+        let (summary, verified): (TrainingSummary, Verified) = read_digested(&self.path, SUMMARY)?;
+        let hash = self.read_config()?.hash();
+        match summary.config_hash == hash {
+            true => Ok((summary, verified)),
+            false => Err(RecordError::Changed {
+                path: self.config(),
+                problem: format!(
+                    "its settings have the hash {hash}, and those of the run had {}",
+                    summary.config_hash
+                ),
+            }),
+        }
+    }
+
+    /// The records that a summary has digests of. `config.toml` has its settings' hash instead.
+    fn digested(&self) -> Result<Vec<String>, RecordError> {
+        let mut names: Vec<String> = [METRICS, EVALUATIONS].map(str::to_string).into();
+        names.retain(|name| self.path.join(name).exists());
+        let folder = self.predictions_dir();
+        if folder.exists() {
+            for entry in fs::read_dir(&folder).map_err(FileError::cannot("list", &folder))? {
+                let entry = entry.map_err(FileError::cannot("list", &folder))?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.ends_with(".parquet") {
+                    names.push(format!("{PREDICTIONS}/{name}"));
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// The runs of a sweep, by name: the subdirectories of `sweep_dir` that hold a `config.toml`.
@@ -184,6 +224,52 @@ mod tests {
         RunConfig::default().write(run.config())?;
         assert_eq!(run.first_record(), Some(run.config()));
         assert_eq!(RunDirectory::all_in(directory.path())?, [run]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_complete_run_whose_records_were_changed_is_refused()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let run = RunDirectory::new(directory.path());
+        let config = RunConfig {
+            table: "seed = 1".parse()?,
+        };
+        config.write(run.config())?;
+        let records = [run.metrics(), run.predictions(3)];
+        fs::create_dir(run.predictions_dir())?;
+        for record in &records {
+            fs::write(record, "rows")?;
+        }
+        let summary = TrainingSummary {
+            config_hash: config.hash(),
+            ..TrainingSummary::default()
+        };
+        run.write_summary(&summary)?;
+        assert_eq!(run.read_summary()?, (summary, Verified::ByDigests));
+        let refused = |path: &Path| match run.read_summary() {
+            Err(error @ RecordError::Changed { .. }) => {
+                let error = error.to_string();
+                let name = path.file_name().and_then(|name| name.to_str());
+                assert!(error.contains(name.expect("a name")), "{error}");
+                assert!(error.contains("train or evaluate again"), "{error}");
+            }
+            other => panic!("{path:?}: {other:?}"),
+        };
+        for record in records {
+            fs::write(&record, "other")?;
+            refused(&record);
+            fs::remove_file(&record)?;
+            refused(&record);
+            fs::write(&record, "rows")?;
+        }
+        fs::write(run.config(), "seed = 2")?;
+        refused(&run.config());
+        fs::write(run.config(), "seed = 1 # the same")?;
+        run.read_summary()?;
+        let text = fs::read_to_string(run.summary())?;
+        fs::write(run.summary(), text.replace("\"steps\": 0", "\"steps\": 9"))?;
+        refused(&run.summary());
         Ok(())
     }
 }

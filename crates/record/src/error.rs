@@ -31,13 +31,21 @@ pub enum RecordError {
         /// What the parser says.
         source: serde_json::Error,
     },
+    /// A record of a complete run or evaluation is not as it was written.
+    #[error("{path}: {problem}; put it back as it was, or train or evaluate again")]
+    Changed {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A configuration is not TOML.
-    #[error("{path}: {source}")]
+    #[error("{path} holds no settings: put it back as it was, or choose another folder. {problem}")]
     Toml {
         /// The file.
         path: PathBuf,
         /// What the parser says, with the place.
-        source: Box<toml::de::Error>,
+        problem: String,
     },
     /// A configuration has no TOML form.
     #[error("the configuration cannot be written as TOML: {source}")]
@@ -84,7 +92,7 @@ pub enum RecordError {
     /// The directory of a run was moved, removed or replaced while a process was writing to it.
     #[error(
         "{path} was moved, removed or replaced while the run was writing to it, so the run has \
-         stopped: put it back and continue with --resume, or start again"
+         stopped: put it back and resume it, or start again"
     )]
     Displaced {
         /// The run's directory, or what it is locked by.

@@ -8,6 +8,7 @@
 
 mod checkpoints;
 mod config;
+mod digested;
 mod directory;
 mod error;
 mod lock;
@@ -20,7 +21,7 @@ mod summary;
 pub use checkpoints::{
     checkpoint_name, checkpoints, latest_checkpoint, remove_old_checkpoints, step_of, update_latest,
 };
-pub use config::RunConfig;
+pub use config::{DIGESTS, RunConfig};
 pub use directory::RunDirectory;
 pub use error::RecordError;
 pub use lock::{DirectoryLock, RunLock};

@@ -7,74 +7,14 @@ use plw_files::FileError;
 
 use crate::RecordError;
 
-/// Held while a process writes to a run. The operating system releases it when the process ends,
-/// however it ends.
-///
-/// Both the directory and the file `.lock` in it are locked. The directory's lock stays with it
-/// whatever its name and whatever becomes of `.lock`; but network file systems lock only files.
-#[derive(Debug)]
-pub struct RunLock {
-    path: PathBuf,
-    #[cfg(unix)]
-    directory: File,
-    #[cfg(unix)]
-    directory_is_locked: bool,
-    #[cfg_attr(not(unix), expect(dead_code, reason = "it is held"))]
-    file: File,
-}
-
-impl RunLock {
-    /// Locks a directory that exists.
-    pub(crate) fn take(path: &Path) -> Result<Self, RecordError> {
-        #[cfg(unix)]
-        let directory = File::open(path).map_err(FileError::cannot("open", path))?;
-        #[cfg(unix)]
-        let directory_is_locked = lock(&directory, path)?;
-        let name = path.join(LOCK);
-        if name.is_symlink() {
-            return Err(RecordError::Link { path: name });
-        }
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&name)
-            .map_err(FileError::cannot("make", &name))?;
-        lock(&file, path)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            #[cfg(unix)]
-            directory,
-            #[cfg(unix)]
-            directory_is_locked,
-            file,
-        })
-    }
-
-    /// Checks that the run's path still names the directory that is locked. Called before each
-    /// write, because a write by path would make a new directory where the old one is gone, and
-    /// would leave half of a run in each.
-    pub fn check(&self) -> Result<(), RecordError> {
-        #[cfg(unix)]
-        {
-            require_same(&self.path, &self.directory)?;
-            if !self.directory_is_locked {
-                require_same(&self.path.join(LOCK), &self.file)?;
-            }
-        }
-        #[cfg(not(unix))]
-        if !self.path.is_dir() {
-            let path = self.path.clone();
-            return Err(RecordError::Displaced { path });
-        }
-        Ok(())
-    }
-}
-
-/// A directory that only this process fills, until this is dropped.
+/// A directory that only this process fills, until this is dropped. The operating system releases
+/// the lock when the process ends, however it ends.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _directory: Option<File>,
+    path: PathBuf,
+    /// The directory, open and locked, where the system opens directories.
+    directory: Option<File>,
+    is_locked: bool,
 }
 
 impl DirectoryLock {
@@ -88,12 +28,61 @@ impl DirectoryLock {
         std::fs::create_dir_all(path).map_err(FileError::cannot("make the directory", path))?;
         let directory = cfg!(unix).then(|| File::open(path)).transpose();
         let directory = directory.map_err(FileError::cannot("open", path))?;
-        if let Some(directory) = &directory {
-            lock(directory, path)?;
-        }
+        let locked = directory.as_ref().map(|directory| lock(directory, path));
         Ok(Self {
-            _directory: directory,
+            path: path.to_path_buf(),
+            is_locked: locked.transpose()?.unwrap_or(false),
+            directory,
         })
+    }
+
+    /// Checks that the path still names the directory that is locked.
+    fn check(&self) -> Result<(), RecordError> {
+        match &self.directory {
+            Some(directory) => require_same(&self.path, directory),
+            None if self.path.is_dir() => Ok(()),
+            None => Err(displaced(&self.path)),
+        }
+    }
+}
+
+/// Held while a process writes to a run.
+///
+/// Both the directory and the file `.lock` in it are locked. The directory's lock stays with it
+/// whatever its name and whatever becomes of `.lock`; but network file systems lock only files.
+#[derive(Debug)]
+pub struct RunLock {
+    directory: DirectoryLock,
+    file: File,
+}
+
+impl RunLock {
+    /// Locks a run's directory, which is made where it is missing.
+    pub(crate) fn take(path: &Path) -> Result<Self, RecordError> {
+        let directory = DirectoryLock::take(path)?;
+        let name = path.join(LOCK);
+        if name.is_symlink() {
+            return Err(RecordError::Link { path: name });
+        }
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&name)
+            .map_err(FileError::cannot("make", &name))?;
+        lock(&file, path)?;
+        Ok(Self { directory, file })
+    }
+
+    /// Checks that the run's path still names the directory that is locked. Called before each
+    /// write, because a write by path would make a new directory where the old one is gone, and
+    /// would leave half of a run in each.
+    pub fn check(&self) -> Result<(), RecordError> {
+        self.directory.check()?;
+        match cfg!(unix) && !self.directory.is_locked {
+            true => require_same(&self.directory.path.join(LOCK), &self.file),
+            false => Ok(()),
+        }
     }
 }
 
@@ -112,6 +101,7 @@ fn lock(file: &File, run: &Path) -> Result<bool, RecordError> {
     }
 }
 
+/// Checks that a path names what is open.
 #[cfg(unix)]
 fn require_same(path: &Path, open: &File) -> Result<(), RecordError> {
     use std::os::unix::fs::MetadataExt;
@@ -120,9 +110,21 @@ fn require_same(path: &Path, open: &File) -> Result<(), RecordError> {
     let held = open.metadata().map(identity);
     match (std::fs::metadata(path).map(identity), held) {
         (Ok(named), Ok(held)) if named == held => Ok(()),
-        _ => Err(RecordError::Displaced {
-            path: path.to_path_buf(),
-        }),
+        _ => Err(displaced(path)),
+    }
+}
+
+#[cfg(not(unix))]
+fn require_same(path: &Path, _open: &File) -> Result<(), RecordError> {
+    match path.exists() {
+        true => Ok(()),
+        false => Err(displaced(path)),
+    }
+}
+
+fn displaced(path: &Path) -> RecordError {
+    RecordError::Displaced {
+        path: path.to_path_buf(),
     }
 }
 

@@ -17,7 +17,7 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use plw_batch::ExampleKey;
-use plw_files::{FileError, guarded, write_atomic_with};
+use plw_files::{FileError, guarded, write_atomic};
 
 use crate::RecordError;
 
@@ -61,16 +61,15 @@ pub fn write_predictions(
         source: Box::new(source),
     };
     let batch = to_batch(predictions).map_err(|source| failed(source.into()))?;
-    write_atomic_with(path, |file| {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .build();
-        let mut writer =
-            ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
-        writer.write(&batch).map_err(failed)?;
-        writer.close().map_err(failed)?;
-        Ok(())
-    })
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(failed)?;
+    writer.write(&batch).map_err(failed)?;
+    writer.close().map_err(failed)?;
+    Ok(write_atomic(path, bytes)?)
 }
 
 fn to_batch(predictions: &[PredictionRow]) -> Result<RecordBatch, ArrowError> {

@@ -1,13 +1,16 @@
 //! `summary.json`: the result of an evaluation or of a whole run.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use plw_files::{FileError, write_json_atomic};
+use plw_files::Verified;
 use serde::{Deserialize, Serialize};
 
+use crate::digested::{SUMMARY, read_digested, write_digested};
 use crate::{Machine, PredictionRow, Proportion, RecordError, Z_95};
+
+/// What an evaluation leaves beside its summary.
+const EVALUATED: [&str; 2] = ["evaluation.toml", "predictions.parquet"];
 
 /// How many questions were answered correctly, in both senses, with Wilson's 95 % intervals.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -119,16 +122,6 @@ impl EvaluationSummary {
             ..Self::default()
         }
     }
-
-    /// Writes it as indented JSON, atomically.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
-        Ok(write_json_atomic(path, self)?)
-    }
-
-    /// Reads what [`Self::write`] wrote.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
-        read_json(path.as_ref())
-    }
 }
 
 /// An evaluation during a run.
@@ -156,9 +149,18 @@ pub struct EvaluationRecord {
 }
 
 impl EvaluationRecord {
-    /// Writes it as indented JSON, atomically.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
-        Ok(write_json_atomic(path, self)?)
+    /// Writes `summary.json` into the folder of an evaluation, with digests of itself and of the
+    /// settings and predictions beside it. Atomically, and last.
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), RecordError> {
+        let folder = folder.as_ref();
+        let files = EVALUATED.map(str::to_string);
+        write_digested(folder, SUMMARY, self, files.into())
+    }
+
+    /// Reads what [`Self::write`] wrote, once it and the files beside it were compared with their
+    /// digests.
+    pub fn read(folder: impl AsRef<Path>) -> Result<(Self, Verified), RecordError> {
+        read_digested(folder.as_ref(), SUMMARY)
     }
 }
 
@@ -225,24 +227,6 @@ impl TrainingSummary {
             .or(self.best.as_ref())
             .or(self.last.as_ref())
     }
-
-    /// Writes it as indented JSON, atomically. A run does this last.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), RecordError> {
-        Ok(write_json_atomic(path, self)?)
-    }
-
-    /// Reads what [`Self::write`] wrote.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
-        read_json(path.as_ref())
-    }
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let bytes = fs::read(path).map_err(FileError::cannot("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| RecordError::Json {
-        path: path.to_path_buf(),
-        source,
-    })
 }
 
 #[cfg(test)]
@@ -281,11 +265,9 @@ mod tests {
                 prediction("high", 'A', true),
             ])
         };
-        let directory = tempfile::tempdir()?;
-        let path = directory.path().join("summary.json");
-        summary.write(&path)?;
-        assert_eq!(EvaluationSummary::read(&path)?, summary);
-        let json: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+        let text = serde_json::to_string(&summary)?;
+        assert_eq!(serde_json::from_str::<EvaluationSummary>(&text)?, summary);
+        let json: serde_json::Value = serde_json::from_str(&text)?;
         assert_eq!(json["accuracy"], 0.75);
         assert_eq!(json["argmax_accuracy"], 0.5);
         assert_eq!(json["questions"], 4);
@@ -298,8 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_reads_back_and_reports_the_right_evaluation() -> Result<(), Box<dyn std::error::Error>>
-    {
+    fn a_run_reports_the_right_evaluation() -> Result<(), Box<dyn std::error::Error>> {
         let evaluation = |step, split: &str| EvaluationRow {
             step,
             split: split.to_string(),
@@ -319,18 +300,6 @@ mod tests {
         assert_eq!(step(&run), Some((150, "validation".to_string())));
         run.test = Some(evaluation(150, "test"));
         assert_eq!(step(&run), Some((150, "test".to_string())));
-        let directory = tempfile::tempdir()?;
-        let path = directory.path().join("summary.json");
-        run.write(&path)?;
-        assert_eq!(TrainingSummary::read(&path)?, run);
-        fs::write(&path, "{}")?;
-        let message = TrainingSummary::read(&path)
-            .expect_err("it is refused")
-            .to_string();
-        assert!(
-            message.contains("summary.json") && message.contains("name"),
-            "{message}"
-        );
         Ok(())
     }
 }

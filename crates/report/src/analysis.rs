@@ -10,7 +10,7 @@ use crate::passages::{passage_count, pooled_clusters};
 use crate::report::{AnalysisOptions, Estimate, GroupStatistics, Report, Section};
 use crate::statistics::{bootstrap_ratio, mean_over_seeds};
 use crate::sweep::{Run, Sweep};
-use crate::warnings::{warn_of_differences, warn_of_seeds};
+use crate::warnings::{warn_of_differences, warn_of_missing_digests, warn_of_seeds};
 
 /// Computes a report. The same sweep and options give the same report, bit for bit.
 pub fn analyze(sweep: &Sweep, options: &AnalysisOptions) -> Report {
@@ -21,6 +21,7 @@ pub fn analyze(sweep: &Sweep, options: &AnalysisOptions) -> Report {
         by_settings.entry(values).or_default().push(run);
     }
     let mut warnings = Vec::new();
+    warn_of_missing_digests(&sweep.runs, &mut warnings);
     let sections = by_settings
         .iter()
         .map(|(values, runs)| {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use plw_files::Verified;
 use plw_record::{
     Accuracy, EvaluationRow, MetricsRow, PredictionRow, RunDirectory, TrainingSummary,
     read_predictions,
@@ -53,6 +54,8 @@ pub struct Run {
     pub seed: Option<i64>,
     /// What `summary.json` holds.
     pub summary: TrainingSummary,
+    /// Whether its records were compared with digests.
+    pub verified: Verified,
     /// The evaluation that the tables report.
     pub reported: EvaluationRow,
     /// The predictions of that evaluation.
@@ -103,6 +106,7 @@ pub fn read_sweep(sweep_dir: impl AsRef<Path>) -> Result<Sweep, ReportError> {
             }),
         }
     }
+    leave_out_repetitions(&mut sweep);
     if sweep.runs.is_empty() {
         let incomplete = sweep.incomplete.iter();
         return Err(ReportError::NoCompleteRun {
@@ -115,6 +119,32 @@ pub fn read_sweep(sweep_dir: impl AsRef<Path>) -> Result<Sweep, ReportError> {
     Ok(sweep)
 }
 
+/// Leaves out each run that repeats another, and would count as one more seed: a copy of its
+/// folder, or the same run once more. The one that still has the name of its run stays.
+fn leave_out_repetitions(sweep: &mut Sweep) {
+    let mut runs = std::mem::take(&mut sweep.runs);
+    runs.sort_by_key(|run| run.name != run.summary.name);
+    for run in runs {
+        let is_same = |other: &&Run| {
+            (run.seed, run.weight) == (other.seed, other.weight)
+                && run.settings == other.settings
+                && run.predictions == other.predictions
+        };
+        match sweep.runs.iter().find(is_same) {
+            None => sweep.runs.push(run),
+            Some(other) => sweep.incomplete.push(IncompleteRun {
+                reason: format!(
+                    "it repeats {}: settings, seed and predictions are the same, and count once",
+                    other.name
+                ),
+                name: run.name,
+            }),
+        }
+    }
+    sweep.runs.sort_by(|a, b| a.name.cmp(&b.name));
+    sweep.incomplete.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
 /// Reads a run, or says why it cannot be reported.
 fn read_run(directory: &RunDirectory) -> Result<Run, String> {
     let reason = |error: plw_record::RecordError| error.to_string();
@@ -125,7 +155,7 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
             None => "no summary.json and no logged step".to_string(),
         });
     }
-    let summary = directory.read_summary().map_err(reason)?;
+    let (summary, verified) = directory.read_summary().map_err(reason)?;
     let reported = summary
         .reported()
         .ok_or("summary.json holds no evaluation")?
@@ -147,16 +177,11 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
             twice.key.file
         ));
     }
-    let counted = Accuracy::of(&predictions);
-    if !agree(&counted, &reported.summary.accuracy) {
+    if let Some((name, said, counted)) = contradiction(&reported.summary.accuracy, &predictions) {
         return Err(format!(
-            "summary.json says that {} of {} questions were answered correctly, and {} that {} of \
-             {} were: one of the two was changed; evaluate or train again",
-            reported.summary.accuracy.correct,
-            reported.summary.accuracy.questions,
-            predictions_path.display(),
-            counted.correct,
-            counted.questions
+            "summary.json says that `{name}` is {said}, and by {} it is {counted}: one of the two \
+             was changed; train or evaluate again",
+            predictions_path.display()
         ));
     }
     let initial_path = directory.predictions_of(&reported.split, 0);
@@ -185,6 +210,7 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
         weight,
         seed,
         summary,
+        verified,
         reported,
         predictions,
         initial_predictions,
@@ -193,14 +219,26 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
     })
 }
 
-/// Whether a summary's accuracy is that of the predictions beside it. Its intervals are not
-/// compared: another version may compute them otherwise.
-fn agree(counted: &Accuracy, summary: &Accuracy) -> bool {
-    let counts = |of: &Accuracy| (of.questions, of.correct, of.argmax_correct);
-    let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
-    counts(counted) == counts(summary)
-        && close(counted.accuracy, summary.accuracy)
-        && close(counted.argmax_accuracy, summary.argmax_accuracy)
+/// The first value of a summary's accuracy that is not that of the predictions beside it, and both.
+/// Its intervals are not compared: another version may compute them otherwise.
+fn contradiction(
+    said: &Accuracy,
+    predictions: &[PredictionRow],
+) -> Option<(&'static str, f64, f64)> {
+    let values = |of: &Accuracy| {
+        [
+            ("questions", of.questions as f64),
+            ("correct", of.correct as f64),
+            ("accuracy", of.accuracy),
+            ("argmax_correct", of.argmax_correct as f64),
+            ("argmax_accuracy", of.argmax_accuracy),
+        ]
+    };
+    let counted = values(&Accuracy::of(predictions)).into_iter();
+    let mut both = values(said).into_iter().zip(counted);
+    let ((name, said), (_, counted)) =
+        both.find(|((_, said), (_, counted))| (said - counted).abs() >= 1e-9)?;
+    Some((name, said, counted))
 }
 
 /// The last part of a dotted key.

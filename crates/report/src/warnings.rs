@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use plw_files::Verified;
+
 use crate::format::weight_label;
 use crate::passages::questions;
 use crate::sweep::Run;
@@ -30,6 +32,21 @@ pub(crate) fn warn_of_differences(runs: &[&Run], warnings: &mut Vec<String>) {
                 asked.difference(&own).count()
             ));
         }
+    }
+}
+
+/// Warns of runs whose records cannot be checked.
+pub(crate) fn warn_of_missing_digests(runs: &[Run], warnings: &mut Vec<String>) {
+    let unchecked = runs
+        .iter()
+        .filter(|run| run.verified == Verified::WithoutDigests);
+    let names: Vec<&str> = unchecked.map(|run| run.name.as_str()).collect();
+    if !names.is_empty() {
+        warnings.push(format!(
+            "whether the records were changed after these runs cannot be checked, because their \
+             version of plw kept no digests: {}",
+            names.join(", ")
+        ));
     }
 }
 

@@ -202,82 +202,6 @@ fn runs_that_differ_otherwise_are_not_mixed() -> TestResult {
 }
 
 #[test]
-fn incomplete_and_damaged_runs_are_listed() -> TestResult {
-    let directory = tempfile::tempdir()?;
-    write_sweep(directory.path(), &[0.0, 1.0], 2, 8)?;
-    let run = |name: &str| RunDirectory::new(directory.path().join(name));
-    fs::remove_file(run("plw-1-seed-2").summary())?;
-    fs::write(run("plw-0-seed-1").predictions(200), "not parquet")?;
-    fs::create_dir(directory.path().join("notes"))?;
-    let report = report(directory.path())?;
-    let reasons: Vec<(&str, &str)> = report
-        .incomplete
-        .iter()
-        .map(|run| (run.name.as_str(), run.reason.as_str()))
-        .collect();
-    assert_eq!(reasons.len(), 2);
-    assert_eq!(reasons[0].0, "plw-0-seed-1");
-    assert!(reasons[0].1.contains("step-200.parquet"), "{reasons:?}");
-    assert_eq!(
-        reasons[1],
-        (
-            "plw-1-seed-2",
-            "no summary.json; its last logged step is 200"
-        )
-    );
-    // What is left has no seed in common.
-    assert_eq!(report.warnings.len(), 2, "{:?}", report.warnings);
-    assert!(
-        report.warnings[0].contains("weight 0 lacks seed 1"),
-        "{:?}",
-        report.warnings
-    );
-    assert_eq!(report.sections[0].comparisons[0].over_seeds, None);
-
-    let empty = tempfile::tempdir()?;
-    let message = read_sweep(empty.path())
-        .expect_err("there is no run")
-        .to_string();
-    assert!(message.contains("no complete run"), "{message}");
-    Ok(())
-}
-
-#[test]
-fn a_summary_that_its_predictions_contradict_is_left_out() -> TestResult {
-    let edits: [fn(&mut plw_record::Accuracy); 4] = [
-        |accuracy| accuracy.accuracy = 0.99,
-        |accuracy| accuracy.correct += 1,
-        |accuracy| accuracy.argmax_accuracy = 0.99,
-        |accuracy| accuracy.questions *= 2,
-    ];
-    for edit in edits {
-        let directory = tempfile::tempdir()?;
-        write_sweep(directory.path(), &[0.0, 1.0], 1, 8)?;
-        let run = RunDirectory::new(directory.path().join("plw-1-seed-1"));
-        let mut summary = run.read_summary()?;
-        edit(
-            &mut summary
-                .last
-                .as_mut()
-                .ok_or("an evaluation")?
-                .summary
-                .accuracy,
-        );
-        summary.write(run.summary())?;
-        let report = report(directory.path())?;
-        let [left_out] = report.incomplete.as_slice() else {
-            panic!("{:?}", report.incomplete)
-        };
-        assert_eq!(left_out.name, "plw-1-seed-1");
-        assert!(
-            left_out.reason.contains("summary.json says") && left_out.reason.contains("step-200"),
-            "{left_out:?}"
-        );
-    }
-    Ok(())
-}
-
-#[test]
 fn runs_with_other_questions_are_named() -> TestResult {
     let directory = tempfile::tempdir()?;
     write_sweep(directory.path(), &[0.0, 1.0], 1, 10)?;
@@ -287,12 +211,12 @@ fn runs_with_other_questions_are_named() -> TestResult {
         ..DemoRun::default()
     };
     let rows = &predictions(&demo, 0.6, 5)[4..];
+    let (mut summary, _) = run.read_summary()?;
     write_predictions(run.predictions(200), rows)?;
-    let mut summary = run.read_summary()?;
     if let Some(last) = &mut summary.last {
         last.summary = EvaluationSummary::of(rows);
     }
-    summary.write(run.summary())?;
+    run.write_summary(&summary)?;
     let report = report(directory.path())?;
     let warning = report.warnings.first().ok_or("a warning")?;
     assert!(
@@ -316,17 +240,16 @@ fn the_chosen_model_is_reported_on_test_questions() -> TestResult {
     };
     let run = write_run(directory.path(), &demo)?;
     let rows = predictions(&demo, 0.9, 5);
-    let summary = run.read_summary()?;
+    let (summary, _) = run.read_summary()?;
     let mut test = summary.last.clone().ok_or("an evaluation")?;
     (test.step, test.split) = (150, "test".to_string());
     test.summary = EvaluationSummary::of(&rows);
     write_predictions(run.predictions_of("test", 150), &rows)?;
     let expected = test.summary.accuracy.accuracy;
-    TrainingSummary {
+    run.write_summary(&TrainingSummary {
         test: Some(test),
         ..summary
-    }
-    .write(run.summary())?;
+    })?;
     let report = report(directory.path())?;
     let section = &report.sections[0];
     assert_eq!(section.split, "test");

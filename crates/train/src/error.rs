@@ -86,15 +86,15 @@ pub enum TrainError {
         /// The checkpoint.
         path: PathBuf,
     },
-    /// The run's directory holds a run with other settings.
+    /// The run's directory holds a run with other settings, or of other files.
     #[error(
-        "{path} holds a run with other settings ({difference}): \
-         resume with the same settings, or choose another --output-dir"
+        "{path} holds another run: {difference}. \
+         Resume with the same settings and files, or choose another --output-dir"
     )]
     OtherRun {
         /// The run's directory.
         path: PathBuf,
-        /// The first setting that differs.
+        /// The first setting that differs, or that names other files.
         difference: String,
     },
     /// The loss is infinite or not a number.

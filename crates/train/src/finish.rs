@@ -73,7 +73,7 @@ pub(crate) fn finish(
     let logged = steps.filter(|&step| run.training.logs_after(step, summary.steps));
     check_metrics(run.directory.metrics(), logged)?;
     run.directory.sync_logs()?;
-    summary.write(run.directory.summary())?;
+    run.directory.write_summary(&summary)?;
     Ok(Outcome::Complete(Box::new(summary)))
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
-use plw_files::{FileError, remove_partial, write_atomic};
+use plw_files::{FileError, Verified, remove_partial, write_atomic};
 use plw_model::Llama;
 use plw_record::{
     RunConfig, RunDirectory, TrainingSummary, latest_checkpoint, resume_evaluations, resume_metrics,
@@ -13,7 +13,7 @@ use plw_record::{
 use crate::checkpoint::{load_moments, require_moments, restore};
 use crate::length::{Length, check_length};
 use crate::run::{Beginning, Observer, Run};
-use crate::trainer_state::{TRAINER_STATE, TrainerState, Verified, read_state};
+use crate::trainer_state::{TRAINER_STATE, TrainerState, read_state};
 use crate::validation::best_of;
 use crate::{Optimizer, TrainError};
 
@@ -74,7 +74,8 @@ pub(crate) fn start(
     let is_new = !directory.config().exists();
     let same_length = !is_new && directory.read_config()?.difference(run.config).is_none();
     if same_length && directory.is_complete() {
-        return Ok(Start::Complete(Box::new(directory.read_summary()?)));
+        let (summary, _) = directory.read_summary()?;
+        return Ok(Start::Complete(Box::new(summary)));
     }
     if let Some(path) = latest_checkpoint(directory.checkpoints())? {
         let (mut state, length) = read_checkpoint(run, &path, total_steps, same_length, observer)?;
@@ -154,7 +155,7 @@ fn read_checkpoint(
     let former = match state.total_steps {
         // An earlier version of plw did not write it down.
         0 if same_length => total_steps,
-        0 if run.directory.is_complete() => run.directory.read_summary()?.steps,
+        0 if run.directory.is_complete() => run.directory.read_summary()?.0.steps,
         0 => 0,
         steps => steps,
     };

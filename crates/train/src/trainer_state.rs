@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use plw_files::{FileError, digest, digest_file, write_json_atomic};
+use plw_files::{FileError, Verified, check_sealed_files, read_sealed, write_sealed};
 use plw_record::{EvaluationRow, step_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -48,51 +48,28 @@ pub struct TrainerState {
     pub best: Option<EvaluationRow>,
 }
 
-/// Whether a checkpoint's files were compared with their digests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verified {
-    /// Each is as it was written.
-    ByDigests,
-    /// It is of a version of plw that kept no digests.
-    WithoutDigests,
-}
-
 /// The directory in a checkpoint that holds what only the trainer reads.
 pub(crate) const TRAINER_STATE: &str = "trainer_state";
 const STATE_FILE: &str = "trainer_state/state.json";
 
-/// The key under which `state.json` has the digest of every other file of its checkpoint.
-const FILES: &str = "files";
-/// The key, the last one, under which `state.json` has the digest of its other keys.
-const DIGEST: &str = "digest";
-
 /// Writes the state of a checkpoint whose other files are complete, with their digests.
 pub(crate) fn write_state(checkpoint: &Path, state: &TrainerState) -> Result<(), TrainError> {
     let path = checkpoint.join(STATE_FILE);
-    let unusable = |error: serde_json::Error| unusable(&path, error);
-    let mut keys = match serde_json::to_value(state).map_err(unusable)? {
-        Value::Object(keys) => keys,
-        _ => Map::new(),
+    let keys = match serde_json::to_value(state) {
+        Ok(Value::Object(keys)) => keys,
+        Ok(_) => Map::new(),
+        Err(error) => return Err(damaged(&path, error.to_string())),
     };
-    let files = files_of(checkpoint)?.into_iter();
-    let digests = files.map(|name| -> Result<_, FileError> {
-        let digest = digest_file(checkpoint.join(&name))?;
-        Ok((name, Value::from(digest)))
-    });
-    let digests: Map<String, Value> = digests.collect::<Result<_, FileError>>()?;
-    keys.insert(FILES.to_string(), Value::Object(digests));
-    let own = digest_of(&keys).map_err(unusable)?;
-    keys.insert(DIGEST.to_string(), Value::from(own));
-    Ok(write_json_atomic(&path, &keys)?)
+    let files = files_of(checkpoint)?;
+    Ok(write_sealed(&path, keys, checkpoint, files)?)
 }
 
 /// Reads the state of a checkpoint, after it has compared every file of it with its digest.
 pub(crate) fn read_state(checkpoint: &Path) -> Result<(TrainerState, Verified), TrainError> {
     let path = checkpoint.join(STATE_FILE);
-    let (keys, verified) = read_keys(&path)?;
-    check_files(checkpoint, &keys, |_| true)?;
-    let state: TrainerState =
-        serde_json::from_value(Value::Object(keys)).map_err(|error| unusable(&path, error))?;
+    let (keys, verified) = read_keys(checkpoint, |_| true).map_err(unusable)?;
+    let state: TrainerState = serde_json::from_value(Value::Object(keys))
+        .map_err(|error| damaged(&path, error.to_string()))?;
     let name = checkpoint.file_name().and_then(|name| name.to_str());
     match name.and_then(step_of) {
         Some(step) if step != state.step => {
@@ -117,58 +94,29 @@ pub fn check_saved_model(directory: &Path) -> Result<(), TrainError> {
     if !path.exists() {
         return Ok(());
     }
-    let checked = read_keys(&path).and_then(|(keys, _)| {
-        let is_model = |name: &str| !Path::new(name).starts_with(TRAINER_STATE);
-        check_files(directory, &keys, is_model)
-    });
-    checked.map_err(|error| match error {
-        TrainError::TrainerState { path, problem } => TrainError::SavedModel { path, problem },
-        other => other,
-    })
-}
-
-/// The keys of `state.json` but for its own digest, which is checked.
-fn read_keys(path: &Path) -> Result<(Map<String, Value>, Verified), TrainError> {
-    let bytes = fs::read(path).map_err(FileError::cannot("read", path))?;
-    let unusable = |error: serde_json::Error| unusable(path, error);
-    let mut keys: Map<String, Value> = serde_json::from_slice(&bytes).map_err(unusable)?;
-    match keys.shift_remove(DIGEST) {
-        Some(own) if own == digest_of(&keys).map_err(unusable)? => Ok((keys, Verified::ByDigests)),
-        Some(_) => Err(damaged(
+    let is_model = |name: &str| !Path::new(name).starts_with(TRAINER_STATE);
+    match read_keys(directory, is_model) {
+        Ok(_) => Ok(()),
+        Err(FileError { path, source, .. }) => Err(TrainError::SavedModel {
             path,
-            "the file is not as it was written: its digest is another",
-        )),
-        None if keys.contains_key(FILES) || keys.contains_key("total_steps") => {
-            Err(damaged(path, "its digest is missing"))
-        }
-        None => Ok((keys, Verified::WithoutDigests)),
+            problem: source.to_string(),
+        }),
     }
 }
 
-/// Compares the wanted files of a checkpoint with their digests. Others beside them change nothing.
-fn check_files(
+/// The keys of `state.json`, once it and the wanted files were compared with their digests.
+fn read_keys(
     checkpoint: &Path,
-    keys: &Map<String, Value>,
     wanted: impl Fn(&str) -> bool,
-) -> Result<(), TrainError> {
-    let files = keys.get(FILES).and_then(Value::as_object);
-    for (name, written) in files.into_iter().flatten() {
-        if !wanted(name) {
-            continue;
-        }
-        let path = checkpoint.join(name);
-        let now = match digest_file(&path) {
-            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
-                return Err(damaged(&path, "the file is missing"));
-            }
-            now => now?,
-        };
-        if written.as_str() != Some(&now) {
-            let problem = "the file is not as it was written: its digest is another";
-            return Err(damaged(&path, problem));
-        }
+) -> Result<(Map<String, Value>, Verified), FileError> {
+    let path = checkpoint.join(STATE_FILE);
+    let (keys, verified) = read_sealed(&path)?;
+    if verified == Verified::WithoutDigests && keys.contains_key("total_steps") {
+        let problem = io::Error::new(io::ErrorKind::InvalidData, "its digests are missing");
+        return Err(FileError::cannot("read", &path)(problem));
     }
-    Ok(())
+    check_sealed_files(&keys, checkpoint, wanted)?;
+    Ok((keys, verified))
 }
 
 /// The files of a checkpoint but for its state, by their names relative to it, sorted.
@@ -188,12 +136,8 @@ fn files_of(checkpoint: &Path) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
-fn digest_of(keys: &Map<String, Value>) -> serde_json::Result<String> {
-    Ok(digest(serde_json::to_vec(keys)?))
-}
-
-fn unusable(path: &Path, error: serde_json::Error) -> TrainError {
-    damaged(path, error.to_string())
+fn unusable(error: FileError) -> TrainError {
+    damaged(&error.path, error.source.to_string())
 }
 
 /// A file of a checkpoint that cannot be used.

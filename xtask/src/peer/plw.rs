@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_record::{EvaluationSummary, MetricsRow, PredictionRow, RunDirectory, read_predictions};
+use plw_record::{EvaluationRecord, MetricsRow, PredictionRow, RunDirectory, read_predictions};
 use serde::Deserialize;
 
 use super::environment::without_settings;
@@ -59,7 +59,7 @@ fn read_training(records: &RunDirectory, training: &Training) -> Result<Outcome>
             training.batch_size
         ));
     }
-    let summary = records.read_summary().into_diagnostic()?;
+    let (summary, _) = records.read_summary().into_diagnostic()?;
     Ok(Outcome {
         peak_memory_bytes: summary.peak_memory_bytes,
         steps: rows.iter().map(step).collect(),
@@ -68,7 +68,8 @@ fn read_training(records: &RunDirectory, training: &Training) -> Result<Outcome>
 }
 
 fn read_evaluation(records: &Path) -> Result<Outcome> {
-    let summary = EvaluationSummary::read(records.join("summary.json")).into_diagnostic()?;
+    let (EvaluationRecord { summary, .. }, _) =
+        EvaluationRecord::read(records).into_diagnostic()?;
     let predictions = read_predictions(records.join("predictions.parquet")).into_diagnostic()?;
     let evaluation = Evaluation {
         questions: summary.accuracy.questions,

@@ -58,6 +58,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             vocab_size,
             output_dir: folder,
         } => {
+            let _lock = DirectoryLock::take(folder).into_diagnostic()?;
             let making = Making::start(folder, "plw data tokenizer")?;
             let source: Source = text.parse().into_diagnostic()?;
             let texts = read_text(&source, Split::Train, "text", &ReadOptions::default())

@@ -76,7 +76,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         config_hash: config.hash(),
         machine: Machine::this(),
     };
-    record.write(&output.summary).into_diagnostic()?;
+    record.write(&output.directory).into_diagnostic()?;
     let lines = describe(&record.summary);
     print(&format!("{lines}{}\n", output.summary.display()))?;
     Ok(ExitCode::SUCCESS)
@@ -110,7 +110,10 @@ impl Output {
         } else if self.config.exists() {
             let before = RunConfig::read(&self.config).into_diagnostic()?;
             match before.difference(config) {
-                None => return Ok(()),
+                None => {
+                    self.warn_of_changes();
+                    return Ok(());
+                }
                 Some(difference) => format!("another evaluation ({difference})"),
             }
         } else if self.summary.exists() || self.predictions.exists() {
@@ -124,16 +127,23 @@ impl Output {
             self.directory.display()
         ))
     }
+
+    /// Says that the results of the same evaluation were changed since. They are written again.
+    fn warn_of_changes(&self) {
+        if self.summary.exists()
+            && let Err(changed) = EvaluationRecord::read(&self.directory)
+        {
+            tracing::warn!("{changed}: this is done now");
+        }
+    }
 }
 
 fn describe(summary: &EvaluationSummary) -> String {
     let mut lines = vec![("all".to_string(), &summary.accuracy)];
-    lines.extend(
-        summary
-            .by_level
-            .iter()
-            .map(|(level, accuracy)| (level.clone(), accuracy)),
-    );
+    let levels = summary.by_level.iter();
+    // A single one would repeat the first line, under the name of the data's folder.
+    let several = levels.filter(|_| summary.by_level.len() > 1);
+    lines.extend(several.map(|(level, accuracy)| (level.clone(), accuracy)));
     let line = |(level, accuracy): (String, &Accuracy)| {
         let [low, high] = accuracy.accuracy_interval;
         format!(

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result};
-use plw_model::{load_config, read_config};
+use plw_model::{check_adapter, check_llama, read_config};
 use plw_train::{Forecast, ModelSize, RunSettings, forecast};
 
 use super::train::unclear_start;
@@ -17,10 +17,13 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
     settings.check()?;
     let source = &settings.source;
     let config = match (&source.model, &source.init_config) {
-        (Some(model), None) => load_config(model).into_diagnostic()?,
+        (Some(model), None) => check_llama(model).into_diagnostic()?,
         (None, Some(file)) => read_config(file).into_diagnostic()?,
         _ => return Err(unclear_start()),
     };
+    if let Some(adapter) = &source.init_adapter {
+        check_adapter(&config, adapter).into_diagnostic()?;
+    }
     let encoder = checked_encoder(&settings)?;
     let data = RunData::load(&settings, encoder.as_ref())?;
     data.check(&config)?;

@@ -9,10 +9,14 @@ use crate::output::print;
 
 pub(crate) fn run(flags: &ReportFlags) -> Result<ExitCode> {
     if !flags.runs.is_dir() {
+        let path = flags.runs.display();
+        let problem = match flags.runs.exists() {
+            true => format!("{path} is not a folder"),
+            false => format!("there is no folder {path}"),
+        };
         return Err(miette!(
             help = "give the folder that a sweep's --output-dir named",
-            "there is no folder {}",
-            flags.runs.display()
+            "{problem}"
         ));
     }
     let page = flags.page();

@@ -3,25 +3,26 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_record::RunDirectory;
 
 use super::grid::{Planned, grid};
+use crate::complete_run::check_complete;
 use crate::flags::SweepFlags;
 use crate::inputs::Inputs;
 use crate::logging::LogFlags;
 use crate::output::{Reader, print};
 use crate::settings::variable;
-use crate::signals;
+use crate::signals::{self, Stop};
 
-/// The process of the current run, and whether the sweep was asked to stop.
+/// The process of the current run, and the exit code of a request to stop; 0 without one.
 #[derive(Default)]
 struct Running {
     process: Mutex<Option<u32>>,
-    stopped: AtomicBool,
+    stopped: AtomicU8,
 }
 
 impl Running {
@@ -29,16 +30,15 @@ impl Running {
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = process;
     }
 
-    /// Passes a Ctrl-C or a termination on. The run then stops at a checkpoint, and the sweep with
-    /// it.
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
+    /// Passes a request to stop on. The run then stops at a checkpoint, and the sweep with it.
+    fn stop(&self, request: Stop) {
+        self.stopped.store(request.exit_code(), Ordering::SeqCst);
         let process = *self.process.lock().unwrap_or_else(PoisonError::into_inner);
         // Elsewhere the run is in the sweep's own group, and gets the Ctrl-C itself.
         #[cfg(unix)]
         if let Some(process) = process.and_then(|process| i32::try_from(process).ok()) {
             let process = nix::unistd::Pid::from_raw(process);
-            if let Err(error) = nix::sys::signal::kill(process, nix::sys::signal::SIGTERM) {
+            if let Err(error) = nix::sys::signal::kill(process, request.signal()) {
                 tracing::warn!("the run's process {process} could not be asked to stop: {error}");
             }
         }
@@ -46,8 +46,9 @@ impl Running {
         let _ = process;
     }
 
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
+    fn stopped(&self) -> Option<ExitCode> {
+        let code = self.stopped.load(Ordering::SeqCst);
+        (code != 0).then(|| ExitCode::from(code))
     }
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
     }
     let running = Arc::new(Running::default());
     let asked = running.clone();
-    signals::watch(move || asked.stop())
+    signals::watch(move |request| asked.stop(request))
         .into_diagnostic()
         .wrap_err("the sweep could not be stopped at a checkpoint")?;
     for (index, run) in runs.iter().enumerate() {
@@ -84,8 +85,8 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
             );
             continue;
         }
-        if running.is_stopped() {
-            return Ok(ExitCode::from(130));
+        if let Some(code) = running.stopped() {
+            return Ok(code);
         }
         tracing::info!(
             run = name.as_str(),
@@ -94,15 +95,14 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
             "run {number} of {total}: {name}"
         );
         let status = train(&program, arguments(run, log)?, run, &running).into_diagnostic()?;
-        match status.code() {
-            Some(0) => {}
-            Some(130) => return Ok(ExitCode::from(130)),
-            _ => {
-                return Err(miette!(
-                    help = "fix the cause above and run the sweep again: complete runs are skipped",
-                    "{name} failed ({status})"
-                ));
-            }
+        if let Some(stop) = status.code().and_then(Stop::of_exit_code) {
+            return Ok(ExitCode::from(stop.exit_code()));
+        }
+        if !status.success() {
+            return Err(miette!(
+                help = "fix the cause above and run the sweep again: complete runs are skipped",
+                "{name} failed ({status})"
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -122,24 +122,37 @@ fn list(runs: &[Planned], program: &Path, log: LogFlags) -> Result<ExitCode> {
 }
 
 /// Refuses a run in the folder that has other settings, or whose files have other contents. Only
-/// the same run may be resumed, or skipped as complete.
+/// the same run may be resumed, or skipped as complete if its records and its result are as they
+/// were written.
 fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<()> {
     let directory = RunDirectory::new(&run.directory);
     if !directory.config().exists() {
         return Ok(());
     }
     let before = directory.read_config().into_diagnostic()?;
-    match before.difference(&inputs.resolved(&run.settings()?)?) {
-        None => Ok(()),
-        Some(difference) => Err(miette!(
-            help = format!(
-                "remove {}, or choose another folder with --output-dir",
-                directory.path.display()
-            ),
-            "{} was made with other settings: {difference}",
+    let remedy = || {
+        format!(
+            "remove {}, or choose another folder with --output-dir",
+            directory.path.display()
+        )
+    };
+    if let Some(difference) = before.difference(&inputs.resolved(&run.settings()?)?) {
+        return Err(miette!(
+            help = remedy(),
+            "{} is another run: {difference}",
             directory.name()
-        )),
+        ));
     }
+    if !directory.is_complete() {
+        return Ok(());
+    }
+    check_complete(&directory).map_err(|changed| {
+        miette!(
+            help = remedy(),
+            "{} is complete, but not as it was written: {changed}",
+            directory.name()
+        )
+    })
 }
 
 /// Runs one of them, in a process group of its own: a terminal's Ctrl-C then reaches it once,

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
-use plw_record::{RunConfig, RunDirectory, TrainingSummary, latest_checkpoint};
-use plw_train::{Outcome, Run, check_directory, check_saved_model, train};
+use plw_record::{RunConfig, RunDirectory, TrainingSummary};
+use plw_train::{Outcome, Run, check_directory, train};
 
 use crate::activations::activations;
+use crate::complete_run::check_complete;
 use crate::examples::{RunData, checked_encoder};
 use crate::flags::TrainFlags;
 use crate::inputs::{Inputs, trained_on};
@@ -59,11 +60,11 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     };
     let mut progress = Progress::new(directory.name());
     let outcome = train(&run, model, &device, &mut progress).into_diagnostic()?;
-    Ok(ended(&run, &outcome))
+    Ok(ended(&run, &outcome, &progress))
 }
 
 /// Says how a run ended.
-fn ended(run: &Run<'_>, outcome: &Outcome) -> ExitCode {
+fn ended(run: &Run<'_>, outcome: &Outcome, progress: &Progress) -> ExitCode {
     let name = run.directory.name();
     match outcome {
         Outcome::Complete(summary) => {
@@ -77,23 +78,27 @@ fn ended(run: &Run<'_>, outcome: &Outcome) -> ExitCode {
             ExitCode::SUCCESS
         }
         Outcome::Stopped { step } => {
+            // A sweep's runs are all resumed, by the sweep's own command.
+            let how = match run.resume {
+                true => "the same command",
+                false => "--resume",
+            };
             match step {
-                0 => tracing::warn!("stopped before the first step; --resume starts again"),
+                0 => tracing::warn!("stopped before the first step; start again with {how}"),
                 step if run.training.save_only_model => {
                     tracing::warn!(
                         "stopped after step {step}, whose checkpoint is the model alone"
                     );
                 }
-                step => tracing::warn!("stopped after step {step}; continue with --resume"),
+                step => tracing::warn!("stopped after step {step}; continue with {how}"),
             }
-            ExitCode::from(130)
+            progress.exit_code()
         }
     }
 }
 
-/// Whether this very run is complete, so that no data needs to be read. Its summary and its result
-/// are checked. [`train`] reports a run
-/// with other settings.
+/// Whether this very run is complete, so that no data needs to be read. Its records and its result
+/// are checked. [`train`] reports a run with other settings.
 fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     if !directory.is_complete() || !directory.config().exists() {
         return Ok(false);
@@ -102,11 +107,7 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     if before.difference(config).is_some() {
         return Ok(false);
     }
-    directory.read_summary().into_diagnostic()?;
-    // Whoever needs the space may have removed it.
-    if let Some(checkpoint) = latest_checkpoint(directory.checkpoints()).into_diagnostic()? {
-        check_saved_model(&checkpoint).into_diagnostic()?;
-    }
+    check_complete(directory)?;
     Ok(true)
 }
 

@@ -3,6 +3,7 @@
 
 mod commands;
 mod names;
+mod numbers;
 mod prompt;
 mod training;
 
@@ -173,6 +174,29 @@ mod tests {
             let settings = settings(line).expect("flags have JSON");
             assert_eq!(settings[name].to_string(), value, "{line}");
         }
+    }
+
+    #[test]
+    fn a_flag_says_which_numbers_it_takes() {
+        for (line, says) in [
+            ("plw train --output-dir o --max-steps -1", "a whole number"),
+            ("plw train --output-dir o --seed=-1", "of at least 0"),
+            ("plw train --output-dir o --limit 1.5", "a whole number"),
+            ("plw inspect --examples -1", "a whole number"),
+            (
+                "plw sweep p.toml --output-dir o --seeds x",
+                "a whole number",
+            ),
+            (
+                "plw plan --save-total-limit 99999999999999999999",
+                "it is too large",
+            ),
+            ("plw plan --learning-rate fast", "it must be a number"),
+        ] {
+            let error = read(line).expect_err(line).to_string();
+            assert!(error.contains(says), "{line}: {error}");
+        }
+        read("plw plan --learning-rate -1 --plw -0.5").expect("refused with the settings");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use clap::{Arg, Command};
 use serde_json::Value;
 
+use super::numbers::explained;
 use crate::settings::{Settings, variable};
 
 /// Names that people know from other programs, by the setting that each stands for.
@@ -27,7 +28,9 @@ const ALIASES: [(&str, &str); 14] = [
 /// another, the underscores that TOML has, and an old name.
 pub(super) fn named(command: Command) -> Command {
     let name = command.get_name().to_string();
-    let named = command.mut_args(with_names).mut_subcommands(named);
+    let named = command
+        .mut_args(|argument| explained(with_names(argument)))
+        .mut_subcommands(named);
     match name.as_str() {
         "sweep" | "data" => with_old_name(named),
         // It has no other batch.

@@ -33,11 +33,11 @@ fn normalization_help() -> String {
 #[command(next_help_heading = "Loss")]
 pub(crate) struct LossFlags {
     /// Weight of a prompt token: 0 masks the prompt, 1 is plain causal language modeling.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_loss_weight: Option<f64>,
     /// Weight of a completion token.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     completion_loss_weight: Option<f64>,
     #[arg(long, value_name = "S", help = normalization_help())]
@@ -54,11 +54,11 @@ pub(crate) struct LoraFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_r: Option<usize>,
     /// Scale: the adapter's output is multiplied by alpha / r.
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_alpha: Option<f64>,
     /// Share of the adapters' inputs dropped in training.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_dropout: Option<f64>,
     /// Layers that get an adapter, separated by commas.
@@ -77,27 +77,27 @@ pub(crate) struct LoraFlags {
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingFlags {
     /// Peak learning rate.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     learning_rate: Option<f64>,
     /// AdamW's decoupled weight decay.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
     /// AdamW's decay of the first moment.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     adam_beta1: Option<f64>,
     /// AdamW's decay of the second moment.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     adam_beta2: Option<f64>,
     /// AdamW's epsilon.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     adam_epsilon: Option<f64>,
     /// Largest global norm of the gradients. 0 turns clipping off.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_grad_norm: Option<f64>,
     /// Steps of linear warm-up.
@@ -105,7 +105,7 @@ pub(crate) struct TrainingFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup_steps: Option<u64>,
     /// Share of all steps that is warm-up.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup_ratio: Option<f64>,
     #[arg(long, value_name = "S", help = scheduler_help())]
@@ -129,7 +129,7 @@ pub(crate) struct TrainingFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_steps: Option<u64>,
     /// Passes over the training data.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     num_train_epochs: Option<f64>,
     /// none or shortest-pack-first.

@@ -37,10 +37,16 @@ pub(super) fn given_by(
 ) -> Result<Map<String, Value>> {
     let mut given = Map::new();
     for (name, text) in variables {
-        // The name of a setting is UTF-8.
-        let Some(own) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
-        };
+        }
+        // The name of a setting is UTF-8.
+        let own = name.to_str().ok_or_else(|| {
+            miette!(
+                help = "unset it; `plw train --help` names every setting's variable",
+                "the environment variable {name:?} is not a setting"
+            )
+        })?;
         let setting = own[PREFIX.len()..].to_lowercase();
         if decided.contains(&setting) || OTHER_VARIABLES.contains(&own) {
             continue;

@@ -64,7 +64,11 @@ fn settings_that_no_run_can_have_are_refused_before_anything_is_read() {
             "cross_document_attention",
         ),
         (json!({"packing_window": 0}), "packing_window"),
-        (json!({"lora_r": 0}), "r must be from 1 to 65536, not 0"),
+        (json!({"lora_r": 0}), "must be from 1 to 65536, not 0"),
+        (
+            json!({"lora_r": 4, "lora_alpha": 0}),
+            "lora_alpha must be a positive number that f32 holds, not 0.0",
+        ),
         (json!({"lora_r": 4, "lora_dropout": 1.0}), "dropout"),
         (json!({"lora_alpha": 32}), "lora_alpha was 16.0, is 32.0"),
         (
@@ -148,6 +152,10 @@ fn only_the_text_of_a_setting_must_be_utf_8() {
     }
     let error = given("PLW_MODEL".into(), bad()).expect_err("it is refused");
     assert!(error.to_string().contains("PLW_MODEL"), "{error}");
+    let name = OsString::from_vec(b"PLW_\xff".to_vec());
+    let error = given(name, "1".into()).expect_err("it is refused");
+    let says = "PLW_\\xFF\" is not a setting";
+    assert!(error.to_string().contains(says), "{error}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What is checked before data is tokenized, and what is read at all.
 
 use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
 
 use crate::smoke::{Smoke, failed, succeeded};
 
@@ -84,4 +87,28 @@ fn what_is_asked_for_in_vain_is_said() {
         said.contains("eval_data has a file of train_data"),
         "{said}"
     );
+}
+
+#[test]
+fn a_plan_is_only_of_weights_that_fit() {
+    let smoke = Smoke::new();
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+    fs::create_dir(smoke.path("model")).expect("made");
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(assets.join(file), smoke.path("model").join(file)).expect("copied");
+    }
+    let config = smoke.path("model/config.json");
+    let text = fs::read_to_string(&config).expect("there");
+    let mut keys: Value = serde_json::from_str(&text).expect("JSON");
+    let size = keys["intermediate_size"].as_u64().expect("a size");
+    keys["intermediate_size"] = (size + 2).into();
+    fs::write(&config, keys.to_string()).expect("written");
+    let plan = "plan --config smoke.toml --chat-template none --model model";
+    let said = failed(&smoke.run(plan));
+    assert!(
+        said.contains("mlp.gate_proj.weight") && !said.contains("tokenizing"),
+        "{said}"
+    );
+    fs::write(&config, text).expect("written");
+    succeeded(&smoke.run(plan));
 }

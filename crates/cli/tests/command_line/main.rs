@@ -8,5 +8,7 @@ mod logs;
 mod names;
 mod output;
 #[cfg(unix)]
+mod remedies;
+#[cfg(unix)]
 mod signals;
 mod smoke;

@@ -10,11 +10,9 @@ use nix::unistd::Pid;
 
 use crate::smoke::Smoke;
 
-/// Starts a run that a signal finds at work, in a shell that may first ignore one.
-fn started(smoke: &Smoke, run: &str, ignore: &str) -> Child {
-    let line =
-        format!("train --config smoke.toml --max-steps 200 --logging-steps 1 --output-dir {run}");
-    let plw = smoke.plw(&line);
+/// Starts a command whose run a signal finds at work, in a shell that may first ignore one.
+fn started(smoke: &Smoke, line: &str, run: &str, ignore: &str) -> Child {
+    let plw = smoke.plw(line);
     let mut shell = Command::new("sh");
     let script = format!("{ignore} exec \"$0\" \"$@\"");
     shell.args(["-c", &script]).arg(plw.get_program());
@@ -25,7 +23,7 @@ fn started(smoke: &Smoke, run: &str, ignore: &str) -> Child {
     shell
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stderr(Stdio::piped());
     let mut child = shell.spawn().expect("sh runs");
     let metrics = smoke.path(run).join("metrics.jsonl");
     while !fs::read(&metrics).is_ok_and(|log| log.contains(&b'\n')) {
@@ -50,9 +48,10 @@ fn signals_stop_at_a_checkpoint_unless_they_were_ignored() {
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     let is_ignored = |signal: Signal| mask.unwrap_or(0) & (1 << (signal as u32 - 1)) != 0;
     for (ignored, signal, code) in [
-        ("", Signal::SIGHUP, 130),
-        ("", Signal::SIGTERM, 130),
-        ("trap '' HUP;", Signal::SIGTERM, 130),
+        ("", Signal::SIGHUP, 129),
+        ("", Signal::SIGINT, 130),
+        ("", Signal::SIGTERM, 143),
+        ("trap '' HUP;", Signal::SIGTERM, 143),
         ("trap '' HUP;", Signal::SIGHUP, 0),
         ("trap '' INT;", Signal::SIGINT, 0),
     ] {
@@ -60,10 +59,33 @@ fn signals_stop_at_a_checkpoint_unless_they_were_ignored() {
             continue;
         }
         let run = format!("{signal}-{}", ignored.len());
-        let mut child = started(&smoke, &run, ignored);
+        let line = format!(
+            "train --config smoke.toml --max-steps 200 --logging-steps 1 --output-dir {run}"
+        );
+        let child = started(&smoke, &line, &run, ignored);
         send(&child, signal);
-        let status = child.wait().expect("it ends");
-        assert_eq!(status.code(), Some(code), "{ignored} {signal}");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(code), "{ignored} {signal}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.contains("Ctrl-C"), code == 130, "{signal}: {said}");
+        assert_eq!(said.contains("continue with --resume"), code != 0, "{said}");
         assert!(smoke.path(&run).join("checkpoints/latest").is_file());
     }
+}
+
+#[test]
+fn a_sweep_stops_with_its_run_and_is_continued_by_its_own_command() {
+    let smoke = Smoke::new();
+    let preset = fs::read_to_string(smoke.path("smoke.toml")).expect("there");
+    let longer = preset.replace("max_steps = 6", "max_steps = 200");
+    assert_ne!(longer, preset);
+    fs::write(smoke.path("long.toml"), longer).expect("written");
+    let line = "sweep --config long.toml --seeds 1 --prompt-loss-weight 0 --output-dir sweep";
+    let child = started(&smoke, line, "sweep/seed-1_plw-0", "");
+    send(&child, Signal::SIGTERM);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(143));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("continue with the same command"), "{said}");
+    assert!(!said.contains("--resume"), "{said}");
 }

@@ -24,6 +24,12 @@ pub enum SourceError {
         path = .0.display()
     )]
     NotFound(PathBuf),
+    /// What is there is neither a file nor a folder.
+    #[error(
+        "{path} is a device, a pipe or a socket; copy what it gives to a parquet file",
+        path = .0.display()
+    )]
+    NotAFile(PathBuf),
     /// A folder cannot be listed.
     #[error("cannot list {path}: {source}; check its permissions", path = path.display())]
     List {

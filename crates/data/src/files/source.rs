@@ -100,6 +100,7 @@ impl Source {
                     .map(|name| local_file(&path.join(name)))
                     .collect())
             }
+            Self::Path(path) if path.exists() => Err(SourceError::NotAFile(path.clone())),
             Self::Path(path) => Err(SourceError::NotFound(path.clone())),
         }
     }

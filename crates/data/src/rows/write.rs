@@ -1,6 +1,7 @@
 //! Parquet files written with the columns that RACE has on the Hugging Face hub.
 
 use std::borrow::Borrow;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use arrow::array::{ArrayRef, ListBuilder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use plw_files::{FileError, write_atomic_with};
 
@@ -20,7 +22,7 @@ const ROWS_PER_GROUP: usize = 1000;
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// A file operation fails.
-    #[error("{0}; check that the folder is writable and the disk not full")]
+    #[error(transparent)]
     File(#[from] FileError),
     /// The rows cannot be encoded.
     #[error("cannot encode rows of {path} as parquet: {source}", path = path.display())]
@@ -28,7 +30,7 @@ pub enum WriteError {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: parquet::errors::ParquetError,
+        source: ParquetError,
     },
 }
 
@@ -100,9 +102,17 @@ fn write_rows<T>(
     mut rows: impl Iterator<Item = T>,
     columns: impl Fn(&[T]) -> Vec<ArrayRef>,
 ) -> Result<u64, WriteError> {
-    let encoding = |source| WriteError::Parquet {
-        path: path.to_owned(),
-        source,
+    let encoding = |source| match source {
+        // The file cannot be written.
+        ParquetError::External(cause) if cause.is::<io::Error>() => {
+            let cause = cause.downcast::<io::Error>().map(|cause| *cause);
+            let cause = cause.unwrap_or_else(io::Error::other);
+            FileError::cannot("write", path)(cause).into()
+        }
+        source => WriteError::Parquet {
+            path: path.to_owned(),
+            source,
+        },
     };
     write_atomic_with(path, |file| {
         let properties = WriterProperties::builder()

@@ -99,7 +99,7 @@ pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, Rec
     let mut random = ChaCha8Rng::seed_from_u64(100 + run.seed);
     write_metrics(&directory, run, &mut random)?;
     let evaluations = write_evaluations(&directory, run, &mut random)?;
-    TrainingSummary {
+    directory.write_summary(&TrainingSummary {
         name: run.name.clone(),
         config_hash: config.hash(),
         steps: run.steps,
@@ -120,8 +120,7 @@ pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, Rec
             ..Machine::default()
         },
         ..TrainingSummary::default()
-    }
-    .write(directory.summary())?;
+    })?;
     Ok(directory)
 }
 

@@ -1,0 +1,93 @@
+//! What is missing, changed or in the way is named, with what to do about it.
+
+use std::fs;
+use std::process::Command;
+
+use crate::smoke::{Smoke, failed, succeeded};
+
+const TRAIN: &str = "-q train --config smoke.toml --max-steps 1 --output-dir";
+
+fn shell(smoke: &Smoke, script: &str) {
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(smoke.path("."));
+    assert!(command.status().expect("sh runs").success(), "{script}");
+}
+
+#[test]
+fn a_damaged_run_says_what_to_do() {
+    let smoke = Smoke::new();
+    succeeded(&smoke.run(&format!("{TRAIN} run")));
+    fs::remove_file(smoke.path("run/summary.json")).expect("there");
+    for (damage, says) in [
+        (
+            "rm checkpoints/step-1/trainer_state/state.json",
+            "state.json: No such file or directory (os error 2); remove the checkpoint",
+        ),
+        (
+            "rm -r checkpoints; echo > checkpoints",
+            "checkpoints: File exists (os error 17); a file is where a folder should be",
+        ),
+        (
+            "rm checkpoints/latest; mkdir checkpoints/latest",
+            "latest: Is a directory (os error 21); a folder is where a file should be",
+        ),
+        (
+            "echo '[' > config.toml",
+            "config.toml holds no settings: put it back",
+        ),
+        (
+            "printf '\\377' > config.toml",
+            "config.toml holds no settings: put it back",
+        ),
+    ] {
+        shell(
+            &smoke,
+            &format!("rm -rf damaged; cp -r run damaged; cd damaged; {damage}"),
+        );
+        let said = failed(&smoke.run(&format!("{TRAIN} damaged --resume")));
+        assert!(said.contains(says), "{damage}: {said}");
+    }
+    shell(&smoke, "cp questions/high/test-0* questions/high/train-0*");
+    let said = failed(&smoke.run(&format!("{TRAIN} run --resume")));
+    assert!(
+        said.contains("run holds another run: the files of `train_data` have changed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_is_no_file_or_folder_is_called_what_it_is() {
+    let smoke = Smoke::new();
+    shell(&smoke, "mkfifo pipe; mkdir runs");
+    for (line, says) in [
+        (
+            "plan --config smoke.toml --train-data pipe",
+            "pipe is a device, a pipe or a socket",
+        ),
+        (
+            "plan --config smoke.toml --train-data none",
+            "none does not exist",
+        ),
+        (
+            "plan --config smoke.toml --model /dev/null",
+            "/dev/null, which `model` names, is not a folder",
+        ),
+        (
+            "plan --config /dev/null/none",
+            "there is no file /dev/null/none",
+        ),
+        ("plan --config /dev/null", "it is not a regular file"),
+        ("report smoke.toml", "smoke.toml is not a folder"),
+        ("report none", "there is no folder none"),
+    ] {
+        let said = failed(&smoke.run(line));
+        assert!(said.contains(says), "{line}: {said}");
+    }
+    succeeded(&smoke.run(&format!("{TRAIN} runs/one")));
+    let said = failed(&smoke.run("report runs --output-dir smoke.toml"));
+    assert!(
+        said.contains("a file is where a folder should be"),
+        "{said}"
+    );
+    assert!(smoke.path("smoke.toml").is_file());
+}
