@@ -1,9 +1,8 @@
 //! The resolved configuration of a run: a TOML table and the hash that names it.
 
-use std::fs;
 use std::path::Path;
 
-use plw_files::{FileError, digest, write_atomic};
+use plw_files::{MOST_SETTINGS, digest, read_text, write_atomic};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -49,8 +48,8 @@ impl RunConfig {
     /// Reads a `config.toml`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, RecordError> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(FileError::cannot("read", path))?;
-        let table = text.parse().map_err(|source| RecordError::Toml {
+        let table = read_text(path, MOST_SETTINGS)?;
+        let table = table.parse().map_err(|source| RecordError::Toml {
             path: path.to_path_buf(),
             source: Box::new(source),
         })?;
@@ -139,6 +138,7 @@ fn write_canonical(out: &mut String, value: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn config(text: &str) -> RunConfig {
         RunConfig {

@@ -10,6 +10,7 @@ mod checkpoints;
 mod config;
 mod directory;
 mod error;
+mod lines;
 mod lock;
 mod logs;
 mod machine;

@@ -1,10 +1,9 @@
 //! `summary.json`: the result of an evaluation or of a whole run.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use plw_files::{FileError, write_json_atomic};
+use plw_files::{MOST_SETTINGS, read_bounded, write_json_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::{Machine, PredictionRow, Proportion, RecordError, Z_95};
@@ -238,7 +237,7 @@ impl TrainingSummary {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let bytes = fs::read(path).map_err(FileError::cannot("read", path))?;
+    let bytes = read_bounded(path, MOST_SETTINGS)?;
     serde_json::from_slice(&bytes).map_err(|source| RecordError::Json {
         path: path.to_path_buf(),
         source,
@@ -249,6 +248,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RecordErr
 mod tests {
     use super::*;
     use plw_batch::ExampleKey;
+    use std::fs;
 
     fn prediction(level: &str, choice: char, argmax_is_answer: bool) -> PredictionRow {
         PredictionRow {

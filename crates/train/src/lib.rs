@@ -35,4 +35,4 @@ pub use schedule::{LrSchedulerType, Schedule};
 pub use start::check_directory;
 pub use step::{LossAndGradients, PassOptions, StepOptions, StepResult, loss_and_gradients, step};
 pub use train::train;
-pub use trainer_state::{TrainerState, check_saved_model};
+pub use trainer_state::{TrainerState, Verified, check_saved_model, read_state};

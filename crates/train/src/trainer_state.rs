@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use plw_files::{FileError, digest, digest_file, write_json_atomic};
+use plw_files::{FileError, MOST_SETTINGS, digest, digest_file, read_bounded, write_json_atomic};
 use plw_record::{EvaluationRow, step_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -50,7 +50,7 @@ pub struct TrainerState {
 
 /// Whether a checkpoint's files were compared with their digests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verified {
+pub enum Verified {
     /// Each is as it was written.
     ByDigests,
     /// It is of a version of plw that kept no digests.
@@ -87,12 +87,17 @@ pub(crate) fn write_state(checkpoint: &Path, state: &TrainerState) -> Result<(),
 }
 
 /// Reads the state of a checkpoint, after it has compared every file of it with its digest.
-pub(crate) fn read_state(checkpoint: &Path) -> Result<(TrainerState, Verified), TrainError> {
+///
+/// # Errors
+///
+/// If a file is not as it was written, or the state is not that of any run at this step.
+pub fn read_state(checkpoint: &Path) -> Result<(TrainerState, Verified), TrainError> {
     let path = checkpoint.join(STATE_FILE);
     let (keys, verified) = read_keys(&path)?;
     check_files(checkpoint, &keys, |_| true)?;
     let state: TrainerState =
         serde_json::from_value(Value::Object(keys)).map_err(|error| unusable(&path, error))?;
+    check_steps(&state).map_err(|problem| damaged(&path, problem))?;
     let name = checkpoint.file_name().and_then(|name| name.to_str());
     match name.and_then(step_of) {
         Some(step) if step != state.step => {
@@ -103,6 +108,26 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<(TrainerState, Verified), 
             Err(damaged(&path, problem))
         }
         _ => Ok((state, verified)),
+    }
+}
+
+/// Checks that nothing in a state is later than its step, and that its step is one of the run's.
+fn check_steps(state: &TrainerState) -> Result<(), String> {
+    let (step, total) = (state.step, state.total_steps);
+    if total > 0 && step > total {
+        return Err(format!("it is of step {step} of a run of {total} steps"));
+    }
+    let evaluations = [&state.initial, &state.last, &state.best];
+    let later = evaluations
+        .into_iter()
+        .flatten()
+        .find(|row| row.step > step);
+    match later {
+        Some(row) => Err(format!(
+            "it is of step {step}, with an evaluation of step {}",
+            row.step
+        )),
+        None => Ok(()),
     }
 }
 
@@ -129,7 +154,7 @@ pub fn check_saved_model(directory: &Path) -> Result<(), TrainError> {
 
 /// The keys of `state.json` but for its own digest, which is checked.
 fn read_keys(path: &Path) -> Result<(Map<String, Value>, Verified), TrainError> {
-    let bytes = fs::read(path).map_err(FileError::cannot("read", path))?;
+    let bytes = read_bounded(path, MOST_SETTINGS)?;
     let unusable = |error: serde_json::Error| unusable(path, error);
     let mut keys: Map<String, Value> = serde_json::from_slice(&bytes).map_err(unusable)?;
     match keys.shift_remove(DIGEST) {

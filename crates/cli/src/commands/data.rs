@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{ReadOptions, Source, Split, read_text, write_text};
-use plw_files::{digest_file, remove_partial, write_atomic, write_json_atomic};
+use plw_files::{
+    MOST_SETTINGS, digest_file, read_bounded, remove_partial, write_atomic, write_json_atomic,
+};
 use plw_record::DirectoryLock;
 use plw_synthetic::{
     PretrainingStage, SyntheticConfig, pretraining_text, train_tokenizer, write_synthetic,
@@ -89,7 +91,7 @@ fn once(
     let plw = env!("CARGO_PKG_VERSION");
     let made_of = |files| json!({"plw": plw, "settings": settings, "files": files});
     let _lock = DirectoryLock::take(folder).into_diagnostic()?;
-    let found = std::fs::read(&path).ok();
+    let found = read_bounded(&path, MOST_SETTINGS).ok();
     let found = found.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     if found.is_some() && found == Some(made_of(digests(folder)?)) {
         tracing::info!("{} holds this data already", folder.display());
@@ -139,7 +141,8 @@ impl Making {
     /// files of the same names.
     fn start(folder: &Path, command: &str) -> Result<Self> {
         let unfinished = folder.join(".unfinished");
-        let is_restart = std::fs::read_to_string(&unfinished).is_ok_and(|by| by == command);
+        let is_restart =
+            read_bounded(&unfinished, MOST_SETTINGS).is_ok_and(|by| by == command.as_bytes());
         if folder.is_dir() {
             remove_partial(folder).into_diagnostic()?;
         }

@@ -323,4 +323,32 @@ mod tests {
             assert!(error.to_string().contains(says), "{error}");
         }
     }
+
+    #[test]
+    fn any_preset_is_a_grid_or_refused() {
+        use plw_mutate::{mutated, mutations, toml_of, try_all};
+
+        let good = serde_json::json!({
+            "model": "assets", "learning_rate": 1e-3, "max_steps": 6, "chat_template": "none",
+            "packing": "shortest-pack-first", "lora_r": 4, "lora_target_modules": ["q_proj"],
+            "prompt_template": "{article}\n{question}", "shuffle": true,
+            "sweep": {"prompt_loss_weight": [0.0, 0.1], "lora_r": [2, 4], "seeds": 2}
+        });
+        try_all(2000, mutations(), |mutations| {
+            let text = toml_of(&mutated(&good, &mutations));
+            let refused = |error: miette::Report| assert!(!error.to_string().is_empty());
+            match runs(&text, None, None) {
+                Ok(runs) => {
+                    assert!(!runs.is_empty() && runs.len() <= MOST_RUNS);
+                    for run in runs.iter().take(3) {
+                        assert!(run.directory.starts_with("out"), "{:?}", run.directory);
+                        let settings = run.settings().and_then(|settings| settings.check());
+                        settings.unwrap_or_else(refused);
+                    }
+                }
+                Err(error) => refused(error),
+            }
+            text.parse::<Table>().is_ok()
+        });
+    }
 }

@@ -11,9 +11,9 @@ use crate::logging;
 /// What a setting's environment variable begins with.
 const PREFIX: &str = "PLW_";
 
-/// Variables with that prefix that are not settings: the log's filter, and where xtask looks for
-/// shared files.
-const OTHER_VARIABLES: [&str; 2] = [logging::FILTER, "PLW_SHARED"];
+/// Variables with that prefix that are not settings: the log's filter, where xtask looks for shared
+/// files, and how much tests try.
+const OTHER_VARIABLES: [&str; 3] = [logging::FILTER, "PLW_SHARED", "PLW_FUZZ"];
 
 /// The environment variable of a setting.
 pub(crate) fn variable(setting: &str) -> String {
