@@ -181,7 +181,7 @@ fn attempt<'a>(
     })
 }
 
-/// Interrupts the work until it is done or has been interrupted often, lets it finish, and compares.
+/// Interrupts the work until it is done or was interrupted often, lets it finish, and compares.
 fn round(
     attempt: &Attempt,
     reference: &Reference,

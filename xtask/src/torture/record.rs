@@ -100,19 +100,20 @@ impl Rounds {
 
     /// Writes what they show.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let same = |case: &str| {
+        let of_case = |case: &str| {
             let rounds = self.rounds.iter().filter(|round| round.case == case);
-            let same = rounds
-                .clone()
-                .filter(|round| round.problem.is_none())
-                .count();
-            (case.to_string(), [rounds.count(), same])
+            let same = rounds.clone().filter(|round| round.problem.is_none());
+            let counts = CaseRounds {
+                rounds: rounds.count(),
+                with_the_same_bits: same.count(),
+            };
+            (case.to_string(), counts)
         };
         let record = Record {
             identity: &self.identity,
             machine: Machine::this(),
             kills: self.kills(),
-            rounds_and_those_with_the_same_bits: Case::names().map(same).into(),
+            cases: Case::names().map(of_case).into(),
             interruptions: self.counts(),
             problems: self.problems(),
         };
@@ -163,9 +164,16 @@ struct Record<'a> {
     identity: &'a Identity,
     machine: Machine,
     kills: u64,
-    rounds_and_those_with_the_same_bits: BTreeMap<String, [usize; 2]>,
+    cases: BTreeMap<String, CaseRounds>,
     interruptions: BTreeMap<&'a str, BTreeMap<&'a str, u64>>,
     problems: Vec<String>,
+}
+
+/// The rounds of a case.
+#[derive(Debug, Serialize)]
+struct CaseRounds {
+    rounds: usize,
+    with_the_same_bits: usize,
 }
 
 #[cfg(test)]
