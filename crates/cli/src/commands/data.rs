@@ -94,6 +94,10 @@ fn once(
     let found = read_bounded(&path, MOST_SETTINGS).ok();
     let found = found.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     if found.is_some() && found == Some(made_of(digests(folder)?)) {
+        // A kill may have come between the last file and the end.
+        if let Some(making) = Making::stopped(folder, command) {
+            making.finish()?;
+        }
         tracing::info!("{} holds this data already", folder.display());
         return Ok(());
     }
@@ -137,23 +141,29 @@ struct Making {
 }
 
 impl Making {
+    /// What the same command has left in a folder when it was stopped.
+    fn stopped(folder: &Path, command: &str) -> Option<Self> {
+        let unfinished = folder.join(".unfinished");
+        let by = read_bounded(&unfinished, MOST_SETTINGS).ok()?;
+        (by == command.as_bytes()).then_some(Self { unfinished })
+    }
+
     /// Refuses a folder that is not empty, unless the same command was stopped in it: real data has
     /// files of the same names.
     fn start(folder: &Path, command: &str) -> Result<Self> {
-        let unfinished = folder.join(".unfinished");
-        let is_restart =
-            read_bounded(&unfinished, MOST_SETTINGS).is_ok_and(|by| by == command.as_bytes());
+        let stopped = Self::stopped(folder, command);
         if folder.is_dir() {
             remove_partial(folder).into_diagnostic()?;
         }
         let mut entries = std::fs::read_dir(folder).into_iter().flatten();
-        if !is_restart && (folder.is_file() || entries.next().is_some()) {
+        if stopped.is_none() && (folder.is_file() || entries.next().is_some()) {
             return Err(miette!(
                 help = "choose another folder with --output-dir, or remove this one",
                 "{} exists already and would be overwritten",
                 folder.display()
             ));
         }
+        let unfinished = folder.join(".unfinished");
         write_atomic(&unfinished, command).into_diagnostic()?;
         Ok(Self { unfinished })
     }

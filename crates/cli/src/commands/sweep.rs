@@ -94,10 +94,10 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
             "run {number} of {total}: {name}"
         );
         let status = train(&program, arguments(run, log)?, run, &running).into_diagnostic()?;
-        match status.code() {
-            Some(0) => {}
-            Some(130) => return Ok(ExitCode::from(130)),
-            _ => {
+        match RunEnd::of(status, running.is_stopped()) {
+            RunEnd::Complete => {}
+            RunEnd::Stopped => return Ok(ExitCode::from(130)),
+            RunEnd::Failed => {
                 return Err(miette!(
                     help = "fix the cause above and run the sweep again: complete runs are skipped",
                     "{name} failed ({status})"
@@ -106,6 +106,26 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the end of a run's process means for the sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunEnd {
+    Complete,
+    Stopped,
+    Failed,
+}
+
+impl RunEnd {
+    /// A process that the sweep asked to stop before it listened ends without a code.
+    fn of(status: ExitStatus, was_asked: bool) -> Self {
+        match status.code() {
+            Some(0) => Self::Complete,
+            Some(130) => Self::Stopped,
+            None if was_asked => Self::Stopped,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// Prints the commands for sh.
@@ -160,6 +180,10 @@ fn train(
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn()?;
     running.set(Some(child.id()));
+    // Asked to stop while there was no process to pass it on to.
+    if running.is_stopped() {
+        running.stop();
+    }
     let status = child.wait();
     running.set(None);
     status
@@ -193,6 +217,24 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_run_that_was_asked_to_stop_before_it_listened_has_not_failed() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let exited = |code: i32| ExitStatus::from_raw(code << 8);
+        let terminated = ExitStatus::from_raw(15);
+        for (status, was_asked, end) in [
+            (exited(0), true, RunEnd::Complete),
+            (exited(130), false, RunEnd::Stopped),
+            (terminated, true, RunEnd::Stopped),
+            (terminated, false, RunEnd::Failed),
+            (exited(1), true, RunEnd::Failed),
+        ] {
+            assert_eq!(RunEnd::of(status, was_asked), end, "{status}, {was_asked}");
+        }
+    }
 
     #[test]
     fn sh_reads_a_printed_command_back() {
