@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use plw_files::{FileError, MOST_SETTINGS, digest, digest_file, read_bounded, write_json_atomic};
 use plw_record::{EvaluationRow, step_of};
@@ -178,6 +178,11 @@ fn check_files(
 ) -> Result<(), TrainError> {
     let files = keys.get(FILES).and_then(Value::as_object);
     for (name, written) in files.into_iter().flatten() {
+        let mut parts = Path::new(name).components();
+        if name.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
+            let problem = format!("it names {name:?}, which is not a file of the checkpoint");
+            return Err(damaged(&checkpoint.join(STATE_FILE), problem));
+        }
         if !wanted(name) {
             continue;
         }

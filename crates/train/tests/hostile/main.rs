@@ -79,6 +79,16 @@ fn a_state_of_no_run_is_refused() {
             "it is of step 4 of a run of 3 steps",
         ),
         (
+            "files",
+            json!({"/etc/passwd": "0"}),
+            "\"/etc/passwd\", which is not a file of the checkpoint",
+        ),
+        (
+            "files",
+            json!({"a/../../step-2/model.safetensors": "0"}),
+            "which is not a file of the checkpoint",
+        ),
+        (
             "last",
             json!(EvaluationRow {
                 step: u64::MAX,
