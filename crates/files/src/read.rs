@@ -20,9 +20,10 @@ pub const MOST_SETTINGS: u64 = 1 << 24;
 /// If there is no regular file, or the operating system refuses.
 pub fn open_regular(path: impl AsRef<Path>) -> Result<File, FileError> {
     let path = path.as_ref();
-    let opened = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
-        true => File::open(path),
-        false => Err(invalid("it is not a regular file".to_string())),
+    let opened = fs::metadata(path).and_then(|metadata| match metadata.file_type() {
+        kind if kind.is_file() => File::open(path),
+        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        _ => Err(invalid("it is not a regular file".to_string())),
     });
     opened.map_err(FileError::cannot("read", path))
 }
@@ -73,7 +74,7 @@ mod tests {
         assert_eq!(read_text(&path, 5).expect("five bytes"), "12345");
         let message = |path: &Path, most| read_text(path, most).expect_err("refused").to_string();
         assert!(message(&path, 4).ends_with("config.json: it holds more than 4 bytes"));
-        assert!(message(directory.path(), 4).ends_with("it is not a regular file"));
+        assert!(message(directory.path(), 4).contains("is a directory; a folder is where"));
         fs::write(&path, b"ab\xff").expect("written");
         assert!(message(&path, 4).contains("invalid utf-8 sequence of 1 bytes from index 2"));
     }

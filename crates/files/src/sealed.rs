@@ -56,13 +56,20 @@ pub fn write_sealed(
 ///
 /// # Errors
 ///
-/// If it is not as it was written, is no JSON object, or cannot be read.
+/// If it is not as it was written, is no JSON object, names a file outside its folder, or cannot be
+/// read.
 pub fn read_sealed(path: impl AsRef<Path>) -> Result<(Map<String, Value>, Verified), FileError> {
     let path = path.as_ref();
     let problem = |text: String| FileError::cannot("read", path)(invalid(text));
     let bytes = read_bounded(path, MOST_SETTINGS)?;
     let mut keys: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| problem(error.to_string()))?;
+    let files = keys.get(FILES).and_then(Value::as_object);
+    let mut names = files.into_iter().flat_map(Map::keys);
+    if let Some(name) = names.find(|name| !is_inside(name)) {
+        let text = format!("it names {name:?}, which is not a file of this folder");
+        return Err(problem(text));
+    }
     match keys.shift_remove(DIGEST) {
         Some(own) if own == digest_of(&keys, path)? => Ok((keys, Verified::ByDigests)),
         Some(_) => Err(problem(OTHER.to_string())),
@@ -71,12 +78,18 @@ pub fn read_sealed(path: impl AsRef<Path>) -> Result<(Map<String, Value>, Verifi
     }
 }
 
+/// Whether a path leads from a folder to a file in it.
+fn is_inside(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    !name.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
 /// Compares the wanted files with the digests that a sealed object has of them. Other files change
 /// nothing.
 ///
 /// # Errors
 ///
-/// If a file is missing or not as it was written, or a name leads out of the folder.
+/// If a file is missing, or not as it was written.
 pub fn check_sealed_files(
     keys: &Map<String, Value>,
     folder: impl AsRef<Path>,
@@ -84,15 +97,7 @@ pub fn check_sealed_files(
 ) -> Result<(), FileError> {
     let files = keys.get(FILES).and_then(Value::as_object);
     let files = files.into_iter().flatten();
-    for (name, written) in files {
-        let mut parts = Path::new(name).components();
-        if name.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
-            let problem = format!("it names {name:?}, which is not a file of this folder");
-            return Err(FileError::cannot("read", folder.as_ref())(invalid(problem)));
-        }
-        if !wanted(name) {
-            continue;
-        }
+    for (name, written) in files.filter(|(name, _)| wanted(name)) {
         let path = folder.as_ref().join(name);
         let now = digest_file(&path).map_err(|error| match error.source.kind() {
             io::ErrorKind::NotFound => {

@@ -29,7 +29,7 @@ fn a_damaged_run_says_what_to_do() {
         ),
         (
             "rm checkpoints/latest; mkdir checkpoints/latest",
-            "latest: Is a directory (os error 21); a folder is where a file should be",
+            "latest: is a directory; a folder is where a file should be",
         ),
         (
             "echo '[' > config.toml",
