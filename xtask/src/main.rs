@@ -18,6 +18,8 @@ mod progress;
 mod read;
 mod reproduce;
 mod text_table;
+#[cfg(unix)]
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -48,6 +50,9 @@ enum Task {
     Bench(bench::Flags),
     /// Runs a check that needs a device or a service, and keeps its result.
     Check(check::Flags),
+    /// Interrupts plw over and over, and checks that it ends with the same bits all the same.
+    #[cfg(unix)]
+    Torture(torture::Flags),
     /// Makes the golden values of tests anew with the committed Python scripts.
     Fixtures(fixtures::Flags),
 }
@@ -62,6 +67,8 @@ fn main() -> ExitCode {
         Task::Parity(flags) => parity::run(&workspace, &flags),
         Task::Bench(flags) => bench::run(&workspace, &flags),
         Task::Check(flags) => check::run(&workspace, &flags),
+        #[cfg(unix)]
+        Task::Torture(flags) => torture::run(&workspace, &flags),
         Task::Fixtures(flags) => fixtures::run(&workspace, &flags),
     });
     match result {

@@ -56,6 +56,23 @@ pub(crate) fn watch_signals() -> Result<()> {
     Ok(())
 }
 
+/// For those who wait for processes of their own.
+///
+/// # Errors
+///
+/// [`Interrupted`], once somebody has stopped the task.
+pub(crate) fn check_stopped() -> Result<()> {
+    match raised(|signals| &signals.interrupt) || raised(|signals| &signals.terminate) {
+        true => Err(Interrupted.into()),
+        false => Ok(()),
+    }
+}
+
+fn raised(signal: fn(&Signals) -> &AtomicBool) -> bool {
+    let signals = SIGNALS.get();
+    signals.is_some_and(|signals| signal(signals).load(Ordering::SeqCst))
+}
+
 /// Runs a process whose output the user sees. `remedy` is what to do, or where to look, when it
 /// fails.
 ///
@@ -131,11 +148,6 @@ fn start(command: &mut Command) -> Result<Child> {
 }
 
 fn wait(mut child: Child) -> Result<ExitStatus> {
-    let raised = |signal: fn(&Signals) -> &AtomicBool| {
-        SIGNALS
-            .get()
-            .is_some_and(|signals| signal(signals).load(Ordering::SeqCst))
-    };
     let mut passed_on = false;
     loop {
         let ended = child.try_wait().into_diagnostic()?;

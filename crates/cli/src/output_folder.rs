@@ -1,25 +1,34 @@
 //! Folders that a command will write to.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::Path;
 
 use miette::{IntoDiagnostic, Result, WrapErr};
-use plw_files::write_atomic;
 
-/// Checks that files can be written in a folder, which need not be there yet, and leaves everything
-/// as it was: hours of work must not end at a folder that takes no results.
+/// A file that is made and removed at once. A killed process may leave it; the next one removes it.
+const PROBE: &str = ".can-be-written.partial";
+
+/// Checks that files can be written in a folder, or where it is to be made, and leaves everything
+/// as it was: hours of work must not end at a folder that takes no results. It makes no folder,
+/// because to remove that again could take it away from another process.
 pub(crate) fn check_writable(folder: &Path) -> Result<()> {
-    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
-    // A name that is cleaned up as unfinished, were the process killed before it removes it.
-    let probe: PathBuf = folder.join(".can-be-written.partial");
-    let written = write_atomic(&probe, []).into_diagnostic();
-    let removed = written.and_then(|()| fs::remove_file(&probe).into_diagnostic());
-    for made in missing {
-        // Where it was not made there is nothing to remove.
-        let _ = fs::remove_dir(made);
-    }
-    removed.wrap_err_with(|| format!("results cannot be written to {}", folder.display()))
+    let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.exists();
+    let nearest = folder.ancestors().find(is_there).unwrap_or(folder);
+    let probe = nearest.join(PROBE);
+    let mut options = OpenOptions::new();
+    let made = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&probe);
+    let removed = made.and_then(|_| match fs::remove_file(&probe) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    });
+    removed
+        .into_diagnostic()
+        .wrap_err_with(|| format!("results cannot be written to {}", folder.display()))
 }
 
 #[cfg(test)]
@@ -40,5 +49,21 @@ mod tests {
             let error = format!("{:?}", check_writable(&path(taken)).expect_err("a file"));
             assert!(error.contains("file"), "{error}");
         }
+    }
+
+    #[test]
+    fn processes_that_start_at_once_do_not_disturb_each_other() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("runs/first");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        check_writable(&path).expect("it can be made");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
     }
 }

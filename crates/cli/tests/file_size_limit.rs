@@ -74,7 +74,8 @@ fn data_that_was_half_made_is_made_again() {
     };
     succeeds(&synth(&whole));
     fails("4", &synth(&parts), ".parquet");
-    assert!(parts.join(".unfinished").exists());
+    let mark = parts.join(".unfinished");
+    let marked = fs::read(&mark).expect("it is marked as unfinished");
     // As a kill leaves them.
     fs::create_dir_all(parts.join("high")).expect("made");
     for name in [
@@ -83,6 +84,10 @@ fn data_that_was_half_made_is_made_again() {
     ] {
         fs::write(parts.join(name), "half").expect("written");
     }
+    succeeds(&synth(&parts));
+    assert!(files(&parts) == files(&whole));
+    // Killed right before the mark went.
+    fs::write(&mark, marked).expect("written");
     succeeds(&synth(&parts));
     assert!(files(&parts) == files(&whole));
     // It is complete now: the same command leaves it alone, and another does not write over it.

@@ -23,7 +23,7 @@ pub fn write_directory_atomic<T, E: From<FileError>>(
 ) -> Result<T, E> {
     let path = path.as_ref();
     let parent = make_parent(path)?;
-    remove_partial_of(path, &parent)?;
+    remove_partial_of(path)?;
     let (partial, ()) = Partial::claim(path, |candidate| fs::create_dir(candidate))?;
     let value = write(&partial.path)?;
     sync_tree(&partial.path)?;

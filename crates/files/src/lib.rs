@@ -19,6 +19,6 @@ pub use directory::{remove_directory_atomic, write_directory_atomic};
 pub use error::FileError;
 pub use file::{copy_atomic, sync_file, write_atomic, write_atomic_with, write_json_atomic};
 pub use guard::guarded;
-pub use partial::remove_partial;
+pub use partial::{remove_partial, remove_partial_of};
 pub use read::{MOST_SETTINGS, open_regular, read_bounded, read_text};
 pub use sealed::{Verified, check_sealed_files, read_sealed, write_sealed};

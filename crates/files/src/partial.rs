@@ -54,9 +54,19 @@ pub fn remove_partial(directory: impl AsRef<Path>) -> Result<(), FileError> {
     remove_where(directory.as_ref(), |_| true)
 }
 
-/// Removes what killed processes left unfinished of `path` alone, in the directory `parent`.
-pub(crate) fn remove_partial_of(path: &Path, parent: &Path) -> Result<(), FileError> {
+/// Removes what killed processes left unfinished of `path` alone. No other process may be writing
+/// it.
+///
+/// # Errors
+///
+/// If the operating system refuses.
+pub fn remove_partial_of(path: impl AsRef<Path>) -> Result<(), FileError> {
+    let path = path.as_ref();
     let name = path.file_name().unwrap_or_default();
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
     remove_where(parent, |unfinished| name == unfinished)
 }
 
@@ -129,7 +139,7 @@ mod tests {
             fs::create_dir(path.join(name))?;
             fs::write(path.join(name).join("half"), "")?;
         }
-        remove_partial_of(&path.join("a.txt"), path)?;
+        remove_partial_of(path.join("a.txt"))?;
         assert!(!path.join(".a.txt.12-0.partial").exists());
         assert!(path.join(".step-3.7-1.partial").exists());
         remove_partial(path)?;

@@ -2,7 +2,7 @@
 //! each file, and the last key the digest of all others.
 
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde_json::{Map, Value};
 
@@ -76,7 +76,7 @@ pub fn read_sealed(path: impl AsRef<Path>) -> Result<(Map<String, Value>, Verifi
 ///
 /// # Errors
 ///
-/// If a file is missing, or not as it was written.
+/// If a file is missing or not as it was written, or a name leads out of the folder.
 pub fn check_sealed_files(
     keys: &Map<String, Value>,
     folder: impl AsRef<Path>,
@@ -84,7 +84,15 @@ pub fn check_sealed_files(
 ) -> Result<(), FileError> {
     let files = keys.get(FILES).and_then(Value::as_object);
     let files = files.into_iter().flatten();
-    for (name, written) in files.filter(|(name, _)| wanted(name)) {
+    for (name, written) in files {
+        let mut parts = Path::new(name).components();
+        if name.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
+            let problem = format!("it names {name:?}, which is not a file of this folder");
+            return Err(FileError::cannot("read", folder.as_ref())(invalid(problem)));
+        }
+        if !wanted(name) {
+            continue;
+        }
         let path = folder.as_ref().join(name);
         let now = digest_file(&path).map_err(|error| match error.source.kind() {
             io::ErrorKind::NotFound => {

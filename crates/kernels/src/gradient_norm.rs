@@ -30,7 +30,7 @@ pub enum GradientFactor {
     /// A number that the CPU knows.
     Known(f64),
     /// `[1]`, in f32. With NaN, which stands for a norm that is not finite, a step changes nothing.
-    OnDevice(Tensor<1>),
+    OnDevice(Box<Tensor<1>>),
 }
 
 impl GradientFactor {
@@ -38,7 +38,7 @@ impl GradientFactor {
     pub(crate) fn read(&self) -> f64 {
         match self {
             Self::Known(factor) => *factor,
-            Self::OnDevice(factor) => f64::from(factor.clone().into_scalar::<f32>()),
+            Self::OnDevice(factor) => f64::from(Tensor::clone(factor).into_scalar::<f32>()),
         }
     }
 
@@ -47,7 +47,7 @@ impl GradientFactor {
     pub(crate) fn on(&self, device: &Device) -> Tensor<1> {
         match self {
             Self::Known(factor) => Tensor::from_data([*factor as f32], device),
-            Self::OnDevice(factor) => factor.clone(),
+            Self::OnDevice(factor) => Tensor::clone(factor),
         }
     }
 }
@@ -84,7 +84,7 @@ impl GradientNorm {
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
         if let Some(sums) = &self.on_device {
             let factor = cube::adamw::limit(cube::tensor::into_cube(sums.clone()), max_norm);
-            return GradientFactor::OnDevice(cube::tensor::from_cube(factor));
+            return GradientFactor::OnDevice(Box::new(cube::tensor::from_cube(factor)));
         }
         GradientFactor::Known(clip_factor(self.squares.sqrt(), max_norm))
     }

@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plw_files::{FileError, remove_directory_atomic, write_atomic};
+use plw_files::{FileError, read_text, remove_directory_atomic, write_atomic};
 
 use crate::RecordError;
 
 /// The file that names the checkpoint to resume from.
 const LATEST: &str = "latest";
+
+/// Bytes of the longest name that it holds.
+const LONGEST_NAME: u64 = 256;
 
 /// The directory name of a step's checkpoint: `step-N`.
 pub fn checkpoint_name(step: u64) -> String {
@@ -34,7 +37,7 @@ pub fn latest_checkpoint(
 ) -> Result<Option<PathBuf>, RecordError> {
     let checkpoints_dir = checkpoints_dir.as_ref();
     let pointer = checkpoints_dir.join(LATEST);
-    match fs::read_to_string(&pointer) {
+    match read_text(&pointer, LONGEST_NAME) {
         Ok(name) => {
             let name = name.trim();
             let named = checkpoints_dir.join(name);
@@ -42,8 +45,8 @@ pub fn latest_checkpoint(
                 return Ok(Some(named));
             }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(source) => return Err(FileError::cannot("read", &pointer)(source).into()),
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(checkpoints(checkpoints_dir)?.pop().map(|(_, path)| path))
 }

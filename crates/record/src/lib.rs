@@ -11,6 +11,7 @@ mod config;
 mod digested;
 mod directory;
 mod error;
+mod lines;
 mod lock;
 mod logs;
 mod machine;

@@ -1,7 +1,7 @@
 //! The two logs of a run, one JSON object a line: `metrics.jsonl` and `evaluations.jsonl`.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use plw_files::{FileError, write_atomic};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::lines::{Lines, end_of_whole_lines};
 use crate::{EvaluationRow, RecordError};
 
 /// A logged optimizer step. Losses are in nats: means over the (sequence, target) pairs of the
@@ -91,8 +92,7 @@ pub fn check_metrics(
     path: impl AsRef<Path>,
     expected: impl IntoIterator<Item = u64>,
 ) -> Result<(), RecordError> {
-    let path = path.as_ref();
-    kept_rows(path, &read_bytes(path)?, expected.into_iter(), |_| false).map(drop)
+    kept_rows(path.as_ref(), expected.into_iter(), |_| false).map(drop)
 }
 
 /// Appends one line in one write. Cuts a half-written line first, so that a kill cannot spoil this
@@ -111,59 +111,31 @@ fn append(path: &Path, row: &impl Serialize) -> Result<Range<u64>, RecordError> 
             .append(true)
             .create(true)
             .open(path)?;
-        if file.seek(SeekFrom::End(0))? > 0 {
-            file.seek(SeekFrom::End(-1))?;
-            let mut last = [0];
-            file.read_exact(&mut last)?;
-            if last != *b"\n" {
-                file.seek(SeekFrom::Start(0))?;
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes)?;
-                file.set_len(whole_lines(&bytes).len() as u64)?;
-            }
-        }
-        let start = file.seek(SeekFrom::End(0))?;
+        let start = end_of_whole_lines(&mut file)?;
         file.write_all(&line)?;
         Ok(start..start + line.len() as u64)
     };
     Ok(append_line().map_err(FileError::cannot("append to", path))?)
 }
 
-/// The bytes of a log up to its last newline.
-fn whole_lines(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|&byte| byte == b'\n');
-    &bytes[..end.map_or(0, |newline| newline + 1)]
-}
-
-/// The bytes of a log. None if it does not exist.
-fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(FileError::cannot("read", path)),
-    }
-}
-
 /// The complete lines of a log, and the value of each.
-fn parse_lines<'a, T: DeserializeOwned>(
-    path: &'a Path,
-    bytes: &'a [u8],
-) -> impl Iterator<Item = Result<(&'a [u8], T), RecordError>> {
-    whole_lines(bytes)
-        .split_inclusive(|&byte| byte == b'\n')
-        .enumerate()
-        .map(move |(index, line)| {
-            let row = serde_json::from_slice(line).map_err(|source| RecordError::Row {
-                path: path.to_path_buf(),
-                line: index + 1,
-                source,
-            })?;
-            Ok((line, row))
-        })
+fn parse_lines<T: DeserializeOwned>(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<(Vec<u8>, T), RecordError>>, RecordError> {
+    let lines = Lines::of(path)?.enumerate();
+    Ok(lines.map(|(index, line)| {
+        let line = line?;
+        let row = serde_json::from_slice(&line).map_err(|source| RecordError::Row {
+            path: path.to_path_buf(),
+            line: index + 1,
+            source,
+        })?;
+        Ok((line, row))
+    }))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
-    let bytes = read_bytes(path)?;
-    parse_lines(path, &bytes)
+    parse_lines(path)?
         .map(|line| line.map(|(_, row)| row))
         .collect()
 }
@@ -173,18 +145,18 @@ fn resume(
     expected: impl Iterator<Item = u64>,
     is_cut: impl Fn(u64) -> bool,
 ) -> Result<(), RecordError> {
-    let bytes = read_bytes(path)?;
-    let kept = kept_rows(path, &bytes, expected, is_cut)?;
-    if kept == bytes {
-        return Ok(());
+    let kept = kept_rows(path, expected, is_cut)?;
+    // All of the log is kept where as many bytes are.
+    let length = fs::metadata(path).map_or(0, |log| log.len());
+    match kept.len() as u64 == length {
+        true => Ok(()),
+        false => Ok(write_atomic(path, kept)?),
     }
-    Ok(write_atomic(path, kept)?)
 }
 
 /// The lines of the expected steps, byte for byte.
 fn kept_rows(
     path: &Path,
-    bytes: &[u8],
     mut expected: impl Iterator<Item = u64>,
     is_cut: impl Fn(u64) -> bool,
 ) -> Result<Vec<u8>, RecordError> {
@@ -198,15 +170,15 @@ fn kept_rows(
         path: path.to_path_buf(),
         problem,
     };
-    let mut kept = Vec::with_capacity(bytes.len());
-    for (index, line) in parse_lines::<Stepped>(path, bytes).enumerate() {
+    let mut kept = Vec::new();
+    for (index, line) in parse_lines::<Stepped>(path)?.enumerate() {
         let (line, Stepped { step, split }) = line?;
         if is_cut(step) || split.as_deref() == Some("test") {
             continue;
         }
         let line_number = index + 1;
         match expected.next() {
-            Some(next) if next == step => kept.extend_from_slice(line),
+            Some(next) if next == step => kept.extend(line),
             Some(next) => {
                 return Err(wrong(format!(
                     "line {line_number} is of step {step}, where the row of step {next} belongs"

@@ -1,6 +1,5 @@
 //! The prediction for each question: `predictions.parquet`.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,14 +11,23 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use plw_batch::ExampleKey;
-use plw_files::{FileError, guarded, write_atomic};
+use plw_files::{guarded, open_regular, write_atomic};
+use plw_parquet::{check_footer, rows_at_a_time};
 
 use crate::RecordError;
+
+/// Most rows that are decoded at a time.
+const BATCH: usize = 1024;
+
+/// Most bytes of predictions in memory: those of some million questions.
+const MOST_BYTES: usize = 1 << 29;
 
 /// The prediction of a model for one question.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,16 +135,40 @@ fn read_rows(path: &Path) -> Result<Vec<PredictionRow>, RecordError> {
         path: path.to_path_buf(),
         source: Box::new(source),
     };
-    let file = File::open(path).map_err(FileError::cannot("read", path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.build())
-        .map_err(failed)?;
-    let mut predictions = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|source| failed(source.into()))?;
-        read_batch(path, &batch, &mut predictions)?;
+    let refused = |problem: String| failed(ParquetError::General(problem));
+    let file = open_regular(path)?;
+    check_footer(&file).map_err(|fault| refused(fault.to_string()))?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(failed)?;
+    let (mut predictions, mut bytes) = (Vec::new(), 0);
+    for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
+        let rows = rows_at_a_time(&file, group, 0..group.num_columns(), BATCH);
+        let rows = rows.map_err(|fault| refused(fault.to_string()))?;
+        let reader = file.try_clone().map_err(ParquetError::from);
+        let reader = reader.and_then(|file| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+                .with_row_groups(vec![number])
+                .with_batch_size(rows)
+                .build()
+        });
+        for batch in reader.map_err(failed)? {
+            let batch = batch.map_err(|source| failed(source.into()))?;
+            let before = predictions.len();
+            read_batch(path, &batch, &mut predictions)?;
+            bytes += predictions[before..].iter().map(size).sum::<usize>();
+            if bytes > MOST_BYTES {
+                return Err(refused(format!(
+                    "its predictions take more than {MOST_BYTES} bytes of memory"
+                )));
+            }
+        }
     }
     Ok(predictions)
+}
+
+/// What a prediction takes in memory.
+fn size(row: &PredictionRow) -> usize {
+    let texts = row.key.file.len() + row.key.example_id.len() + row.key.level.len();
+    size_of::<PredictionRow>() + texts + size_of_val(row.logits.as_slice())
 }
 
 fn read_batch(
@@ -224,6 +256,7 @@ fn letters(path: &Path, column: &'static str, texts: &ArrayRef) -> Result<Vec<ch
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     fn prediction(row: u64, logits: &[f32], prompt_loss: Option<f32>) -> PredictionRow {
         PredictionRow {

@@ -1,20 +1,22 @@
 //! Which files a report may replace: those that a report wrote.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use plw_files::FileError;
+use plw_files::read_bounded;
 
 use crate::error::ReportError;
 use crate::page::METHODS_TITLE;
 use crate::tables::RESULTS_TITLE;
 
+/// The most bytes of a report's file. No page is as large, whatever its figures.
+const MOST_BYTES: u64 = 1 << 28;
+
 /// Refuses to replace a file that no report wrote. An empty one holds nothing to lose.
 pub(crate) fn check_replaceable(path: &Path) -> Result<(), ReportError> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        read => read.map_err(FileError::cannot("read", path))?,
+    let bytes = match read_bounded(path, MOST_BYTES) {
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read?,
     };
     let text = String::from_utf8_lossy(&bytes);
     let end = path.extension().and_then(|end| end.to_str());

@@ -30,6 +30,7 @@ pub use forecast::{Forecast, RunSettings, forecast};
 pub use memory::{MemoryEstimate, ModelSize, Workload};
 pub use optimizer::{FiniteCheck, Optimizer, global_norm};
 pub use plan::{Plan, PlannedStep, plan};
+pub use plw_files::Verified;
 pub use run::{Beginning, Observer, Outcome, Run};
 pub use schedule::{LrSchedulerType, Schedule};
 pub use start::check_directory;
@@ -38,4 +39,4 @@ pub use step::{
     queue_step, step,
 };
 pub use train::train;
-pub use trainer_state::{TrainerState, check_saved_model};
+pub use trainer_state::{TrainerState, check_saved_model, read_state};

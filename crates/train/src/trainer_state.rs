@@ -65,11 +65,16 @@ pub(crate) fn write_state(checkpoint: &Path, state: &TrainerState) -> Result<(),
 }
 
 /// Reads the state of a checkpoint, after it has compared every file of it with its digest.
-pub(crate) fn read_state(checkpoint: &Path) -> Result<(TrainerState, Verified), TrainError> {
+///
+/// # Errors
+///
+/// If a file is not as it was written, or the state is not that of any run at this step.
+pub fn read_state(checkpoint: &Path) -> Result<(TrainerState, Verified), TrainError> {
     let path = checkpoint.join(STATE_FILE);
     let (keys, verified) = read_keys(checkpoint, |_| true).map_err(unusable)?;
     let state: TrainerState = serde_json::from_value(Value::Object(keys))
         .map_err(|error| damaged(&path, error.to_string()))?;
+    check_steps(&state).map_err(|problem| damaged(&path, problem))?;
     let name = checkpoint.file_name().and_then(|name| name.to_str());
     match name.and_then(step_of) {
         Some(step) if step != state.step => {
@@ -80,6 +85,26 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<(TrainerState, Verified), 
             Err(damaged(&path, problem))
         }
         _ => Ok((state, verified)),
+    }
+}
+
+/// Checks that nothing in a state is later than its step, and that its step is one of the run's.
+fn check_steps(state: &TrainerState) -> Result<(), String> {
+    let (step, total) = (state.step, state.total_steps);
+    if total > 0 && step > total {
+        return Err(format!("it is of step {step} of a run of {total} steps"));
+    }
+    let evaluations = [&state.initial, &state.last, &state.best];
+    let later = evaluations
+        .into_iter()
+        .flatten()
+        .find(|row| row.step > step);
+    match later {
+        Some(row) => Err(format!(
+            "it is of step {step}, with an evaluation of step {}",
+            row.step
+        )),
+        None => Ok(()),
     }
 }
 

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_data::{ReadOptions, Source, Split, read_text, write_text};
-use plw_files::{digest_file, remove_partial, write_atomic, write_json_atomic};
+use plw_files::{
+    MOST_SETTINGS, digest_file, read_bounded, remove_partial, write_atomic, write_json_atomic,
+};
 use plw_record::DirectoryLock;
 use plw_synthetic::{
     PretrainingStage, SyntheticConfig, pretraining_text, train_tokenizer, write_synthetic,
@@ -90,9 +92,13 @@ fn once(
     let plw = env!("CARGO_PKG_VERSION");
     let made_of = |files| json!({"plw": plw, "settings": settings, "files": files});
     let _lock = DirectoryLock::take(folder).into_diagnostic()?;
-    let found = std::fs::read(&path).ok();
+    let found = read_bounded(&path, MOST_SETTINGS).ok();
     let found = found.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     if found.is_some() && found == Some(made_of(digests(folder)?)) {
+        // A kill may have come between the last file and the end.
+        if let Some(making) = Making::stopped(folder, command) {
+            making.finish()?;
+        }
         tracing::info!("{} holds this data already", folder.display());
         return Ok(());
     }
@@ -136,22 +142,29 @@ struct Making {
 }
 
 impl Making {
+    /// What the same command has left in a folder when it was stopped.
+    fn stopped(folder: &Path, command: &str) -> Option<Self> {
+        let unfinished = folder.join(".unfinished");
+        let by = read_bounded(&unfinished, MOST_SETTINGS).ok()?;
+        (by == command.as_bytes()).then_some(Self { unfinished })
+    }
+
     /// Refuses a folder that is not empty, unless the same command was stopped in it: real data has
     /// files of the same names.
     fn start(folder: &Path, command: &str) -> Result<Self> {
-        let unfinished = folder.join(".unfinished");
-        let is_restart = std::fs::read_to_string(&unfinished).is_ok_and(|by| by == command);
+        let stopped = Self::stopped(folder, command);
         if folder.is_dir() {
             remove_partial(folder).into_diagnostic()?;
         }
         let mut entries = std::fs::read_dir(folder).into_iter().flatten();
-        if !is_restart && (folder.is_file() || entries.next().is_some()) {
+        if stopped.is_none() && (folder.is_file() || entries.next().is_some()) {
             return Err(miette!(
                 help = "choose another folder with --output-dir, or remove this one",
                 "{} exists already and would be overwritten",
                 folder.display()
             ));
         }
+        let unfinished = folder.join(".unfinished");
         write_atomic(&unfinished, command).into_diagnostic()?;
         Ok(Self { unfinished })
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_files::write_atomic;
+use plw_files::{MOST_SETTINGS, read_text, remove_partial_of, write_atomic};
 use toml::{Table, Value};
 
 use crate::flags::SweepFlags;
@@ -34,7 +34,11 @@ impl Planned {
     /// this file first, where nothing of their names may be.
     pub(super) fn write_settings(&self) -> Result<&Path> {
         let text = toml::to_string(&self.preset.settings).into_diagnostic()?;
-        write_atomic(&self.config, text).into_diagnostic()?;
+        if !read_text(&self.config, MOST_SETTINGS).is_ok_and(|before| before == text) {
+            // What a killed sweep left of it.
+            remove_partial_of(&self.config).into_diagnostic()?;
+            write_atomic(&self.config, text).into_diagnostic()?;
+        }
         match Preset::read(&self.config)?.settings == self.preset.settings {
             true => Ok(&self.config),
             false => Err(miette!(
@@ -200,8 +204,8 @@ fn planned(out: &Path, preset: &Preset, combination: Vec<(String, Value)>) -> Pl
 mod tests {
     use super::*;
 
-    /// The names of the runs, or what is wrong.
-    fn names(preset: &str, weights: Option<Vec<f64>>, seeds: Option<&str>) -> Result<Vec<String>> {
+    /// The runs of a sweep into the folder `out`, or what is wrong.
+    fn runs(preset: &str, weights: Option<Vec<f64>>, seeds: Option<&str>) -> Result<Vec<Planned>> {
         use clap::Parser;
 
         #[derive(Parser)]
@@ -220,7 +224,12 @@ mod tests {
         }
         let mut flags = Line::try_parse_from(line).expect("valid flags").flags;
         flags.prompt_loss_weight = weights;
-        let runs = grid(&flags)?;
+        grid(&flags)
+    }
+
+    /// The names of the runs, or what is wrong.
+    fn names(preset: &str, weights: Option<Vec<f64>>, seeds: Option<&str>) -> Result<Vec<String>> {
+        let runs = runs(preset, weights, seeds)?;
         let below = |run: &Planned| run.directory.strip_prefix("out").map(Path::to_path_buf);
         let names = runs.iter().map(|run| below(run).expect("it lies there"));
         Ok(names.map(|name| name.display().to_string()).collect())
@@ -245,8 +254,12 @@ mod tests {
             .settings
             .insert("train_data".to_string(), rows.into());
         let run = planned(&out, &preset, Vec::new());
+        // As a killed sweep leaves it.
+        let unfinished = out.join("presets/.run.toml.1-0.partial");
+        std::fs::write(&unfinished, "half").expect("written");
         run.write_settings()
             .expect("an absolute path leads to one place");
+        assert!(!unfinished.exists());
     }
 
     const PRESET: &str = "max_steps = 3\n[sweep]\nprompt_loss_weight = [0, 0.1, 1.0]\nseeds = 2\n";
@@ -309,5 +322,33 @@ mod tests {
             let error = names(preset, weights, seeds).expect_err("it is refused");
             assert!(error.to_string().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn any_preset_is_a_grid_or_refused() {
+        use plw_mutate::{mutated, mutations, toml_of, try_all};
+
+        let good = serde_json::json!({
+            "model": "assets", "learning_rate": 1e-3, "max_steps": 6, "chat_template": "none",
+            "packing": "shortest-pack-first", "lora_r": 4, "lora_target_modules": ["q_proj"],
+            "prompt_template": "{article}\n{question}", "shuffle": true,
+            "sweep": {"prompt_loss_weight": [0.0, 0.1], "lora_r": [2, 4], "seeds": 2}
+        });
+        try_all(2000, mutations(), |mutations| {
+            let text = toml_of(&mutated(&good, &mutations));
+            let refused = |error: miette::Report| assert!(!error.to_string().is_empty());
+            match runs(&text, None, None) {
+                Ok(runs) => {
+                    assert!(!runs.is_empty() && runs.len() <= MOST_RUNS);
+                    for run in runs.iter().take(3) {
+                        assert!(run.directory.starts_with("out"), "{:?}", run.directory);
+                        let settings = run.settings().and_then(|settings| settings.check());
+                        settings.unwrap_or_else(refused);
+                    }
+                }
+                Err(error) => refused(error),
+            }
+            text.parse::<Table>().is_ok()
+        });
     }
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
@@ -18,11 +17,11 @@ use crate::output::{Reader, print};
 use crate::settings::variable;
 use crate::signals::{self, Stop};
 
-/// The process of the current run, and the exit code of a request to stop; 0 without one.
+/// The process of the current run, and the last request to stop.
 #[derive(Default)]
 struct Running {
     process: Mutex<Option<u32>>,
-    stopped: AtomicU8,
+    request: Mutex<Option<Stop>>,
 }
 
 impl Running {
@@ -32,7 +31,7 @@ impl Running {
 
     /// Passes a request to stop on. The run then stops at a checkpoint, and the sweep with it.
     fn stop(&self, request: Stop) {
-        self.stopped.store(request.exit_code(), Ordering::SeqCst);
+        *self.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
         let process = *self.process.lock().unwrap_or_else(PoisonError::into_inner);
         // Elsewhere the run is in the sweep's own group, and gets the Ctrl-C itself.
         #[cfg(unix)]
@@ -46,9 +45,8 @@ impl Running {
         let _ = process;
     }
 
-    fn stopped(&self) -> Option<ExitCode> {
-        let code = self.stopped.load(Ordering::SeqCst);
-        (code != 0).then(|| ExitCode::from(code))
+    fn stopped(&self) -> Option<Stop> {
+        *self.request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,8 +83,8 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
             );
             continue;
         }
-        if let Some(code) = running.stopped() {
-            return Ok(code);
+        if let Some(request) = running.stopped() {
+            return Ok(ExitCode::from(request.exit_code()));
         }
         tracing::info!(
             run = name.as_str(),
@@ -95,17 +93,42 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
             "run {number} of {total}: {name}"
         );
         let status = train(&program, arguments(run, log)?, run, &running).into_diagnostic()?;
-        if let Some(stop) = status.code().and_then(Stop::of_exit_code) {
-            return Ok(ExitCode::from(stop.exit_code()));
-        }
-        if !status.success() {
-            return Err(miette!(
-                help = "fix the cause above and run the sweep again: complete runs are skipped",
-                "{name} failed ({status})"
-            ));
+        match RunEnd::of(status, running.stopped()) {
+            RunEnd::Complete => {}
+            RunEnd::Stopped(code) => return Ok(ExitCode::from(code)),
+            RunEnd::Failed => {
+                return Err(miette!(
+                    help = "fix the cause above and run the sweep again: complete runs are skipped",
+                    "{name} failed ({status})"
+                ));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the end of a run's process means for the sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunEnd {
+    Complete,
+    /// With the exit code of a request to stop.
+    Stopped(u8),
+    Failed,
+}
+
+impl RunEnd {
+    /// A process that the sweep asked to stop before it listened ends without a code.
+    fn of(status: ExitStatus, asked: Option<Stop>) -> Self {
+        match (status.code(), asked) {
+            (Some(0), _) => Self::Complete,
+            (Some(code), _) => match Stop::of_exit_code(code) {
+                Some(stop) => Self::Stopped(stop.exit_code()),
+                None => Self::Failed,
+            },
+            (None, Some(stop)) => Self::Stopped(stop.exit_code()),
+            (None, None) => Self::Failed,
+        }
+    }
 }
 
 /// Prints the commands for sh.
@@ -173,6 +196,10 @@ fn train(
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn()?;
     running.set(Some(child.id()));
+    // Asked to stop while there was no process to pass it on to.
+    if let Some(request) = running.stopped() {
+        running.stop(request);
+    }
     let status = child.wait();
     running.set(None);
     status
@@ -206,6 +233,26 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_run_that_was_asked_to_stop_before_it_listened_has_not_failed() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let exited = |code: i32| ExitStatus::from_raw(code << 8);
+        let terminated = ExitStatus::from_raw(15);
+        let asked = Some(Stop::Termination);
+        for (status, asked, end) in [
+            (exited(0), asked, RunEnd::Complete),
+            (exited(130), None, RunEnd::Stopped(130)),
+            (exited(143), asked, RunEnd::Stopped(143)),
+            (terminated, asked, RunEnd::Stopped(143)),
+            (terminated, None, RunEnd::Failed),
+            (exited(1), asked, RunEnd::Failed),
+        ] {
+            assert_eq!(RunEnd::of(status, asked), end, "{status}, {asked:?}");
+        }
+    }
 
     #[test]
     fn sh_reads_a_printed_command_back() {

@@ -12,10 +12,11 @@ use crate::logging;
 const PREFIX: &str = "PLW_";
 
 /// Variables with that prefix that are not settings: the log's filter, where xtask looks for shared
-/// files, and what plw-kernels leaves out on CUDA.
-const OTHER_VARIABLES: [&str; 4] = [
+/// files, how much tests try, and what plw-kernels leaves out on CUDA.
+const OTHER_VARIABLES: [&str; 5] = [
     logging::FILTER,
     "PLW_SHARED",
+    "PLW_FUZZ",
     "PLW_CUBLASLT",
     "PLW_FLASH_ATTENTION",
 ];

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use super::bad_row::Problem;
-use super::pages::{LARGEST_PAGES, MOST_LIST_ITEMS};
 use crate::files::SourceError;
+use plw_parquet::{LARGEST_PAGES, MOST_LIST_ITEMS};
 
 /// Why rows cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -6,9 +6,6 @@ mod error;
 mod example;
 #[cfg(test)]
 pub(crate) mod example_cases;
-mod footer;
-mod packed_lengths;
-mod pages;
 mod parquet_file;
 mod questions;
 mod row_reader;
@@ -16,7 +13,6 @@ mod schema;
 mod text_as_bytes;
 mod text_columns;
 mod texts;
-mod thrift;
 mod write;
 
 pub use bad_row::{LONGEST_ROW, OnBadRow, Problem, SkippedRows};

@@ -14,8 +14,8 @@ use parquet::errors::ParquetError;
 
 use super::error::RowError;
 use super::text_as_bytes::text_as_bytes;
-use super::{footer, pages};
 use plw_files::guarded;
+use plw_parquet::{FooterFault, PageFault, check_footer, rows_at_a_time};
 
 use crate::files::DataFile;
 
@@ -50,12 +50,12 @@ impl ParquetFile {
             });
         }
         let handle = File::open(&file.path).map_err(failed)?;
-        footer::check_footer(&handle).map_err(|fault| match fault {
-            footer::Fault::NotParquet(what) => RowError::NotParquet {
+        check_footer(&handle).map_err(|fault| match fault {
+            FooterFault::NotParquet(what) => RowError::NotParquet {
                 file: file.name.clone(),
                 what,
             },
-            footer::Fault::Footer(problem) => damaged(&file, problem.to_string()),
+            FooterFault::Footer(problem) => damaged(&file, problem.to_string()),
         })?;
         let metadata = decode(&file, || {
             ArrowReaderMetadata::load(&handle, ArrowReaderOptions::new())
@@ -116,12 +116,7 @@ impl ParquetFile {
         let group = self.metadata.metadata().row_group(self.next_group);
         let leaves = (0..group.num_columns()).filter(|&leaf| self.projection.leaf_included(leaf));
         let rows = decode(&self.file, || {
-            Ok(pages::rows_at_a_time(
-                &self.handle,
-                group,
-                leaves,
-                batch_size,
-            ))
+            Ok(rows_at_a_time(&self.handle, group, leaves, batch_size))
         })?;
         let rows = rows.map_err(|fault| self.unreadable(fault))?;
         decode(&self.file, || {
@@ -141,16 +136,16 @@ impl ParquetFile {
         })
     }
 
-    fn unreadable(&self, fault: pages::Fault) -> RowError {
+    fn unreadable(&self, fault: PageFault) -> RowError {
         let file = self.file.name.clone();
         match fault {
-            pages::Fault::Damaged(problem) => damaged(&self.file, problem.to_string()),
-            pages::Fault::LargePages { column, bytes } => RowError::LargePages {
+            PageFault::Damaged(problem) => damaged(&self.file, problem.to_string()),
+            PageFault::LargePages { column, bytes } => RowError::LargePages {
                 file,
                 column,
                 bytes,
             },
-            pages::Fault::LongLists { column, items } => RowError::LongLists {
+            PageFault::LongLists { column, items } => RowError::LongLists {
                 file,
                 column,
                 items,

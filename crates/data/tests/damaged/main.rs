@@ -2,7 +2,6 @@
 //! the variable `PLW_FUZZ` says. At least half of them pass the first check of their format, so
 //! that what lies behind it is tested.
 
-mod mutation;
 mod readers;
 
 use std::path::Path;
@@ -12,37 +11,12 @@ use arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, 
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{WriterProperties, WriterVersion};
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use plw_mutate::{Edit, edited, edits, try_all};
 
-use mutation::{Edit, edits, mutate};
-
-/// The seed of all cases. Where one of them fails, its input belongs into a test of its own.
-const SEED: [u8; 32] = *b"plw-data: damaged inputs, seed 1";
-
-/// Runs `check` on mutations of an input that is chosen among `count`, and counts those that pass
-/// their first check.
+/// Gives `check` mutations of an input that is chosen among `count`.
 fn run(cases: u32, count: usize, constants: usize, check: impl Fn(usize, &[Edit]) -> bool) {
-    let times = std::env::var("PLW_FUZZ").ok();
-    let times = times.and_then(|times| times.parse().ok()).unwrap_or(1);
-    let cases = cases * times;
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &SEED);
-    let passed = std::cell::Cell::new(0);
     let inputs = (0..count, edits(constants));
-    let result = TestRunner::new_with_rng(config, rng).run(&inputs, |(input, edits)| {
-        passed.set(passed.get() + u32::from(check(input, &edits)));
-        Ok::<(), TestCaseError>(())
-    });
-    result.expect("no input makes a reader panic");
-    let passed = passed.get();
-    assert!(
-        passed * 2 >= cases,
-        "only {passed} of {cases} pass the first check"
-    );
+    try_all(cases, inputs, |(input, edits)| check(input, &edits));
 }
 
 fn parquet(properties: WriterProperties) -> Vec<u8> {
@@ -105,10 +79,10 @@ fn damaged_parquet_files_are_errors() {
         let end = bytes.len() - 8;
         let footer = u32::from_le_bytes(bytes[end..end + 4].try_into().expect("four bytes"));
         let footer = end - footer as usize;
-        let pages = mutate(&bytes[4..footer], edits, &constants);
+        let pages = edited(&bytes[4..footer], edits, &constants);
         let footer = match edits.len() % 2 {
             0 => bytes[footer..end].to_vec(),
-            _ => mutate(&bytes[footer..end], edits, &constants),
+            _ => edited(&bytes[footer..end], edits, &constants),
         };
         let length = (footer.len() as u32).to_le_bytes();
         let parts: [&[u8]; 5] = [&bytes[..4], &pages, &footer, &length, &bytes[end + 4..]];
@@ -144,7 +118,7 @@ fn damaged_tokenizers_are_errors() {
             readers::tokenizer(folder.path(), &serde_json::to_vec(&json).expect("JSON"))
         } else {
             let constants: [&[u8]; 4] = [b"\"\"", b"null", b"-1", b"4294967296"];
-            let bytes = mutate(&inputs[input], edits, &constants);
+            let bytes = edited(&inputs[input], edits, &constants);
             readers::tokenizer(folder.path(), &bytes)
         }
     });
@@ -300,7 +274,7 @@ fn damaged_chat_templates_are_errors() {
             let (before, after) = template.split_at(end);
             readers::chat_template(&[before, statement, after].concat())
         } else {
-            let text = mutate(template.as_bytes(), &edits[..1], &constants);
+            let text = edited(template.as_bytes(), &edits[..1], &constants);
             readers::chat_template(&String::from_utf8_lossy(&text))
         }
     });
@@ -316,7 +290,7 @@ fn damaged_prompt_templates_are_errors() {
     let constants: [&[u8]; 4] = [b"{article}", b"}}", b"{{", b"{"];
     run(300, templates.len(), constants.len(), |template, edits| {
         let edits = &edits[..1];
-        let text = mutate(templates[template].as_bytes(), edits, &constants);
+        let text = edited(templates[template].as_bytes(), edits, &constants);
         readers::prompt_template(&String::from_utf8_lossy(&text))
     });
 }

@@ -3,8 +3,7 @@
 use plw_model::{LlamaConfig, LoraConfig, PassSize, TargetModule, WeightType};
 use serde_json::json;
 
-use crate::mutation::{mutated, mutations};
-use crate::{share_that_passes, with_little_memory};
+use plw_mutate::{mutated, mutations, try_all, with_little_memory};
 
 /// What an accepted configuration promises: all that follows from its sizes can be counted.
 fn check(config: &LlamaConfig) {
@@ -41,7 +40,7 @@ fn any_config_is_read_or_refused() {
     });
     check(&LlamaConfig::from_json(&good.to_string()).expect("good"));
     with_little_memory("config::any_config_is_read_or_refused", || {
-        let passed = share_that_passes(mutations(), |mutations| {
+        try_all(2000, mutations(), |mutations| {
             let text = mutated(&good, &mutations).to_string();
             match LlamaConfig::from_json(&text) {
                 Ok(config) => check(&config),
@@ -49,6 +48,5 @@ fn any_config_is_read_or_refused() {
             }
             serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(&text).is_ok()
         });
-        assert!(passed >= 0.5, "{passed}");
     });
 }

@@ -4,8 +4,7 @@ use plw_model::TensorHeader;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::mutation::{mutated, mutations};
-use crate::{share_that_passes, with_little_memory};
+use plw_mutate::{mutated, mutations, try_all, with_little_memory};
 
 /// A file of this header and so many bytes of tensors, of which the header's length is said to be
 /// `said` bytes more.
@@ -49,13 +48,12 @@ fn any_header_is_read_or_refused() {
         let said = prop_oneof![8 => Just(0), 1 => any::<u64>(), 1 => 0u64..1 << 34];
         let cut = prop_oneof![4 => Just(0), 1 => 0usize..99];
         let cases = (mutations(), said, cut);
-        let passed = share_that_passes(cases, |(mutations, said, cut)| {
+        try_all(2000, cases, |(mutations, said, cut)| {
             let mut bytes = file(&mutated(&good, &mutations), 34, said);
             bytes.truncate(bytes.len().saturating_sub(cut).max(1));
             check(&bytes);
             said == 0 && cut == 0
         });
-        assert!(passed >= 0.5, "{passed}");
     });
 }
 

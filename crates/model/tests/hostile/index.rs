@@ -5,8 +5,7 @@ use std::path::{Component, Path};
 use plw_model::ShardIndex;
 use serde_json::json;
 
-use crate::mutation::{mutated, mutations};
-use crate::{share_that_passes, with_little_memory};
+use plw_mutate::{mutated, mutations, try_all, with_little_memory};
 
 #[test]
 fn any_index_is_read_or_refused() {
@@ -20,7 +19,7 @@ fn any_index_is_read_or_refused() {
     });
     ShardIndex::from_json(&good.to_string()).expect("good");
     with_little_memory("index::any_index_is_read_or_refused", || {
-        let passed = share_that_passes(mutations(), |mutations| {
+        try_all(2000, mutations(), |mutations| {
             let text = mutated(&good, &mutations).to_string();
             match ShardIndex::from_json(&text) {
                 Ok(index) => {
@@ -36,6 +35,5 @@ fn any_index_is_read_or_refused() {
             }
             serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(&text).is_ok()
         });
-        assert!(passed >= 0.5, "{passed}");
     });
 }

@@ -14,7 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::SerializedPageReader;
 
-use super::thrift::Thrift;
+use crate::thrift::Thrift;
 
 /// Most texts of a page.
 const MOST_TEXTS: u64 = 1 << 24;

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use super::thrift::{STRUCT, Thrift};
+use crate::thrift::{STRUCT, Thrift};
 
 /// Bytes of the longest footer that is read. A usual one has a few hundred for each column of a row
 /// group.
@@ -17,32 +17,38 @@ const DEEPEST_SCHEMA: usize = 64;
 const MAGIC: &[u8] = b"PAR1";
 
 /// What is wrong with a file as a whole.
-#[derive(Debug)]
-pub(crate) enum Fault {
+#[derive(Debug, thiserror::Error)]
+pub enum FooterFault {
     /// It is not parquet: what it is instead, and what to do.
+    #[error("it is not a parquet file: {0}")]
     NotParquet(&'static str),
     /// It is parquet, but cannot be parsed.
+    #[error("{0}")]
     Footer(io::Error),
 }
 
 /// Checks the beginning and the footer of a file.
-pub(crate) fn check_footer(file: &File) -> Result<(), Fault> {
-    let length = file.metadata().map_err(Fault::Footer)?.len();
+///
+/// # Errors
+///
+/// If the file is not parquet, or its footer cannot be parsed in bounded memory.
+pub fn check_footer(file: &File) -> Result<(), FooterFault> {
+    let length = file.metadata().map_err(FooterFault::Footer)?.len();
     let beginning = bytes_at(file, 0, length.min(64))?;
     if length < 12 || !beginning.starts_with(MAGIC) {
-        return Err(Fault::NotParquet(looks_like(&beginning)));
+        return Err(FooterFault::NotParquet(looks_like(&beginning)));
     }
     let end = bytes_at(file, length - 8, 8)?;
     if !end.ends_with(MAGIC) {
-        return Err(Fault::NotParquet(looks_like(&beginning)));
+        return Err(FooterFault::NotParquet(looks_like(&beginning)));
     }
     let footer = u64::from(u32::from_le_bytes([end[0], end[1], end[2], end[3]]));
     if footer > LONGEST_FOOTER || footer > length - 12 {
         let problem = format!("its footer has {footer} bytes (at most {LONGEST_FOOTER} are read)");
-        return Err(Fault::Footer(io::Error::other(problem)));
+        return Err(FooterFault::Footer(io::Error::other(problem)));
     }
     let bytes = reader_at(file, length - 8 - footer, footer)?;
-    check_schema(bytes).map_err(Fault::Footer)
+    check_schema(bytes).map_err(FooterFault::Footer)
 }
 
 /// What a file that is not parquet seems to be, and what to do about it.
@@ -65,18 +71,21 @@ fn looks_like(beginning: &[u8]) -> &'static str {
     }
 }
 
-fn bytes_at(file: &File, start: u64, length: u64) -> Result<Vec<u8>, Fault> {
+fn bytes_at(file: &File, start: u64, length: u64) -> Result<Vec<u8>, FooterFault> {
     let mut bytes = Vec::new();
     let mut reader = reader_at(file, start, length)?;
-    reader.read_to_end(&mut bytes).map_err(Fault::Footer)?;
+    reader
+        .read_to_end(&mut bytes)
+        .map_err(FooterFault::Footer)?;
     match bytes.len() as u64 == length {
         true => Ok(bytes),
-        false => Err(Fault::Footer(io::ErrorKind::UnexpectedEof.into())),
+        false => Err(FooterFault::Footer(io::ErrorKind::UnexpectedEof.into())),
     }
 }
 
-fn reader_at(mut file: &File, start: u64, length: u64) -> Result<impl Read, Fault> {
-    file.seek(SeekFrom::Start(start)).map_err(Fault::Footer)?;
+fn reader_at(mut file: &File, start: u64, length: u64) -> Result<impl Read, FooterFault> {
+    file.seek(SeekFrom::Start(start))
+        .map_err(FooterFault::Footer)?;
     Ok(BufReader::new(file.take(length)))
 }
 

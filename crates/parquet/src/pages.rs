@@ -9,44 +9,55 @@ use lz4_flex::frame::FrameDecoder;
 use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
-use super::packed_lengths;
-use super::thrift::Thrift;
+use crate::packed_lengths;
+use crate::thrift::Thrift;
 
 /// Bytes of pages in memory at a time: the largest dictionary and data page of each column,
 /// together.
-pub(crate) const LARGEST_PAGES: u64 = 256 << 20;
+pub const LARGEST_PAGES: u64 = 256 << 20;
 
 /// Items of all lists of a column in a row group. One row may hold them all.
-pub(crate) const MOST_LIST_ITEMS: u64 = 1 << 24;
+pub const MOST_LIST_ITEMS: u64 = 1 << 24;
 
 /// How many bytes one byte of gzip or LZ4 may become: the most that deflate can reach.
 const LARGEST_RATIO: u64 = 1032;
 
 /// Why a row group cannot be decoded in bounded memory.
-#[derive(Debug)]
-pub(crate) enum Fault {
+#[derive(Debug, thiserror::Error)]
+pub enum PageFault {
     /// A page cannot be decoded at all.
-    Damaged(io::Error),
+    #[error("{0}")]
+    Damaged(#[from] io::Error),
     /// The pages are too large together; this column's are the largest.
-    LargePages { column: String, bytes: u64 },
+    #[error("its pages are too large: column `{column}` needs {bytes} bytes of {LARGEST_PAGES}")]
+    LargePages {
+        /// The column's name.
+        column: String,
+        /// Bytes of its largest dictionary and page.
+        bytes: u64,
+    },
     /// The lists of a column have too many items together.
-    LongLists { column: String, items: u64 },
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        Self::Damaged(error)
-    }
+    #[error("column `{column}` has lists of {items} items (at most {MOST_LIST_ITEMS} are read)")]
+    LongLists {
+        /// The column's name.
+        column: String,
+        /// Items of all its lists.
+        items: u64,
+    },
 }
 
 /// How many rows of a group may be decoded at a time, from 1 to `most`, by the pages of these leaf
 /// columns. A batch of n rows holds on to at most n + 1 pages of a column.
-pub(crate) fn rows_at_a_time(
+///
+/// # Errors
+///
+/// If no number of rows is small enough, or a page cannot be decoded at all.
+pub fn rows_at_a_time(
     file: &File,
     group: &RowGroupMetaData,
     leaves: impl Iterator<Item = usize>,
     most: usize,
-) -> Result<usize, Fault> {
+) -> Result<usize, PageFault> {
     let mut together = 0u64;
     let mut largest = (String::new(), 0);
     for leaf in leaves {
@@ -54,7 +65,7 @@ pub(crate) fn rows_at_a_time(
         let name = || column.column_path().parts().first().cloned();
         let pages = Pages::of(file, column)?;
         if column.column_descr().max_rep_level() > 0 && pages.values > MOST_LIST_ITEMS {
-            return Err(Fault::LongLists {
+            return Err(PageFault::LongLists {
                 column: name().unwrap_or_default(),
                 items: pages.values,
             });
@@ -67,7 +78,7 @@ pub(crate) fn rows_at_a_time(
     }
     if together > LARGEST_PAGES {
         let (column, bytes) = largest;
-        return Err(Fault::LargePages { column, bytes });
+        return Err(PageFault::LargePages { column, bytes });
     }
     let pages = 2 * LARGEST_PAGES / together.max(1);
     Ok(usize::try_from(pages - 1).unwrap_or(most).min(most).max(1))
@@ -86,7 +97,7 @@ struct Pages {
 
 impl Pages {
     /// Goes from header to header as the parquet library does.
-    fn of(file: &File, column: &ColumnChunkMetaData) -> Result<Self, Fault> {
+    fn of(file: &File, column: &ColumnChunkMetaData) -> Result<Self, PageFault> {
         let (mut at, length) = column.byte_range();
         let end = at.checked_add(length);
         let end = end
@@ -169,7 +180,11 @@ impl PageHeader {
 }
 
 /// A dictionary's values are allocated by their number, which its bytes must allow.
-fn check_dictionary(values: u64, bytes: u64, column: &ColumnChunkMetaData) -> Result<(), Fault> {
+fn check_dictionary(
+    values: u64,
+    bytes: u64,
+    column: &ColumnChunkMetaData,
+) -> Result<(), PageFault> {
     let shortest = match column.column_type() {
         Type::FIXED_LEN_BYTE_ARRAY => column.column_descr().type_length().max(1),
         _ => 4,
@@ -187,7 +202,7 @@ fn check_decompressed(
     start: u64,
     header: &PageHeader,
     compression: Compression,
-) -> Result<(), Fault> {
+) -> Result<(), PageFault> {
     let compressed = size(header.compressed, "page")?;
     let levels = size(header.levels, "page")?;
     if compressed.saturating_mul(LARGEST_RATIO) <= LARGEST_PAGES || levels > compressed {
@@ -208,7 +223,7 @@ fn check_decompressed(
     }
 }
 
-fn size(size: i64, of: &str) -> Result<u64, Fault> {
+fn size(size: i64, of: &str) -> Result<u64, PageFault> {
     u64::try_from(size).map_err(|_| damaged(&format!("a {of} is negative")).into())
 }
 
@@ -261,7 +276,7 @@ mod tests {
         bytes
     }
 
-    fn rows(pages: &[Page], compression: Compression) -> Result<usize, Fault> {
+    fn rows(pages: &[Page], compression: Compression) -> Result<usize, PageFault> {
         let mut file = tempfile::tempfile().expect("a temporary file");
         for page in pages {
             file.write_all(&header(page)).expect("written");
@@ -310,13 +325,16 @@ mod tests {
         let fault = |pages: &[Page]| rows(pages, Compression::SNAPPY).err();
         for bytes in [257 * MIB, i64::from(i32::MAX), i64::MAX] {
             let told = fault(&[page(DATA, bytes, 10)]);
-            let Some(Fault::LargePages { column, bytes: of }) = told else {
+            let Some(PageFault::LargePages { column, bytes: of }) = told else {
                 panic!("{told:?}")
             };
             assert_eq!((column.as_str(), of), ("options", bytes as u64));
         }
         let together = [page(DICTIONARY, 200 * MIB, 10), page(DATA, 100 * MIB, 10)];
-        assert!(matches!(fault(&together), Some(Fault::LargePages { .. })));
+        assert!(matches!(
+            fault(&together),
+            Some(PageFault::LargePages { .. })
+        ));
         // The items of a row may be spread over pages.
         let lists = [
             page(DATA, 100, 1 << 23),
@@ -324,14 +342,14 @@ mod tests {
             page(DATA, 100, 1),
         ];
         assert!(fault(&lists[..2]).is_none());
-        assert!(matches!(fault(&lists), Some(Fault::LongLists { .. })));
+        assert!(matches!(fault(&lists), Some(PageFault::LongLists { .. })));
     }
 
     #[test]
     fn headers_that_cannot_be_true_are_refused() {
         let damaged = |page: Page, compression| {
             let told = rows(std::slice::from_ref(&page), compression);
-            assert!(matches!(told, Err(Fault::Damaged(_))), "{told:?}");
+            assert!(matches!(told, Err(PageFault::Damaged(_))), "{told:?}");
         };
         for page in [
             (DATA, -1, 2, 10, vec![0; 2]),

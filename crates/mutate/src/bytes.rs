@@ -1,14 +1,18 @@
-//! Mutations of valid inputs.
+//! Changes of bytes, whatever they mean.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// One change of a sequence of bytes. Places are fractions of its length, in 65536ths.
 #[derive(Debug, Clone)]
-pub(crate) enum Edit {
+pub enum Edit {
+    /// Another byte.
     Set(u16, u8),
+    /// One bit of a byte, by its number.
     Flip(u16, u8),
+    /// So many bytes fewer.
     Remove(u16, u8),
+    /// So many bytes twice.
     Repeat(u16, u8),
     /// Copies bytes from one place over those of another.
     Copy(u16, u16, u8),
@@ -18,7 +22,7 @@ pub(crate) enum Edit {
 
 impl Edit {
     /// Its place, which serves as a random number too.
-    pub(crate) fn place(&self) -> usize {
+    pub fn place(&self) -> usize {
         match *self {
             Self::Set(at, _)
             | Self::Flip(at, _)
@@ -31,7 +35,7 @@ impl Edit {
 }
 
 /// One to four edits.
-pub(crate) fn edits(constants: usize) -> impl Strategy<Value = Vec<Edit>> {
+pub fn edits(constants: usize) -> impl Strategy<Value = Vec<Edit>> {
     let edit = prop_oneof![
         (any::<u16>(), any::<u8>()).prop_map(|(at, byte)| Edit::Set(at, byte)),
         (any::<u16>(), 0u8..8).prop_map(|(at, bit)| Edit::Flip(at, bit)),
@@ -43,8 +47,8 @@ pub(crate) fn edits(constants: usize) -> impl Strategy<Value = Vec<Edit>> {
     vec(edit, 1..5)
 }
 
-/// Applies edits to bytes.
-pub(crate) fn mutate(bytes: &[u8], edits: &[Edit], constants: &[&[u8]]) -> Vec<u8> {
+/// The bytes with the edits made.
+pub fn edited(bytes: &[u8], edits: &[Edit], constants: &[&[u8]]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for edit in edits {
         let length = bytes.len();

@@ -1,12 +1,11 @@
-//! Changed copies of JSON documents. Most stay JSON, so that the checks behind the parser are
-//! reached.
+//! Changes of JSON documents. Most leave JSON, so that the checks behind the parser are reached.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 /// A change: where (as shares of the ways at each level), and what.
 #[derive(Debug, Clone)]
-pub(crate) struct Mutation {
+pub struct Mutation {
     path: Vec<u16>,
     change: Change,
 }
@@ -20,7 +19,7 @@ enum Change {
 }
 
 /// One to three changes of a document.
-pub(crate) fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
+pub fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
     let change = prop_oneof![
         6 => value().prop_map(Change::Replace),
         2 => Just(Change::Remove),
@@ -94,7 +93,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 /// The document with the changes made.
-pub(crate) fn mutated(document: &Value, mutations: &[Mutation]) -> Value {
+pub fn mutated(document: &Value, mutations: &[Mutation]) -> Value {
     let mut document = document.clone();
     for Mutation { path, change } in mutations {
         apply(&mut document, path, change);
@@ -149,5 +148,49 @@ fn replace(value: &mut Value, change: &Change) {
                 *value = json!([value.take()]);
             }
         }
+    }
+}
+
+/// A JSON object as TOML, whose values are much the same; `null` becomes `nan`, which JSON lacks.
+/// Integers beyond 64 bits with a sign stay, though TOML has none.
+pub fn toml_of(document: &Value) -> String {
+    let Some(keys) = document.as_object() else {
+        return document.to_string();
+    };
+    let lines = keys.iter().map(|(key, value)| {
+        let key = Value::from(key.as_str());
+        format!("{key} = {}\n", inline_toml(value))
+    });
+    lines.collect()
+}
+
+fn inline_toml(value: &Value) -> String {
+    match value {
+        Value::Object(keys) => {
+            let key = |key: &String| Value::from(key.as_str());
+            let pairs = keys.iter();
+            let pairs =
+                pairs.map(|(name, value)| format!("{} = {}", key(name), inline_toml(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(inline_toml).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Null => "nan".to_string(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_become_toml() {
+        let document = json!({"a b": [1, 2.5, true], "c": {"d": "e\n\"f\"", "g": null}});
+        let expected =
+            "\"a b\" = [1, 2.5, true]\n\"c\" = {\"d\" = \"e\\n\\\"f\\\"\", \"g\" = nan}\n";
+        assert_eq!(toml_of(&document), expected);
     }
 }

@@ -1,0 +1,14 @@
+//! `predictions.parquet` of a run or an evaluation.
+
+#![no_main]
+
+#[path = "../../crates/record/tests/hostile/readers.rs"]
+#[allow(dead_code)]
+mod readers;
+
+use libfuzzer_sys::fuzz_target;
+use plw_fuzz::folder;
+
+fuzz_target!(|bytes: &[u8]| {
+    readers::predictions(folder(), bytes);
+});

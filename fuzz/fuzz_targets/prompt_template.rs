@@ -1,0 +1,13 @@
+//! A prompt template, and a text that it makes.
+
+#![no_main]
+
+#[path = "../../crates/data/tests/damaged/readers.rs"]
+#[allow(dead_code)]
+mod readers;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|source: &str| {
+    readers::prompt_template(source);
+});
