@@ -7,14 +7,17 @@
 #   right   property tests on the device; losses, gradient norms, logits, resume against PyTorch's
 #           f32 on the same card and plw's CPU
 #   fast    speed and memory of training and evaluation beside PyTorch's best setting
+#   profile where the time of a step goes: ten steps of the small model, traced kernel by kernel
+#
+# README.md beside this file says how to spend a few minutes on a GPU well.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-stage=${1:?"usage: check.sh STAGE (right or fast)"}
+stage=${1:?"usage: check.sh STAGE [OPTIONS], with the stage right, fast or profile"}
 shift
 case $stage in
     right) binaries=(plw device) ;;
-    fast) binaries=(plw) ;;
-    *) echo "check.sh: there is no stage $stage; there are: right, fast" >&2; exit 2 ;;
+    fast | profile) binaries=(plw) ;;
+    *) echo "check.sh: there is no stage $stage; there are: right, fast, profile" >&2; exit 2 ;;
 esac
 device=$(cd "${DEVICE_FILES:-.device}" && pwd)
 out=${OUT:-$device/out}
@@ -63,4 +66,13 @@ case $stage in
             --data "$device/rows.parquet" "$@"
         ;;
     fast) exec "$python" "$here/fast.py" "${common[@]}" --files "$device" "$@" ;;
+    profile)
+        tracer=$device/trace_kernels.so
+        if ! [ -f "$tracer" ]; then
+            tracer=$work/trace_kernels.so
+            PYTHON=$python "$here/build_tracer.sh" "$tracer"
+        fi
+        exec "$python" "$here/step_profile.py" "${common[@]}" --files "$device" \
+            --tracer "$tracer" "$@"
+        ;;
 esac

@@ -5,9 +5,10 @@
 # file or a folder with some; LLAMA_TOKENIZER is a tokenizer.json. BUILD is a script that takes a
 # folder and arguments of `cargo rustc`, and leaves NAME.xz and libllvm_stub.so there.
 # BINARIES names what to build (plw and device, the property tests); the rest stays as it is.
+# The tracer of check.sh's stage profile is built too, where PYTHON has CUPTI's wheels.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ $# -lt 4 ] || ! [ -f "$3" ]; then sed -n 2,7p "$0" | cut -c3-; exit 2; fi
+if [ $# -lt 4 ] || ! [ -f "$3" ]; then sed -n 2,8p "$0" | cut -c3-; exit 2; fi
 model=$1 rows=$2 llama=$3; shift 3
 mkdir -p .device/tokenizer .device/llama-tokenizer
 cp "$model/config.json" .device/
@@ -42,5 +43,7 @@ for binary in ${BINARIES-plw device}; do
     esac
     mv -f .device/libllvm_stub.so ".device/stub_$binary.so"
 done
+experiments/gpu/build_tracer.sh .device/trace_kernels.so ||
+    echo "prepare.sh: without the tracer; check.sh profile then builds it where it runs"
 du -sm .device
 ls -l .device
