@@ -70,19 +70,6 @@ def of_steps(steps: list[dict], skipped: int) -> Figures:
     }
 
 
-def with_own_times(steps: list[dict]) -> list[dict]:
-    """plw's steps, each with the time that it took.
-
-    A row of the metrics has the time since the row before was known. Where the next step was done
-    by then, that is the next step's time, and nothing is left for the last row.
-    """
-    seconds = [step["seconds"] for step in steps]
-    if seconds[-1] > 0.1 * statistics.median(seconds):
-        return steps
-    later = [step | {"seconds": before} for step, before in zip(steps[1:], seconds)]
-    return [steps[0], *later]
-
-
 def lines_of(text: str) -> list[dict]:
     """The complete JSON lines of a text; a program that was ended leaves half a line."""
     found = []
@@ -174,7 +161,7 @@ def train_plw(
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     planned = planned_bytes(options, flags, log_of(options, f"{name}-plan"))
     figures = {"start_seconds": others, "planned_bytes": planned}
-    return of_steps(with_own_times(steps), model.skipped) | figures | note
+    return of_steps(steps, model.skipped) | figures | note
 
 
 def peer_command(options: argparse.Namespace, model: Model, verb: str, flags: tuple) -> list:
