@@ -76,8 +76,8 @@ pub struct Updated<const D: usize> {
 /// ```
 ///
 /// t is the number of the step. Before the first step there are no moments. None of the tensors may
-/// carry a graph. Whether the result is finite is noted in `flags`. On flex and on a GPU this is one parallel pass, in place where nobody else holds
-/// the tensors; elsewhere [`adamw_reference`].
+/// carry a graph. `flags` says whether the result is finite. On flex and on a GPU this is one
+/// parallel pass, in place where nobody else holds the tensors; elsewhere [`adamw_reference`].
 ///
 /// # Panics
 ///

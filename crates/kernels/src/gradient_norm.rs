@@ -1,7 +1,6 @@
 //! The norm of gradients, and the factor that limits it.
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::Device;
 use burn::tensor::Tensor;
 

@@ -37,7 +37,7 @@ impl Optimizer {
         }
     }
 
-    /// Queues one AdamW step of every parameter that has a gradient. The gradients are multiplied by
+    /// Queues one AdamW step of every parameter that has a gradient. Gradients are multiplied by
     /// `gradient_factor` first. Whether the parameters and their moments are finite afterwards is
     /// known once the check that it returns was waited for.
     pub fn step(

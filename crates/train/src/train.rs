@@ -70,14 +70,20 @@ pub fn train(
     let mut finished = Instant::now();
     for planned in plan.steps_after(state.step) {
         let before = queued.take();
-        let next;
+        let mut next;
         (model, next) = queue(run, &planned, total_steps, objective, model, &mut optimizer)?;
         // What a step came to is read when the device has the next one, unless something follows
         // the step that needs to know.
         let is_last =
             waits || observer.should_stop() || something_follows(run, next.number, total_steps);
-        queued = Some(next);
-        let last = is_last.then(|| queued.take()).flatten();
+        let last = match is_last {
+            true => Some(next),
+            false => {
+                next.handed_over = Some(Instant::now());
+                queued = Some(next);
+                None
+            }
+        };
         for row in [before, last].into_iter().flatten() {
             let row = row.wait(run, &mut finished)?;
             lock.check()?;
@@ -148,6 +154,9 @@ struct QueuedRow {
     batches: Vec<Batch>,
     queued: QueuedStep,
     began: Instant,
+    /// When all of it was queued, where its results are read after another step's. The queue of a
+    /// device holds less than a step, so that this is about when the device has it done.
+    handed_over: Option<Instant>,
 }
 
 /// Queues a step of the plan.
@@ -187,6 +196,7 @@ fn queue(
         batches,
         queued,
         began,
+        handed_over: None,
     };
     Ok((model, row))
 }
@@ -200,7 +210,8 @@ impl QueuedRow {
             .queued
             .wait(&batches)
             .map_err(|error| name_examples(error, run.train, &batches))?;
-        let began = std::mem::replace(finished, Instant::now()).max(self.began);
+        let ended = self.handed_over.unwrap_or_else(Instant::now);
+        let began = std::mem::replace(finished, ended).max(self.began);
         let total = |of: fn(&Batch) -> usize| batches.iter().map(|batch| of(batch) as u64).sum();
         Ok(MetricsRow {
             step: self.number,
@@ -214,7 +225,7 @@ impl QueuedRow {
             tokens: total(Batch::tokens),
             tokens_computed: total(Batch::positions),
             questions: total(|batch| batch.sequences.len()),
-            seconds: (*finished - began).as_secs_f64(),
+            seconds: (ended - began).as_secs_f64(),
         })
     }
 }

@@ -262,8 +262,9 @@ proptest! {
         let mut random = Random::new(seed);
         let start = random.elements([count]);
         let gradients: Vec<TensorData> = (0..3).map(|_| random.elements([count])).collect();
+        type Vector = Tensor<1>;
         type Form =
-            fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep, &mut FiniteFlags) -> Updated<1>;
+            fn(Vector, Vector, Option<Moments<1>>, &AdamWStep, &mut FiniteFlags) -> Updated<1>;
         let run = |adamw: Form, device: &Device| {
             let device = device.clone().inner();
             let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), &device);
