@@ -54,14 +54,7 @@ impl RotaryEmbedding {
             batch * seq,
             "{batch} rows of {seq} tokens have one position each token"
         );
-        let table = |function: fn(f32) -> f32| {
-            let angles = position_ids.iter().flat_map(|&position| {
-                frequencies
-                    .iter()
-                    .map(move |frequency| function(position as f32 * frequency))
-            });
-            angles.collect()
-        };
+        let table = |function| rows_of(position_ids, frequencies, function).into();
         Self {
             shape,
             half: frequencies.len(),
@@ -119,5 +112,56 @@ impl RotaryEmbedding {
                 quarter_turn: tensor(quarter_turn, [1, 1, head_dim, head_dim]),
             }
         })
+    }
+}
+
+/// `function(position * frequency)`, a row for each position. A position that many tokens have is
+/// computed once: sines and cosines of a large batch would keep a GPU waiting.
+fn rows_of(position_ids: &[u32], frequencies: &[f32], function: fn(f32) -> f32) -> Vec<f32> {
+    let half = frequencies.len();
+    let row = |position: u32| {
+        let angles = frequencies
+            .iter()
+            .map(move |frequency| position as f32 * frequency);
+        angles.map(function)
+    };
+    let end = position_ids
+        .iter()
+        .max()
+        .map_or(0, |&highest| u64::from(highest) + 1);
+    if end > position_ids.len() as u64 {
+        return position_ids
+            .iter()
+            .flat_map(|&position| row(position))
+            .collect();
+    }
+    let table: Vec<f32> = (0..end as u32).flat_map(row).collect();
+    let mut rows = Vec::with_capacity(position_ids.len() * half);
+    for &position in position_ids {
+        let first = position as usize * half;
+        rows.extend_from_slice(&table[first..first + half]);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_that_of_its_position_whatever_the_others_are() {
+        let frequencies = [1.0, 0.3, 0.01];
+        let expected = |position: u32| frequencies.map(|f: f32| (position as f32 * f).cos());
+        for position_ids in [
+            vec![],
+            vec![0],
+            vec![7],
+            vec![2, 0, 2, 1, 0],
+            vec![3, u32::MAX - 1],
+        ] {
+            let found = rows_of(&position_ids, &frequencies, f32::cos);
+            let expected: Vec<f32> = position_ids.iter().flat_map(|&p| expected(p)).collect();
+            assert_eq!(found, expected, "{position_ids:?}");
+        }
     }
 }

@@ -123,9 +123,14 @@ fn scale_kernel<F: Float>(values: &[F], factor: &[f32], output: &mut [F]) {
 /// Where the targets of each row begin: those of row r are `starts[r]` to `starts[r + 1]`.
 fn starts(targets: &Targets, rows: usize) -> Vec<u32> {
     let row = targets.table().row;
-    (0..=rows)
-        .map(|r| row.partition_point(|&target| (target as usize) < r) as u32)
-        .collect()
+    let mut target = 0;
+    let mut start = |r: usize| {
+        while row.get(target).is_some_and(|&row| (row as usize) < r) {
+            target += 1;
+        }
+        target as u32
+    };
+    (0..=rows).map(&mut start).collect()
 }
 
 /// What the rows' losses need on the device.
