@@ -171,7 +171,7 @@ fn judged(
         }
         Interruption::Signal { signal, .. } => {
             // Before plw listens, the signal ends it as any program.
-            status.code() == Some(130) || name_of(status) == Some(*signal)
+            status.code() == exit_code(signal) || name_of(status) == Some(*signal)
         }
         Interruption::FileSizeLimit { .. } => says("(oserror27)"),
         Interruption::FullDisk { .. } => says("(oserror28)"),
@@ -182,6 +182,12 @@ fn judged(
         (false, true) => Ended::Complete,
         (false, false) => Ended::Wrong(running.end(&interruption.label(), status)),
     }
+}
+
+/// What a program exits with that a signal stopped: 128 and the signal's number.
+fn exit_code(signal: &str) -> Option<i32> {
+    let signal: nix::sys::signal::Signal = signal.parse().ok()?;
+    Some(128 + signal as i32)
 }
 
 /// The signal that ended a process.

@@ -110,11 +110,13 @@ fn without_times(value: Value) -> Value {
     }
 }
 
-/// Times, speeds, memory, how much of the work one process did, and the digest over these.
+/// Times, speeds, memory, how much of the work one process did, and the digests over these: a
+/// record's own, and those of logs, by their names.
 fn tells_time(key: &str) -> bool {
     key == "seconds"
         || key.starts_with("timed_")
         || key.ends_with("_per_second")
+        || key.ends_with(".jsonl")
         || ["peak_memory_bytes", "digest"].contains(&key)
 }
 
@@ -132,7 +134,8 @@ mod tests {
             fs::write(path, text).expect("written");
         };
         for (folder, seconds) in [(&expected, 1.5), (&found, 2.5)] {
-            let state = format!(r#"{{"step": 2, "last": {{"seconds": {seconds}, "loss": 0.5}}}}"#);
+            let last = format!(r#"{{"seconds": {seconds}, "loss": 0.5}}"#);
+            let state = format!(r#"{{"last": {last}, "files": {{"a.jsonl": "{seconds}"}}}}"#);
             write(folder, "checkpoints/step-2/state.json", &state);
             write(
                 folder,
