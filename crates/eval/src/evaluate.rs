@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Int, Tensor, TensorData};
 use plw_batch::{Answer, Batch, Examples, Layout, option_letter};
+use plw_kernels::Readback;
 use plw_loss::{
     LossTotals, MeanLosses, WeightError, WeightedTargets, default_chunk, linear_cross_entropy,
 };
@@ -244,10 +245,8 @@ fn answer_logits(hidden: Tensor<2>, lm_head: Tensor<2>, rows: &[Option<usize>]) 
 }
 
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .into_data_as::<f32>()
-        .try_into_vec::<f32>()
-        .expect("the data was converted to f32 just now")
+    let count = tensor.shape().num_elements();
+    Readback::new(vec![tensor.reshape([count])]).wait().concat()
 }
 
 fn predict(

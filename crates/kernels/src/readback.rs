@@ -1,5 +1,7 @@
 //! Results on their way from a device.
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use burn::tensor::DType;
 use burn::tensor::Tensor;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -13,10 +15,12 @@ use crate::cube;
 pub struct Readback(Box<dyn FnOnce() -> Vec<Vec<f32>> + Send>);
 
 impl Readback {
-    /// Starts to copy these vectors of f32, which are on one device.
+    /// Starts to copy these vectors, which are on one device.
     pub fn new(vectors: Vec<Tensor<1>>) -> Self {
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
-        if vectors.first().is_some_and(cube::supports) {
+        if vectors.first().is_some_and(cube::supports)
+            && vectors.iter().all(|vector| vector.dtype() == DType::F32)
+        {
             let vectors = vectors.into_iter().map(cube::tensor::into_cube);
             return Self(Box::new(cube::tensor::start_reading(vectors.collect())));
         }

@@ -7,12 +7,13 @@ use burn::backend::Cube;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::cast::{in_type, joined};
 use super::launch::elementwise;
 use super::matmul::{Addend, Block, multiply, product};
-use super::tensor::{CubeTensor, IntoBuffer, empty_of, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes};
 use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter, Operands};
 use crate::operations::linear::LinearPasses;
 use crate::operations::rms_norm::RmsNormPasses;
@@ -71,7 +72,13 @@ fn backward_input(
 
 /// `values * mask`, or what `sum` holds and that. A unit for each element.
 #[cube(launch)]
-fn mask_kernel<F: Float>(values: &[F], mask: &[f32], output: &mut [F], accumulates: u32) {
+fn mask_kernel<F: Float>(
+    values: &[F],
+    mask: &[f32],
+    output: &mut [F],
+    accumulates: u32,
+    #[define(F)] _element: ElemType,
+) {
     if ABSOLUTE_POS < output.len() {
         let mut value = f32::cast_from(values[ABSOLUTE_POS]) * mask[ABSOLUTE_POS];
         if accumulates != 0 {
@@ -85,11 +92,7 @@ fn mask_kernel<F: Float>(values: &[F], mask: &[f32], output: &mut [F], accumulat
 fn write_masked(output: &CubeTensor, values: CubeTensor, mask: &CubeTensor, accumulates: bool) {
     let [rows, columns] = sizes(output);
     let (cubes, units) = elementwise(&output.client, rows * columns);
-    let launch = match output.dtype {
-        DType::BF16 => mask_kernel::launch::<half::bf16>,
-        _ => mask_kernel::launch::<f32>,
-    };
-    launch(
+    mask_kernel::launch(
         &output.client,
         cubes,
         units,
@@ -97,6 +100,7 @@ fn write_masked(output: &CubeTensor, values: CubeTensor, mask: &CubeTensor, accu
         mask.clone().into_buffer(),
         output.clone().into_buffer(),
         u32::from(accumulates),
+        element(output),
     );
 }
 

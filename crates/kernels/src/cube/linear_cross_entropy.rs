@@ -5,13 +5,14 @@ use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::cast::in_type;
 use super::launch::{UNITS, elementwise, row_units, rows};
 use super::matmul::{Addend, Block, multiply, product};
 use super::reduce::{cube_max, cube_sum};
-use super::tensor::{CubeTensor, IntoBuffer, empty, empty_of, sizes, upload, zeros};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, sizes, upload, zeros};
 use crate::operations::linear_cross_entropy::{
     CrossEntropyPasses, LossAndGradients, Targets, Wanted,
 };
@@ -36,6 +37,7 @@ fn row_losses_kernel<F: Float>(
     vocab: usize,
     wants_gradients: u32,
     #[comptime] units: usize,
+    #[define(F)] _element: ElemType,
 ) {
     if CUBE_POS >= count {
         terminate!();
@@ -114,7 +116,12 @@ fn weighted_sum_kernel(
 
 /// A unit for each element.
 #[cube(launch)]
-fn scale_kernel<F: Float>(values: &[F], factor: &[f32], output: &mut [F]) {
+fn scale_kernel<F: Float>(
+    values: &[F],
+    factor: &[f32],
+    output: &mut [F],
+    #[define(F)] _element: ElemType,
+) {
     if ABSOLUTE_POS < output.len() {
         output[ABSOLUTE_POS] = F::cast_from(f32::cast_from(values[ABSOLUTE_POS]) * factor[0]);
     }
@@ -149,12 +156,10 @@ fn chunk_losses(
     grad_logits: Option<&CubeTensor>,
 ) {
     let [count, vocab] = sizes(&logits);
-    let launch = match grad_logits.map(|gradient| gradient.dtype) {
-        Some(DType::BF16) => row_losses_kernel::launch::<half::bf16>,
-        _ => row_losses_kernel::launch::<f32>,
-    };
     let unused = empty(&logits, [1]);
-    launch(
+    let wants_gradients = u32::from(grad_logits.is_some());
+    let grad_logits = grad_logits.unwrap_or(&unused);
+    row_losses_kernel::launch(
         &losses.client,
         rows(count),
         row_units(),
@@ -163,12 +168,13 @@ fn chunk_losses(
         targets.tokens.clone().into_buffer(),
         targets.weights.clone().into_buffer(),
         losses.clone().into_buffer(),
-        grad_logits.unwrap_or(&unused).clone().into_buffer(),
+        grad_logits.clone().into_buffer(),
         first_row,
         count,
         vocab,
-        u32::from(grad_logits.is_some()),
+        wants_gradients,
         UNITS,
+        element(grad_logits),
     );
 }
 
@@ -264,17 +270,14 @@ impl CrossEntropyPasses for Cube {
         let gradient = into_contiguous(gradient);
         let scaled = empty_of(&gradient, gradient.shape(), gradient.dtype);
         let (cubes, units) = elementwise(&scaled.client, scaled.shape().num_elements());
-        let launch = match gradient.dtype {
-            DType::BF16 => scale_kernel::launch::<half::bf16>,
-            _ => scale_kernel::launch::<f32>,
-        };
-        launch(
+        scale_kernel::launch(
             &scaled.client,
             cubes,
             units,
             gradient.into_buffer(),
             grad_loss.into_buffer(),
             scaled.clone().into_buffer(),
+            element(&scaled),
         );
         scaled
     }

@@ -7,6 +7,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, FloatDType, Slice};
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
 use cubek::matmul::launch::launch_ref;
@@ -17,7 +18,7 @@ use cubek::std::InputBinding;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::launch::elementwise;
-use super::tensor::{CubeTensor, IntoBuffer, empty_of, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes};
 
 /// A matrix, or some of its rows and columns, as they are or with rows and columns exchanged.
 #[derive(Debug, Clone)]
@@ -160,10 +161,7 @@ pub(super) fn multiply(
         return;
     }
     let product = product_in_f32(left.in_f32(), right.in_f32());
-    match output.tensor.dtype {
-        DType::BF16 => write::<half::bf16>(output, product, scale, addend),
-        _ => write::<f32>(output, product, scale, addend),
-    }
+    write(output, product, scale, addend);
 }
 
 fn product_in_f32(left: CubeTensor, right: CubeTensor) -> CubeTensor {
@@ -197,6 +195,7 @@ fn write_kernel<F: Float>(
     offset: usize,
     scale: f32,
     accumulates: u32,
+    #[define(F)] _element: ElemType,
 ) {
     if ABSOLUTE_POS < product.len() {
         let at = ABSOLUTE_POS / width * stride + ABSOLUTE_POS % width + offset;
@@ -224,6 +223,7 @@ fn write_sum_kernel<F: Float>(
     addend_stride: usize,
     addend_offset: usize,
     scale: f32,
+    #[define(F)] _element: ElemType,
 ) {
     if ABSOLUTE_POS < product.len() {
         let row = ABSOLUTE_POS / width;
@@ -234,17 +234,12 @@ fn write_sum_kernel<F: Float>(
     }
 }
 
-fn write<F: Float + CubeElement>(
-    output: &Block<'_>,
-    product: CubeTensor,
-    scale: f32,
-    addend: &Addend<'_>,
-) {
+fn write(output: &Block<'_>, product: CubeTensor, scale: f32, addend: &Addend<'_>) {
     let [rows, width] = output.stored();
     let client = &output.tensor.client;
     let (cubes, units) = elementwise(client, rows * width);
     match addend {
-        Addend::Block(addend) => write_sum_kernel::launch::<F>(
+        Addend::Block(addend) => write_sum_kernel::launch(
             client,
             cubes,
             units,
@@ -257,8 +252,9 @@ fn write<F: Float + CubeElement>(
             addend.stride(),
             addend.offset(),
             scale,
+            element(output.tensor),
         ),
-        Addend::Output | Addend::Nothing => write_kernel::launch::<F>(
+        Addend::Output | Addend::Nothing => write_kernel::launch(
             client,
             cubes,
             units,
@@ -269,6 +265,7 @@ fn write<F: Float + CubeElement>(
             output.offset(),
             scale,
             u32::from(matches!(addend, Addend::Output)),
+            element(output.tensor),
         ),
     }
 }

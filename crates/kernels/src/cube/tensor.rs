@@ -130,6 +130,8 @@ pub(crate) fn start_reading(tensors: Vec<CubeTensor>) -> impl FnOnce() -> Vec<Ve
             return Vec::new();
         };
         let found = block_on(copies).expect("the device computed what it was asked to");
+        #[cfg(feature = "cuda")]
+        super::cuda::stream::check();
         found
             .iter()
             .map(|bytes| f32::from_bytes(bytes).to_vec())

@@ -49,7 +49,7 @@ impl Stored {
             stride: block.stride() as i64,
             is_half: block.tensor().dtype == DType::BF16,
             is_transposed: block.is_transposed(),
-            alignment: 1 << (start + offset(block) | ALIGNMENT).trailing_zeros(),
+            alignment: 1 << ((start + offset(block)) | ALIGNMENT).trailing_zeros(),
         }
     }
 
@@ -149,9 +149,10 @@ unsafe impl Send for Library {}
 
 static LIBRARIES: LazyLock<Mutex<HashMap<DeviceId, Library>>> = LazyLock::new(Mutex::default);
 
-/// The plans of each device. None where cuBLASLt has no algorithm.
-static PLANS: LazyLock<Mutex<HashMap<(DeviceId, Matrices), Option<Plan>>>> =
-    LazyLock::new(Mutex::default);
+/// None where cuBLASLt has no algorithm.
+type Plans = HashMap<(DeviceId, Matrices), Option<Plan>>;
+
+static PLANS: LazyLock<Mutex<Plans>> = LazyLock::new(Mutex::default);
 
 /// Whether the library is installed, and not turned off by the environment variable `PLW_CUBLASLT`.
 pub(crate) fn is_available() -> bool {

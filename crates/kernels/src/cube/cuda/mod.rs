@@ -5,7 +5,7 @@
 
 pub(super) mod attention;
 pub(super) mod cublaslt;
-mod stream;
+pub(super) mod stream;
 
 use burn_cubecl::cubecl::Device;
 

@@ -98,9 +98,7 @@ pub(super) fn queue(
     handles: Vec<Handle>,
     work: impl FnOnce(CUstream, &[CUdeviceptr]) -> Result<(), CudaError> + Send + 'static,
 ) {
-    if let Some(error) = failure().clone() {
-        panic!("the GPU refused an earlier operation: {error:?}");
-    }
+    check();
     let stream_id = StreamId::current();
     let bindings: Vec<_> = handles.into_iter().map(Handle::binding).collect();
     server(client).submit(move |server: &mut Server| {
@@ -117,6 +115,16 @@ pub(super) fn queue(
             failure().get_or_insert(error);
         }
     });
+}
+
+/// Panics where queued work has failed: what it was to compute was never written.
+pub(in crate::cube) fn check() {
+    if let Some(error) = failure().clone() {
+        panic!(
+            "the GPU refused a matrix product or an attention: {error:?}. Set PLW_CUBLASLT=off or \
+             PLW_FLASH_ATTENTION=off to compute without NVIDIA's products or our own attention"
+        );
+    }
 }
 
 fn failure() -> MutexGuard<'static, Option<CudaError>> {
