@@ -28,7 +28,7 @@ pub struct GradientNorm {
 pub enum GradientFactor {
     /// A number that the CPU knows.
     Known(f64),
-    /// `[1]`, in f32. With NaN, which stands for a norm that is not finite, a step changes nothing.
+    /// `[1]`, in f32. Below 0, which stands for a norm that is not finite, a step changes nothing.
     OnDevice(Box<Tensor<1>>),
 }
 

@@ -36,7 +36,7 @@ fn update_kernel(
     if ABSOLUTE_POS < parameter.len() {
         // Gradients without a finite norm: nothing changes.
         let factor = factor[0];
-        if factor.is_nan() {
+        if factor < 0.0 {
             terminate!();
         }
         let gradient = gradient[ABSOLUTE_POS] * factor;
@@ -86,7 +86,8 @@ pub(crate) fn update(
     );
 }
 
-/// The factor that limits the norm, `[1]`, by one cube. NaN where the norm is not finite.
+/// The factor that limits the norm, `[1]`, by one cube; below 0 where the norm is not finite. WGSL
+/// cannot write NaN.
 #[cube(launch)]
 fn limit_kernel(squares: &[f32], factor: &mut [f32], max_norm: f32, #[comptime] units: usize) {
     let mut sum = f32::new(0.0);
@@ -102,7 +103,7 @@ fn limit_kernel(squares: &[f32], factor: &mut [f32], max_norm: f32, #[comptime] 
             limited = min(max_norm / (norm + 1e-6), 1.0);
         }
         if norm.is_nan() || norm.is_inf() {
-            limited = f32::new(f32::NAN);
+            limited = f32::new(-1.0);
         }
         factor[0] = limited;
     }

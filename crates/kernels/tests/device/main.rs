@@ -6,15 +6,15 @@
 
 mod bf16;
 mod bf16_products;
+mod optimizer;
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use plw_kernels::{
-    AdamW, AdamWStep, AttentionHeads, AttentionMask, FiniteFlags, GradientFactor, LinearInput,
-    LinearOperands, LinearWeight, LowRankAdapter, Moments, Readback, RotaryEmbedding, TargetTable,
-    Updated, adamw, adamw_reference, apply_rotary, apply_rotary_reference, attention,
+    AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight, LowRankAdapter,
+    RotaryEmbedding, TargetTable, apply_rotary, apply_rotary_reference, attention,
     attention_reference, embedding, embedding_reference, linear, linear_cross_entropy,
-    linear_cross_entropy_reference, linear_reference, rms_norm, rms_norm_reference, squared_norm,
-    squared_norm_reference, swiglu, swiglu_reference,
+    linear_cross_entropy_reference, linear_reference, rms_norm, rms_norm_reference, swiglu,
+    swiglu_reference,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -255,46 +255,6 @@ proptest! {
             ]
         };
         compare(|device| run(true, device), |device| run(false, device));
-    }
-
-    #[test]
-    fn adamw_equals_its_reference(seed: u64, count in 1usize..9000) {
-        let mut random = Random::new(seed);
-        let start = random.elements([count]);
-        let gradients: Vec<TensorData> = (0..3).map(|_| random.elements([count])).collect();
-        type Vector = Tensor<1>;
-        type Form =
-            fn(Vector, Vector, Option<Moments<1>>, &AdamWStep, &mut FiniteFlags) -> Updated<1>;
-        let run = |adamw: Form, device: &Device| {
-            let device = device.clone().inner();
-            let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), &device);
-            let (mut parameter, mut moments) = (tensor(&start), None);
-            let mut flags = FiniteFlags::with_capacity(gradients.len());
-            for (gradient, number) in gradients.iter().zip(1..) {
-                let step = AdamWStep {
-                    settings: AdamW::default(),
-                    number,
-                    learning_rate: 1e-2,
-                    gradient_factor: GradientFactor::Known(0.5),
-                };
-                let updated = adamw(parameter, tensor(gradient), moments, &step, &mut flags);
-                (parameter, moments) = (updated.parameter, Some(updated.moments));
-            }
-            let read = Readback::new(flags.on_device().into_iter().collect()).wait();
-            assert_eq!(flags.first_not_finite(&read.concat()), None);
-            let Moments { first, second } = moments.expect("three steps were taken");
-            [parameter, first, second].map(Tensor::into_data).to_vec()
-        };
-        compare(|device| run(adamw, device), |device| run(adamw_reference, device));
-    }
-
-    #[test]
-    fn squared_norm_equals_its_reference(seed: u64, count in 1usize..20_000) {
-        let gradient = Random::new(seed).elements([count]);
-        let tensor = |device: &Device| Tensor::<1>::from_data(gradient.clone(), device);
-        let found = squared_norm([&tensor(&device()), &tensor(&device())]);
-        let expected = 2.0 * squared_norm_reference(&tensor(&Device::flex()));
-        prop_assert!((found - expected).abs() <= 1e-5 * expected, "{found} {expected}");
     }
 }
 
