@@ -1,6 +1,7 @@
 //! Who may write to a run: one process at a time, and only while the run's directory is in place.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use plw_files::FileError;
@@ -63,6 +64,11 @@ impl RunLock {
         let name = path.join(LOCK);
         if name.is_symlink() {
             return Err(RecordError::Link { path: name });
+        }
+        // Opening a pipe would wait for its other end.
+        if name.exists() && !name.is_file() {
+            let problem = io::Error::other("it is not a regular file: remove it");
+            return Err(FileError::cannot("lock", &name)(problem).into());
         }
         let file = File::options()
             .write(true)

@@ -10,6 +10,7 @@ use plw_kernels::Moments;
 use plw_model::{CheckpointError, Llama, StoredTensor, TensorFiles, WeightType, write_tensors};
 use plw_record::{RunLock, checkpoint_name, update_latest};
 
+use crate::counted_records::count_records;
 use crate::run::Run;
 use crate::trainer_state::{TRAINER_STATE, TrainerState, damaged, write_state};
 use crate::{Optimizer, TrainError};
@@ -52,7 +53,7 @@ pub(crate) fn save(
             if !training.save_only_model {
                 save_moments(optimizer, &directory.join(OPTIMIZER_FILE))?;
             }
-            write_state(directory, state)
+            write_state(directory, &counting(run, state)?)
         },
     )?;
     Ok(update_latest(checkpoints, &name)?)
@@ -67,7 +68,17 @@ pub(crate) fn update_state(
     lock.check()?;
     run.directory.sync_logs()?;
     let name = checkpoint_name(state.step);
-    write_state(&run.directory.checkpoints().join(name), state)
+    let state = counting(run, state)?;
+    write_state(&run.directory.checkpoints().join(name), &state)
+}
+
+/// The state with the records that it counts on.
+fn counting(run: &Run<'_>, state: &TrainerState) -> Result<TrainerState, TrainError> {
+    let last_evaluation = state.last.as_ref().map(|row| row.step);
+    Ok(TrainerState {
+        records: count_records(run.directory, last_evaluation)?,
+        ..state.clone()
+    })
 }
 
 fn save_moments(optimizer: &Optimizer, path: &Path) -> Result<(), TrainError> {

@@ -7,6 +7,7 @@
 mod arguments;
 mod batching;
 mod checkpoint;
+mod counted_records;
 mod error;
 mod finish;
 mod forecast;
@@ -25,6 +26,7 @@ mod validation;
 
 pub use arguments::{LossArguments, TrainingArguments};
 pub use batching::{BatchingArguments, Packing, ShuffleUnit};
+pub use counted_records::CountedRecord;
 pub use error::TrainError;
 pub use forecast::{Forecast, RunSettings, forecast};
 pub use memory::{MemoryEstimate, ModelSize, Workload};

@@ -11,6 +11,7 @@ use plw_record::{
 };
 
 use crate::checkpoint::{load_moments, require_moments, restore};
+use crate::counted_records::check_records;
 use crate::length::{Length, check_length};
 use crate::run::{Beginning, Observer, Run};
 use crate::trainer_state::{TRAINER_STATE, TrainerState, read_state};
@@ -173,6 +174,15 @@ fn read_checkpoint(
 /// The last step is logged and evaluated whatever the intervals. Where the run had another last
 /// step than now, both are taken back, as a run of the new length would not have them.
 fn resume_logs(run: &Run<'_>, state: &mut TrainerState, length: Length) -> Result<(), TrainError> {
+    let former_end = length.former_end(state.step);
+    cut_logs(run, state, length)?;
+    // Rows of a former last step are taken back, so that the logs are others than before.
+    let logs = [run.directory.metrics(), run.directory.evaluations()];
+    let is_wanted = |path: &Path| former_end.is_none() || !logs.iter().any(|log| log == path);
+    check_records(run.directory, &state.records, is_wanted)
+}
+
+fn cut_logs(run: &Run<'_>, state: &mut TrainerState, length: Length) -> Result<(), TrainError> {
     let (directory, step) = (run.directory, state.step);
     let former_end = length.former_end(step);
     let is_logged = |step| run.training.logs_after(step, length.now);

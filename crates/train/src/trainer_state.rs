@@ -1,6 +1,7 @@
 //! `trainer_state/state.json` of a checkpoint: where a run was, and digests of the checkpoint's
 //! files. What a checkpoint holds is used only after it was compared with them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::TrainError;
+use crate::counted_records::CountedRecord;
 
 /// The state of a run, without the weights and the moments.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ pub struct TrainerState {
     pub last: Option<EvaluationRow>,
     /// The evaluation with the best accuracy, the earliest of equals.
     pub best: Option<EvaluationRow>,
+    /// The logs and predictions until then, by their paths from the run's folder.
+    #[serde(default)]
+    pub records: BTreeMap<String, CountedRecord>,
 }
 
 /// The directory in a checkpoint that holds what only the trainer reads.

@@ -58,7 +58,10 @@ fn a_damaged_run_says_what_to_do() {
 #[test]
 fn what_is_no_file_or_folder_is_called_what_it_is() {
     let smoke = Smoke::new();
-    shell(&smoke, "mkfifo pipe; mkdir runs");
+    shell(
+        &smoke,
+        "mkfifo pipe; mkdir runs locked; mkfifo locked/.lock",
+    );
     for (line, says) in [
         (
             "plan --config smoke.toml --train-data pipe",
@@ -77,6 +80,10 @@ fn what_is_no_file_or_folder_is_called_what_it_is() {
             "there is no file /dev/null/none",
         ),
         ("plan --config /dev/null", "it is not a regular file"),
+        (
+            "train --config smoke.toml --max-steps 1 --output-dir locked",
+            "cannot lock locked/.lock: it is not a regular file: remove it",
+        ),
         ("report smoke.toml", "smoke.toml is not a folder"),
         ("report none", "there is no folder none"),
     ] {

@@ -153,6 +153,43 @@ fn a_resume_needs_every_row_up_to_its_checkpoint() {
         );
         fs::remove_dir_all(&directory).expect("removed");
     }
+    // Values and predictions that the checkpoint counts on.
+    let changed = |name: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(stopped.join(name)).expect("there");
+        let at = text.find(from).expect("there") + from.len();
+        text[..at].to_string() + to + &text[at + to.len()..]
+    };
+    for (record, bytes, says) in [
+        (
+            "metrics.jsonl",
+            Some(changed("metrics.jsonl", "\"loss\":", "9").into_bytes()),
+            "as it was",
+        ),
+        (
+            "evaluations.jsonl",
+            Some(changed("evaluations.jsonl", "_loss\":", "9").into_bytes()),
+            "as it was",
+        ),
+        (
+            "predictions/step-0.parquet",
+            Some(fs::read(stopped.join("predictions/step-3.parquet")).expect("there")),
+            "as it was",
+        ),
+        ("predictions/step-3.parquet", None, "it is missing"),
+    ] {
+        let directory = folder.path().join("damaged");
+        copy(&stopped, &directory);
+        match bytes {
+            Some(bytes) => fs::write(directory.join(record), bytes).expect("written"),
+            None => fs::remove_file(directory.join(record)).expect("there"),
+        }
+        let error = case
+            .train(&directory, true, u64::MAX)
+            .expect_err(record)
+            .to_string();
+        assert!(error.contains(record) && error.contains(says), "{error}");
+        fs::remove_dir_all(&directory).expect("removed");
+    }
     // What a kill leaves after the checkpoint is cut.
     let late = metrics.concat() + &metrics[2].replace("\"step\":6", "\"step\":8") + "{\"step\":9,";
     fs::write(stopped.join("metrics.jsonl"), late).expect("written");
