@@ -1,6 +1,6 @@
-//! Mutated inputs make errors, never panics: 2000 cases, always the same, or as many times more as
-//! the variable `PLW_FUZZ` says. At least half of them pass the first check of their format, so
-//! that what lies behind it is tested.
+//! Mutated inputs make errors, never panics: 2000 cases of each format, always the same, or as many
+//! times more as the variable `PLW_FUZZ` says. At least half of them pass the first check of their
+//! format, so that what lies behind it is tested.
 
 mod readers;
 
@@ -14,9 +14,9 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use plw_mutate::{Edit, edited, edits, try_all};
 
 /// Gives `check` mutations of an input that is chosen among `count`.
-fn run(cases: u32, count: usize, constants: usize, check: impl Fn(usize, &[Edit]) -> bool) {
+fn run(count: usize, constants: usize, check: impl Fn(usize, &[Edit]) -> bool) {
     let inputs = (0..count, edits(constants));
-    try_all(cases, inputs, |(input, edits)| check(input, &edits));
+    try_all(2000, inputs, |(input, edits)| check(input, &edits));
 }
 
 fn parquet(properties: WriterProperties) -> Vec<u8> {
@@ -73,7 +73,7 @@ fn damaged_parquet_files_are_errors() {
         b"\xc3",
     ];
     let folder = tempfile::tempdir().expect("a temporary folder");
-    run(800, files.len(), constants.len(), |file, edits| {
+    run(files.len(), constants.len(), |file, edits| {
         // The footer keeps its place: all else would be cut off at the first check.
         let bytes = &files[file];
         let end = bytes.len() - 8;
@@ -107,7 +107,7 @@ fn damaged_tokenizers_are_errors() {
     ];
     let folder = tempfile::tempdir().expect("a temporary folder");
     let parts = parts();
-    run(400, inputs.len(), parts.len(), |input, edits| {
+    run(inputs.len(), parts.len(), |input, edits| {
         let mut json: serde_json::Value = serde_json::from_slice(&inputs[input]).expect("JSON");
         // Half of the cases get parts that are JSON but nonsense; the others other bytes.
         if edits.len() % 2 == 0 {
@@ -258,7 +258,7 @@ fn damaged_chat_templates_are_errors() {
         b"|tojson(indent=2)",
         b"*999999",
     ];
-    run(500, templates.len(), constants.len(), |template, edits| {
+    run(templates.len(), constants.len(), |template, edits| {
         let template = templates[template];
         // Half of the cases get statements between those that are there; the others an edit. More
         // than one seldom leaves a template that can be parsed.
@@ -288,7 +288,7 @@ fn damaged_prompt_templates_are_errors() {
         "日本語 {answer} }}{{",
     ];
     let constants: [&[u8]; 4] = [b"{article}", b"}}", b"{{", b"{"];
-    run(300, templates.len(), constants.len(), |template, edits| {
+    run(templates.len(), constants.len(), |template, edits| {
         let edits = &edits[..1];
         let text = edited(templates[template].as_bytes(), edits, &constants);
         readers::prompt_template(&String::from_utf8_lossy(&text))

@@ -32,7 +32,7 @@ fn a_report_of_any_records_is_made_or_refused() {
         .collect();
     let constants: [&[u8]; 4] = [b"1e308", b"-", b"\xff\xff\xff\x7f", b"\n"];
     let cases = (0..files.len() + 3, mutations(), edits(constants.len()));
-    try_all(300, cases, |(number, mutations, edits)| {
+    try_all(2000, cases, |(number, mutations, edits)| {
         // Most changes are of what most of a report is made from.
         let number = number.saturating_sub(3);
         let changed = match number {
