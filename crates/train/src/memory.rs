@@ -63,6 +63,8 @@ pub struct MemoryEstimate {
     pub loss: u64,
     /// The activations and logits of the largest evaluation batch.
     pub evaluation: u64,
+    /// The process while it read and tokenized the data, as measured. 0: not measured.
+    pub reading: u64,
     /// The peak: see [`MemoryEstimate::new`].
     pub peak: u64,
 }
@@ -165,12 +167,23 @@ impl MemoryEstimate {
             activations: bytes(model.kept(training, largest)),
             loss: bytes(model.loss(largest)),
             evaluation,
+            reading: 0,
             peak: of_step
                 .max(evaluation)
                 .saturating_add(weights)
                 .saturating_add(optimizer_state)
                 .saturating_add(workload.examples)
                 .saturating_add(PROGRAM),
+        }
+    }
+
+    /// The estimate of a run that reads the data as this process did, whose peak that was: with
+    /// many examples and a small model it is the run's.
+    pub fn with_reading(self, reading: u64) -> Self {
+        Self {
+            reading,
+            peak: self.peak.max(reading),
+            ..self
         }
     }
 }

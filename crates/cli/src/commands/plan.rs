@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result};
 use plw_model::{check_adapter, check_llama, read_config};
+use plw_record::peak_memory_bytes;
 use plw_train::{Forecast, ModelSize, RunSettings, forecast};
 
 use super::train::unclear_start;
@@ -26,6 +27,7 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
     }
     let encoder = checked_encoder(&settings)?;
     let data = RunData::load(&settings, encoder.as_ref())?;
+    let reading = peak_memory_bytes().unwrap_or(0);
     data.check(&config)?;
     let lora = settings.lora.config();
     let model = ModelSize {
@@ -39,7 +41,8 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
         batching: &settings.batching,
         evaluation: &settings.evaluation,
     };
-    let forecast = forecast(&data.train, &data.evaluated(), run, model).into_diagnostic()?;
+    let mut forecast = forecast(&data.train, &data.evaluated(), run, model).into_diagnostic()?;
+    forecast.memory = forecast.memory.with_reading(reading);
     print(&match flags.json {
         true => serde_json::to_string(&forecast).into_diagnostic()? + "\n",
         false => describe(&forecast),
@@ -85,6 +88,10 @@ fn describe(forecast: &Forecast) -> String {
         ("activations", megabytes(memory.activations)),
         ("loss chunk and its gradients", megabytes(memory.loss)),
         ("evaluation batch", megabytes(memory.evaluation)),
+        (
+            "reading the data, as measured here",
+            megabytes(memory.reading),
+        ),
         ("peak", megabytes(memory.peak)),
     ];
     lines
