@@ -1,6 +1,6 @@
 //! The SHA-256 digest of bytes and files, as text: equal digests mean equal content.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -19,9 +19,19 @@ pub fn digest(bytes: impl AsRef<[u8]>) -> String {
 ///
 /// If the file cannot be read, or is a device or a pipe, which may have no end.
 pub fn digest_file(path: impl AsRef<Path>) -> Result<String, FileError> {
+    digest_start(path, u64::MAX)
+}
+
+/// The digest of the first `bytes` bytes of a regular file, or of all where it holds fewer, as
+/// [`digest_file`] computes it.
+///
+/// # Errors
+///
+/// As [`digest_file`].
+pub fn digest_start(path: impl AsRef<Path>, bytes: u64) -> Result<String, FileError> {
     let path = path.as_ref();
     let mut digest = Writer(Sha256::new());
-    let mut file = open_regular(path)?;
+    let mut file = open_regular(path)?.take(bytes);
     io::copy(&mut file, &mut digest).map_err(FileError::cannot("read", path))?;
     Ok(hexadecimal(&digest.0.finalize()))
 }
@@ -57,6 +67,9 @@ mod tests {
         let path = directory.path().join("abc");
         std::fs::write(&path, "abc").expect("written");
         assert_eq!(digest_file(&path).expect("read"), ABC);
+        std::fs::write(&path, "abcd").expect("written");
+        assert_eq!(digest_start(&path, 3).expect("read"), ABC);
+        assert_ne!(digest_start(&path, 2).expect("read"), ABC);
         let missing = digest_file(directory.path().join("none")).expect_err("nothing is there");
         assert!(missing.to_string().contains("none"), "{missing}");
     }

@@ -14,7 +14,7 @@ mod partial;
 mod read;
 mod sealed;
 
-pub use digest::{digest, digest_file};
+pub use digest::{digest, digest_file, digest_start};
 pub use directory::{remove_directory_atomic, write_directory_atomic};
 pub use error::FileError;
 pub use file::{copy_atomic, sync_file, write_atomic, write_atomic_with, write_json_atomic};

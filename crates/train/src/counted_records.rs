@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use plw_files::{FileError, digest};
+use plw_files::{FileError, digest_start};
 use plw_record::{RecordError, RunDirectory, step_of};
 use serde::{Deserialize, Serialize};
 
@@ -33,14 +33,14 @@ pub(crate) fn count_records(
     let predictions = predictions_until(directory, last_evaluation)?;
     let mut found = CountedRecords::new();
     for path in logs.into_iter().chain(predictions) {
-        let bytes = match fs::read(&path) {
+        let bytes = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            read => read.map_err(FileError::cannot("read", &path))?,
+            metadata => metadata.map_err(FileError::cannot("read", &path))?.len(),
         };
         let name = path.strip_prefix(&directory.path).unwrap_or(&path);
         let record = CountedRecord {
-            bytes: bytes.len() as u64,
-            digest: digest(&bytes),
+            bytes,
+            digest: digest_start(&path, bytes)?,
         };
         found.insert(name.to_string_lossy().replace('\\', "/"), record);
     }
@@ -83,16 +83,11 @@ pub(crate) fn check_records(
         if !is_wanted(&path) {
             continue;
         }
-        let problem = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => "it is missing",
-            read => {
-                let bytes = read.map_err(FileError::cannot("read", &path))?;
-                let first = bytes.get(..usize::try_from(record.bytes).unwrap_or(usize::MAX));
-                match first {
-                    Some(first) if digest(first) == record.digest => continue,
-                    _ => "it is not as it was when the checkpoint was written",
-                }
-            }
+        let problem = match digest_start(&path, record.bytes) {
+            Ok(digest) if digest == record.digest => continue,
+            Ok(_) => "it is not as it was when the checkpoint was written",
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => "it is missing",
+            Err(error) => return Err(error.into()),
         };
         return Err(TrainError::Record(RecordError::Changed {
             path,
