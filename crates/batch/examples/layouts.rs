@@ -1,13 +1,13 @@
 //! Two questions about one passage in each layout: the tokens, and how far each is seen.
 
-use plw_batch::{Layout, Sequence};
+use plw_batch::{Layout, Segment, Sequence};
 
 fn main() {
     let question = |example, question, answer| Sequence {
         example,
         group: 0,
         token_ids: vec![1, 2, 3, question, answer],
-        completion_start: 4,
+        segments: Segment::prompt_and_completion(4, 5),
         answer: None,
     };
     let sequences = [question(0, 40, 50), question(1, 41, 51)];

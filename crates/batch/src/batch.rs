@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{Role, SequenceInfo};
 
 /// One prediction that may enter the loss.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// Flat position in `[batch * seq]` whose hidden state predicts it.
     pub position: u32,
@@ -13,12 +13,14 @@ pub struct Target {
     pub token: u32,
     /// Whose token it is.
     pub role: Role,
+    /// What the loss weight of its role is multiplied by: its [`crate::Segment::weight`].
+    pub weight: f64,
     /// The batch's sequences that share this prediction; one, unless a prefix is shared.
     pub sequences: Range<u32>,
 }
 
 /// Sequences laid out for one forward pass: see [`Layout`](crate::Layout).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
     /// `[batch, seq]`.
     pub shape: [usize; 2],

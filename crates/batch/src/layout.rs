@@ -60,13 +60,14 @@ pub fn micro_batches(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Segment;
 
     fn sequence(example: u32, token_ids: &[u32]) -> Sequence {
         Sequence {
             example,
             group: 0,
             token_ids: token_ids.to_vec(),
-            completion_start: 1,
+            segments: Segment::prompt_and_completion(1, token_ids.len()),
             answer: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use crate::{Answer, Batch, Role, Sequence, SequenceInfo, Target};
+use crate::{Answer, Batch, Sequence, SequenceInfo, Target};
 
 /// Lays sequences out in one row so that each prefix that several of them share stands there once:
 /// a passage before its questions, a system prompt before the passages.
@@ -71,14 +71,11 @@ impl<'a> Tree<'a> {
 
     /// A sequence ends at the path's last token.
     fn end(&mut self, sequence: &'a Sequence) {
-        let count = |role| {
-            let predicted = sequence.predicted();
-            predicted.filter(|&i| sequence.role(i) == role).count() as u32
-        };
+        let [prompt_targets, completion_targets] = sequence.role_targets();
         self.batch.sequences.push(SequenceInfo {
             example: sequence.example,
-            prompt_targets: count(Role::Prompt),
-            completion_targets: count(Role::Completion),
+            prompt_targets,
+            completion_targets,
             tokens: sequence.len() as u32,
             answer: sequence.answer.as_ref().map(|answer| Answer {
                 position: self.path[answer.position as usize],
@@ -89,16 +86,22 @@ impl<'a> Tree<'a> {
     }
 
     /// Lets the path's token before `index` predict `token` for the sequences from `first` on: a
-    /// target for every run of them to which it has one role.
+    /// target for every run of them to which it counts alike.
     fn predict(&mut self, index: usize, token: u32, first: u32) {
         let mut start = first;
-        let runs = self.leaves[first as usize..].chunk_by(|a, b| a.role(index) == b.role(index));
+        let counts = |sequence: &Sequence| {
+            let segment = sequence.segment(index);
+            (segment.role, segment.weight)
+        };
+        let runs = self.leaves[first as usize..].chunk_by(|a, b| counts(a) == counts(b));
         for run in runs {
+            let (role, weight) = counts(run[0]);
             let end = start + run.len() as u32;
             self.batch.targets.push(Target {
                 position: self.path[index - 1],
                 token,
-                role: run[0].role(index),
+                role,
+                weight,
                 sequences: start..end,
             });
             start = end;
@@ -139,8 +142,8 @@ fn branches<'a>(members: &[&'a Sequence], depth: usize) -> Vec<Vec<&'a Sequence>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::concatenate;
     use crate::side_by_side::tests::sees;
+    use crate::{Role, RoleTargets, Segment, concatenate};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -154,7 +157,7 @@ mod tests {
             example,
             group: 0,
             token_ids: token_ids.to_vec(),
-            completion_start,
+            segments: Segment::prompt_and_completion(completion_start as usize, token_ids.len()),
             answer,
         }
     }
@@ -226,19 +229,39 @@ mod tests {
 
     fn sequences() -> impl Strategy<Value = Vec<Sequence>> {
         // Few tokens, so that sequences often share prefixes, are equal, or begin one another.
-        let one = (prop::collection::vec(0u32..3, 1..9), 1u32..9);
+        let one = (prop::collection::vec(0u32..3, 1..9), 1u32..9, 0usize..8);
         prop::collection::vec(one, 1..12).prop_map(|all| {
             (0u32..)
                 .zip(all)
-                .map(|(example, (token_ids, start))| {
-                    sequence(example, &token_ids, start.min(token_ids.len() as u32))
+                .map(|(example, (token_ids, start, turn))| {
+                    let length = token_ids.len();
+                    let mut made = sequence(example, &token_ids, start.min(length as u32));
+                    // Some are conversations: one turn more, of a weight.
+                    if turn > 0 && turn < length {
+                        made.segments = turns(turn, length);
+                    }
+                    made
                 })
                 .collect()
         })
     }
 
-    /// (example, depth, token, role) of every target of every sequence.
-    fn predictions(batch: &Batch) -> Vec<(u32, u32, u32, Role)> {
+    fn turns(turn: usize, length: usize) -> Vec<Segment> {
+        let segment = |role, weight, end: usize| Segment {
+            role,
+            weight,
+            end: end as u32,
+        };
+        vec![
+            segment(Role::Completion, 0.5, turn),
+            segment(Role::Prompt, 1.0, length),
+        ]
+    }
+
+    type Prediction = (u32, u32, u32, Role, f64);
+
+    /// (example, depth, token, role, weight) of every target of every sequence.
+    fn predictions(batch: &Batch) -> Vec<Prediction> {
         let mut all: Vec<_> = batch
             .targets
             .iter()
@@ -247,10 +270,18 @@ mod tests {
                 let sharing = target.sequences.start as usize..target.sequences.end as usize;
                 batch.sequences[sharing]
                     .iter()
-                    .map(move |s| (s.example, depth, target.token, target.role))
+                    .map(move |s| (s.example, depth, target.token, target.role, target.weight))
             })
             .collect();
-        all.sort_by_key(|&(example, depth, token, _)| (example, depth, token));
+        all.sort_by_key(|&(example, depth, token, _, _)| (example, depth, token));
+        all
+    }
+
+    /// Targets of each sequence by role, in the order of the examples.
+    fn counts(batch: &Batch) -> Vec<(u32, RoleTargets, RoleTargets)> {
+        let of = |s: &SequenceInfo| (s.example, s.prompt_targets, s.completion_targets);
+        let mut all: Vec<_> = batch.sequences.iter().map(of).collect();
+        all.sort_by_key(|(example, ..)| *example);
         all
     }
 
@@ -266,7 +297,15 @@ mod tests {
                 .collect();
             prop_assert_eq!(batch.positions(), prefixes.len());
             prop_assert!(batch.targets.is_sorted_by_key(|target| target.position));
-            prop_assert_eq!(predictions(&batch), predictions(&concatenate(&sequences)));
+            let unshared = concatenate(&sequences);
+            prop_assert_eq!(predictions(&batch), predictions(&unshared));
+            prop_assert_eq!(counts(&batch), counts(&unshared));
+            for (example, prompt, completion) in counts(&batch) {
+                let own = predictions(&batch).into_iter().filter(|(of, ..)| *of == example);
+                let mut found = [RoleTargets::default(); 2];
+                own.for_each(|(_, _, _, role, weight)| found[role as usize].add(1, weight));
+                prop_assert_eq!([prompt, completion], found);
+            }
             for (query, &depth) in batch.position_ids.iter().enumerate() {
                 let keys = 0..batch.positions();
                 let seen: Vec<usize> = keys.filter(|&key| sees(&batch, 0, query, key)).collect();

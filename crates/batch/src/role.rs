@@ -3,9 +3,9 @@
 /// Which part of a sequence a token belongs to, and so which loss weight it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// A token that ends at or before the completion's first character.
+    /// A token that holds no character of a completion.
     Prompt,
-    /// A token of the completion, its end of turn included.
+    /// A token of a completion, its end of turn included.
     Completion,
 }
 

@@ -2,20 +2,22 @@
 
 use std::ops::Range;
 
-use crate::Role;
+use crate::{Role, Segment};
 
-/// One tokenized example: a prompt, and the completion that follows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One tokenized example: a prompt and the completion that follows it, or a conversation of several
+/// of both.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sequence {
     /// Which example of the data set this is: its index there. Keys dropout masks and predictions.
     pub example: u32,
     /// The passage (or other shared context) that it belongs to: sequences of one group are
     /// shuffled and packed together.
     pub group: u32,
-    /// Prompt and completion.
+    /// All its tokens.
     pub token_ids: Vec<u32>,
-    /// Index of the first completion token; every token from there on is completion.
-    pub completion_start: u32,
+    /// Which of them are prompt and which completion, in order. No segment is empty, and the last
+    /// ends with the last token.
+    pub segments: Vec<Segment>,
     /// Where the answer's letter is predicted, if the example is a multiple-choice question.
     pub answer: Option<Answer>,
 }
@@ -39,15 +41,42 @@ impl Answer {
     }
 }
 
+/// The targets of one role in a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct RoleTargets {
+    /// Number of its tokens that are predicted and have a weight other than 0.
+    pub count: u32,
+    /// The sum of their [`Segment::weight`]: equal to `count` where the data gives no weights.
+    pub weight: f64,
+}
+
+impl RoleTargets {
+    /// Targets of weight 1.
+    pub fn unweighted(count: u32) -> Self {
+        Self {
+            count,
+            weight: f64::from(count),
+        }
+    }
+
+    /// Adds `count` targets of one weight.
+    pub(crate) fn add(&mut self, count: u32, weight: f64) {
+        if weight != 0.0 {
+            self.count += count;
+            self.weight += f64::from(count) * weight;
+        }
+    }
+}
+
 /// What a batch remembers of a sequence that it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SequenceInfo {
     /// The example's index in its data set.
     pub example: u32,
-    /// Number of prompt tokens that are predicted.
-    pub prompt_targets: u32,
-    /// Number of completion tokens that are predicted.
-    pub completion_targets: u32,
+    /// The prompt tokens that are predicted.
+    pub prompt_targets: RoleTargets,
+    /// The completion tokens that are predicted.
+    pub completion_targets: RoleTargets,
     /// Number of tokens.
     pub tokens: u32,
     /// Where its answer is predicted; positions are flat in `[batch * seq]`.
@@ -55,8 +84,8 @@ pub struct SequenceInfo {
 }
 
 impl SequenceInfo {
-    /// Number of targets of a role.
-    pub fn targets(&self, role: Role) -> u32 {
+    /// The targets of a role.
+    pub fn targets(&self, role: Role) -> RoleTargets {
         match role {
             Role::Prompt => self.prompt_targets,
             Role::Completion => self.completion_targets,
@@ -75,17 +104,42 @@ impl Sequence {
         self.token_ids.is_empty()
     }
 
-    /// Whose token the one at `index` is.
-    pub fn role(&self, index: usize) -> Role {
-        if index < self.completion_start as usize {
-            Role::Prompt
-        } else {
-            Role::Completion
-        }
+    /// The segment of the token at `index`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such token.
+    pub fn segment(&self, index: usize) -> &Segment {
+        let after = self
+            .segments
+            .partition_point(|segment| segment.end as usize <= index);
+        &self.segments[after]
     }
 
-    /// The indices of its tokens that are predicted: all but the first.
-    pub fn predicted(&self) -> Range<usize> {
-        1..self.len().max(1)
+    /// Each segment with the indices of its tokens.
+    pub fn segments_with_tokens(&self) -> impl Iterator<Item = (&Segment, Range<usize>)> {
+        let mut start = 0;
+        self.segments.iter().map(move |segment| {
+            let tokens = start..segment.end as usize;
+            start = tokens.end;
+            (segment, tokens)
+        })
+    }
+
+    /// Number of tokens of a role.
+    pub fn tokens_of(&self, role: Role) -> usize {
+        let of_role = self.segments_with_tokens();
+        let of_role = of_role.filter(|(segment, _)| segment.role == role);
+        of_role.map(|(_, tokens)| tokens.len()).sum()
+    }
+
+    /// What of it is predicted, by role: all tokens but the first.
+    pub(crate) fn role_targets(&self) -> [RoleTargets; 2] {
+        let mut targets = [RoleTargets::default(); 2];
+        for (segment, tokens) in self.segments_with_tokens() {
+            let predicted = tokens.end - tokens.start.max(1).min(tokens.end);
+            targets[segment.role as usize].add(predicted as u32, segment.weight);
+        }
+        targets
     }
 }

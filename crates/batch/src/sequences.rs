@@ -1,24 +1,27 @@
 //! All sequences of a data set in little memory. A [`Sequence`] is made of it where a batch needs
 //! one.
 //!
-//! Knows that most vocabularies need 16 bits a token, and that questions share their options'
-//! tokens. Tokens are in blocks that never move, so that growing takes no second copy.
+//! Knows that most vocabularies need 16 bits a token, that most sequences are a prompt and a
+//! completion, and that questions share their options' tokens. Tokens are in blocks that never move,
+//! so that growing takes no second copy.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::{Answer, Sequence};
+use crate::{Answer, Role, Segment, Sequence};
 
-/// Tokens of a block. A longer sequence has a block of its own.
+/// Values of a block. A longer sequence has a block of its own.
 const BLOCK: usize = 1 << 18;
 
 /// The sequences of a data set. A token takes two bytes, or four in a sequence with a token beyond
 /// 65535.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sequences {
     entries: Vec<Entry>,
     narrow: Blocks<u16>,
     wide: Blocks<u32>,
+    /// The segments of conversations.
+    segments: Blocks<Segment>,
     /// The distinct option tokens of answers.
     options: Vec<Arc<[u32]>>,
     /// The index of each in `options`.
@@ -27,16 +30,22 @@ pub struct Sequences {
 }
 
 /// A sequence without its tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Entry {
     group: u32,
-    completion_start: u32,
     is_wide: bool,
-    block: u32,
-    /// Of its first token in the block.
-    start: u32,
-    length: u32,
+    tokens: Place,
+    roles: Roles,
     answer: Option<AnswerEntry>,
+}
+
+/// Which tokens are prompt and which completion.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Roles {
+    /// A prompt of so many tokens, and a completion.
+    Prompt(u32),
+    /// Any segments.
+    Segments(Place),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +62,7 @@ impl Sequences {
         let Sequence {
             group,
             token_ids,
-            completion_start,
+            segments,
             answer,
             ..
         } = sequence;
@@ -64,9 +73,16 @@ impl Sequences {
             .iter()
             .map(|&token| u16::try_from(token).ok())
             .collect();
-        let (block, start) = match &narrow {
+        let tokens = match &narrow {
             Some(token_ids) => self.narrow.push(token_ids),
             None => self.wide.push(&token_ids),
+        };
+        let prompt = segments.first().filter(|first| first.role == Role::Prompt);
+        let prompt = prompt.map_or(0, |first| first.end);
+        let two_parts = Segment::prompt_and_completion(prompt as usize, token_ids.len());
+        let roles = match segments == two_parts {
+            true => Roles::Prompt(prompt),
+            false => Roles::Segments(self.segments.push(&segments)),
         };
         let answer = answer.map(|answer| AnswerEntry {
             position: answer.position,
@@ -75,11 +91,9 @@ impl Sequences {
         });
         self.entries.push(Entry {
             group,
-            completion_start,
             is_wide: narrow.is_none(),
-            block,
-            start,
-            length: token_ids.len() as u32,
+            tokens,
+            roles,
             answer,
         });
     }
@@ -113,14 +127,17 @@ impl Sequences {
     pub fn get(&self, number: u32) -> Sequence {
         let entry = &self.entries[number as usize];
         let token_ids = match entry.is_wide {
-            true => self.wide.get(entry).to_vec(),
-            false => self.narrow.get(entry).iter().map(|&t| t.into()).collect(),
+            true => self.wide.get(entry.tokens).to_vec(),
+            false => {
+                let narrow = self.narrow.get(entry.tokens).iter();
+                narrow.map(|&token| token.into()).collect()
+            }
         };
         Sequence {
             example: number,
             group: entry.group,
             token_ids,
-            completion_start: entry.completion_start,
+            segments: self.segments(entry),
             answer: entry.answer.map(|answer| Answer {
                 position: answer.position,
                 option_tokens: self.options[answer.options as usize].to_vec(),
@@ -136,7 +153,7 @@ impl Sequences {
 
     /// Number of tokens of a sequence.
     pub fn length(&self, number: u32) -> usize {
-        self.entries[number as usize].length as usize
+        self.entries[number as usize].tokens.length as usize
     }
 
     /// The group of a sequence: [`Sequence::group`].
@@ -144,14 +161,39 @@ impl Sequences {
         self.entries[number as usize].group
     }
 
-    /// Number of prompt tokens of a sequence: [`Sequence::completion_start`].
+    /// Number of prompt tokens of a sequence.
     pub fn prompt_length(&self, number: u32) -> usize {
-        self.entries[number as usize].completion_start as usize
+        let entry = &self.entries[number as usize];
+        match entry.roles {
+            Roles::Prompt(length) => length as usize,
+            Roles::Segments(_) => {
+                let mut start = 0;
+                let lengths = self.segments(entry).into_iter().map(|segment| {
+                    let length = segment.end - start;
+                    start = segment.end;
+                    (segment.role, length as usize)
+                });
+                let of_prompt = lengths.filter(|(role, _)| *role == Role::Prompt);
+                of_prompt.map(|(_, length)| length).sum()
+            }
+        }
+    }
+
+    fn segments(&self, entry: &Entry) -> Vec<Segment> {
+        match entry.roles {
+            Roles::Prompt(prompt) => {
+                Segment::prompt_and_completion(prompt as usize, entry.tokens.length as usize)
+            }
+            Roles::Segments(place) => self.segments.get(place).to_vec(),
+        }
     }
 
     /// Number of tokens of all sequences.
     pub fn tokens(&self) -> u64 {
-        let lengths = self.entries.iter().map(|entry| u64::from(entry.length));
+        let lengths = self
+            .entries
+            .iter()
+            .map(|entry| u64::from(entry.tokens.length));
         lengths.sum()
     }
 
@@ -163,7 +205,8 @@ impl Sequences {
     /// Memory that they take, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         let entries = size_of_val(self.entries.as_slice()) as u64;
-        entries + self.narrow.memory_bytes() + self.wide.memory_bytes()
+        let tokens = self.narrow.memory_bytes() + self.wide.memory_bytes();
+        entries + tokens + self.segments.memory_bytes()
     }
 }
 
@@ -177,9 +220,18 @@ impl FromIterator<Sequence> for Sequences {
     }
 }
 
-/// Tokens in blocks. No sequence spans two.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Values in blocks. No sequence spans two.
+#[derive(Debug, Clone, PartialEq)]
 struct Blocks<T>(Vec<Vec<T>>);
+
+/// Where a sequence's values are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Place {
+    block: u32,
+    /// Of the first value in the block.
+    start: u32,
+    length: u32,
+}
 
 impl<T> Default for Blocks<T> {
     fn default() -> Self {
@@ -188,21 +240,25 @@ impl<T> Default for Blocks<T> {
 }
 
 impl<T: Copy> Blocks<T> {
-    /// Appends tokens. Returns the block and the place of the first.
-    fn push(&mut self, tokens: &[T]) -> (u32, u32) {
-        let has_room = |block: &Vec<T>| block.capacity() - block.len() >= tokens.len();
+    /// Appends values, and returns where they are.
+    fn push(&mut self, values: &[T]) -> Place {
+        let has_room = |block: &Vec<T>| block.capacity() - block.len() >= values.len();
         if !self.0.last().is_some_and(has_room) {
-            self.0.push(Vec::with_capacity(tokens.len().max(BLOCK)));
+            self.0.push(Vec::with_capacity(values.len().max(BLOCK)));
         }
         let number = self.0.len() - 1;
         let block = &mut self.0[number];
         let start = block.len();
-        block.extend_from_slice(tokens);
-        (number as u32, start as u32)
+        block.extend_from_slice(values);
+        Place {
+            block: number as u32,
+            start: start as u32,
+            length: values.len() as u32,
+        }
     }
 
-    fn get(&self, entry: &Entry) -> &[T] {
-        &self.0[entry.block as usize][entry.start as usize..][..entry.length as usize]
+    fn get(&self, place: Place) -> &[T] {
+        &self.0[place.block as usize][place.start as usize..][..place.length as usize]
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -227,10 +283,27 @@ mod tests {
         Sequence {
             example,
             group: example / 2,
-            completion_start: token_ids.len() as u32 / 2,
+            segments: segments(example, token_ids.len()),
             token_ids,
             answer,
         }
+    }
+
+    /// A prompt and a completion, every third time with a weight, every fourth a turn each token.
+    fn segments(example: u32, length: usize) -> Vec<Segment> {
+        let mut segments = Segment::prompt_and_completion(length / 2, length);
+        if example % 4 == 3 {
+            let turn = |end| Segment {
+                role: Role::ALL[end as usize % 2],
+                weight: 1.0,
+                end,
+            };
+            segments = (1..=length as u32).map(turn).collect();
+        }
+        if let Some(first) = segments.first_mut().filter(|_| example % 3 == 2) {
+            first.weight = 0.25;
+        }
+        segments
     }
 
     proptest! {
@@ -244,7 +317,7 @@ mod tests {
             for (number, sequence) in (0..).zip(&pushed) {
                 prop_assert_eq!(sequences.length(number), sequence.len());
                 prop_assert_eq!(sequences.group(number), sequence.group);
-                let prompt = sequence.completion_start as usize;
+                let prompt = sequence.tokens_of(Role::Prompt);
                 prop_assert_eq!(sequences.prompt_length(number), prompt);
             }
             let all = pushed.iter().flat_map(|s| {
@@ -258,16 +331,16 @@ mod tests {
     }
 
     #[test]
-    fn a_token_takes_two_bytes_and_a_sequence_forty_more() {
+    fn a_token_takes_two_bytes_and_a_sequence_fifty_two_more() {
         let few = |count: u32| -> Sequences {
             (0..count)
-                .map(|example| sequence(example, vec![65_535; 137]))
+                .map(|example| sequence(12 * example, vec![65_535; 137]))
                 .collect()
         };
         let a_thousand = few(2000).memory_bytes() - few(1000).memory_bytes();
-        assert!(a_thousand <= 1000 * (2 * 137 + 40), "{a_thousand} bytes");
+        assert!(a_thousand <= 1000 * (2 * 137 + 52), "{a_thousand} bytes");
         let wide: Sequences = [sequence(0, vec![65_536; 137])].into_iter().collect();
-        assert!(wide.memory_bytes() <= 4 * 137 + 40);
+        assert!(wide.memory_bytes() <= 4 * 137 + 52);
         // A sequence that is longer than a block.
         let long: Sequences = [sequence(0, vec![1; BLOCK + 1])].into_iter().collect();
         assert_eq!(long.get(0).len(), BLOCK + 1);

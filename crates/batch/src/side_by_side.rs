@@ -73,26 +73,32 @@ fn place(
         batch.visible_until[flat + depth] = visible_until;
         batch.first_sequence[flat + depth] = index;
     }
-    let mut counts = [0u32; 2];
-    let follows = crosses && start > 0 && !sequence.is_empty();
-    for depth in (!follows as usize)..sequence.len() {
-        let role = if depth == 0 {
-            Role::Prompt
-        } else {
-            sequence.role(depth)
-        };
-        counts[role as usize] += 1;
-        batch.targets.push(Target {
-            position: (flat + depth - 1) as u32,
-            token: sequence.token_ids[depth],
-            role,
-            sequences: index..index + 1,
-        });
+    let follows = crosses && start > 0;
+    let mut targets = sequence.role_targets();
+    for (segment, tokens) in sequence.segments_with_tokens() {
+        for depth in tokens.filter(|&depth| depth > 0 || follows) {
+            let role = if depth == 0 {
+                Role::Prompt
+            } else {
+                segment.role
+            };
+            if depth == 0 {
+                targets[role as usize].add(1, segment.weight);
+            }
+            batch.targets.push(Target {
+                position: (flat + depth - 1) as u32,
+                token: sequence.token_ids[depth],
+                role,
+                weight: segment.weight,
+                sequences: index..index + 1,
+            });
+        }
     }
+    let [prompt_targets, completion_targets] = targets;
     batch.sequences.push(SequenceInfo {
         example: sequence.example,
-        prompt_targets: counts[Role::Prompt as usize],
-        completion_targets: counts[Role::Completion as usize],
+        prompt_targets,
+        completion_targets,
         tokens: sequence.len() as u32,
         answer: sequence.answer.as_ref().map(|answer| Answer {
             position: flat as u32 + answer.position,
@@ -104,6 +110,7 @@ fn place(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::Segment;
 
     /// Whether the query at position `query` of a row attends to the key at position `key`.
     pub(crate) fn sees(batch: &Batch, row: usize, query: usize, key: usize) -> bool {
@@ -120,7 +127,7 @@ pub(crate) mod tests {
             example,
             group: 0,
             token_ids: token_ids.to_vec(),
-            completion_start,
+            segments: Segment::prompt_and_completion(completion_start as usize, token_ids.len()),
             answer: Some(answer),
         }
     }
@@ -161,7 +168,7 @@ pub(crate) mod tests {
             (later_first.position, later_first.token, later_first.role),
             (1, 3, Role::Prompt)
         );
-        assert_eq!(batch.sequences[1].prompt_targets, 1);
+        assert_eq!(batch.sequences[1].prompt_targets.count, 1);
         assert_eq!((batch.tokens(), batch.positions()), (7, 10));
     }
 }

@@ -8,9 +8,10 @@
 use std::error::Error;
 use std::path::Path;
 
+use plw_batch::Role;
 use plw_data::{
-    DatasetStatistics, Example, PromptEncoder, PromptSettings, ReadOptions, Source, Split,
-    WriteError, load_questions, write_examples,
+    ColumnOptions, DatasetStatistics, PromptEncoder, PromptSettings, Question, ReadOptions, Source,
+    Split, WriteError, load_examples, write_questions,
 };
 
 /// Longer questions are left out.
@@ -38,7 +39,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..ReadOptions::default()
     };
     let encoder = PromptEncoder::from_directory(model.as_ref(), settings)?;
-    let dataset = load_questions(&source, Split::Train, &options, &encoder, MAX_LENGTH)?;
+    let columns = ColumnOptions::default();
+    let dataset = load_examples(
+        &source,
+        Split::Train,
+        &columns,
+        &options,
+        &encoder,
+        MAX_LENGTH,
+    )?;
     for (sequence, key) in dataset
         .examples
         .sequences
@@ -49,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let line = serde_json::json!({
             "row": key.row,
             "token_ids": sequence.token_ids,
-            "completion_start": sequence.completion_start,
+            "prompt_tokens": sequence.tokens_of(Role::Prompt),
             "answer_position": answer.map(|answer| answer.position),
             "option_tokens": answer.map(|answer| &answer.option_tokens),
             "group": sequence.group,
@@ -68,18 +77,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn write_own_questions(path: &Path) -> Result<u64, WriteError> {
-    let question = |row, question: &str, options: [&str; 3], answer| Example {
+    let question = |row, question: &str, options: [&str; 3], answer| Question {
         file: "train.parquet".into(),
         row,
         example_id: "middle1.txt".into(),
         level: "middle".into(),
-        article: "On Monday Anna bought six lamps in Oslo.".into(),
+        article: Some("On Monday Anna bought six lamps in Oslo.".into()),
         question: question.into(),
         options: options.map(str::to_owned).into(),
         answer,
         columns: Default::default(),
     };
-    write_examples(
+    write_questions(
         path,
         [
             question(0, "Who bought lamps?", ["Carl", "Anna", "Olga"], 1),

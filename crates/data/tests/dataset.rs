@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 
+use plw_batch::Role;
 use plw_batch::option_letter;
 use plw_data::{
-    ChatTemplate, DatasetStatistics, Example, ExamplesError, ModelTokenizer, OnBadRow,
-    PromptEncoder, PromptSettings, PromptTemplate, ReadOptions, Source, SpecialTokens, Split, Text,
-    encode_examples, encode_texts, load_questions, write_examples,
+    ChatTemplate, ColumnOptions, DatasetStatistics, Example, ExamplesError, ModelTokenizer,
+    OnBadRow, PromptEncoder, PromptSettings, PromptTemplate, Question, ReadOptions, Source,
+    SpecialTokens, Split, Text, encode_examples, encode_texts, load_examples, write_questions,
 };
 use tokenizers::Tokenizer;
 
@@ -22,20 +23,20 @@ fn tokenizer() -> ModelTokenizer {
 
 fn encoder() -> PromptEncoder {
     let settings = PromptSettings {
-        prompt_template: PromptTemplate::parse("{article}\n").expect("a template"),
+        prompt_template: Some(PromptTemplate::parse("{article}\n").expect("a template")),
         ..Default::default()
     };
     PromptEncoder::new(settings, tokenizer(), ChatTemplate::none())
         .expect("settings that go together")
 }
 
-fn example(row: u64, level: &str, passage: &str) -> Example {
-    Example {
+fn example(row: u64, level: &str, passage: &str) -> Question {
+    Question {
         file: "made-up.parquet".into(),
         row,
         example_id: format!("{level}{row}.txt"),
         level: level.into(),
-        article: passage.into(),
+        article: Some(passage.into()),
         question: "?".into(),
         options: vec!["yes".into(), "no".into()],
         answer: (row % 2) as usize,
@@ -46,11 +47,8 @@ fn example(row: u64, level: &str, passage: &str) -> Example {
 fn rows(count: u64) -> impl Iterator<Item = Result<Example, Infallible>> {
     // Three passages take turns, so that the questions on a passage are never adjacent.
     (0..count).map(|row| {
-        Ok(example(
-            row,
-            if row % 3 == 2 { "high" } else { "middle" },
-            &"1".repeat(row as usize % 3 + 1),
-        ))
+        let level = if row % 3 == 2 { "high" } else { "middle" };
+        Ok(example(row, level, &"1".repeat(row as usize % 3 + 1)).into())
     })
 }
 
@@ -73,7 +71,7 @@ fn rows_keep_their_order_and_passages_their_group() {
 fn long_examples_are_dropped_whole_and_counted() {
     let encoder = encoder();
     let longest = encoder
-        .encode(&example(2, "high", "111"))
+        .encode(&example(2, "high", "111").into())
         .expect("a question")
         .token_ids
         .len();
@@ -130,11 +128,11 @@ fn the_first_failure_in_row_order_ends_it() {
             if row != bad {
                 example.columns.insert("hint".into(), "h".into());
             }
-            Ok(example)
+            Ok(Example::from(example))
         })
     };
     let settings = PromptSettings {
-        prompt_template: PromptTemplate::parse("{hint}").expect("a template"),
+        prompt_template: Some(PromptTemplate::parse("{hint}").expect("a template")),
         ..Default::default()
     };
     let encoder = PromptEncoder::new(settings, tokenizer(), ChatTemplate::none())
@@ -164,7 +162,7 @@ fn texts_are_groups_of_their_own() {
     let groups: Vec<_> = examples
         .sequences
         .iter()
-        .map(|s| (s.example, s.group, s.completion_start))
+        .map(|s| (s.example, s.group, s.tokens_of(Role::Prompt) as u32))
         .collect();
     assert_eq!(groups, [(0, 0, 0), (1, 1, 0)]);
     let key = &examples.keys[1];
@@ -181,20 +179,30 @@ fn texts_are_groups_of_their_own() {
 #[test]
 fn a_loaded_data_set_has_examples_and_counts_the_rows_left_out() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut rows: Vec<Example> = ["1", "11", "1111111111"]
+    let mut rows: Vec<Question> = ["1", "11", "1111111111"]
         .map(|p| example(0, "high", p))
         .into();
-    rows.push(Example {
+    rows.push(Question {
         question: String::new(),
         ..example(0, "high", "1")
     });
-    write_examples(&folder.path().join("train.parquet"), rows).expect("a file");
+    write_questions(&folder.path().join("train.parquet"), rows).expect("a file");
     let source = Source::from(folder.path());
     let options = ReadOptions {
         on_bad_row: OnBadRow::Skip,
         ..ReadOptions::default()
     };
-    let load = |max_length| load_questions(&source, Split::Train, &options, &encoder(), max_length);
+    let load = |max_length| {
+        let columns = ColumnOptions::default();
+        load_examples(
+            &source,
+            Split::Train,
+            &columns,
+            &options,
+            &encoder(),
+            max_length,
+        )
+    };
     let dataset = load(6).expect("two short questions");
     let examples = &dataset.examples;
     assert_eq!((examples.len(), examples.dropped.len()), (2, 1));

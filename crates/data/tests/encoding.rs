@@ -4,10 +4,13 @@ use std::path::Path;
 
 use plw_batch::Role;
 use plw_data::{
-    ChatTemplate, ChatTemplateChoice, Example, ModelTokenizer, PromptEncoder, PromptSettings,
-    PromptTemplate, SpecialTokens,
+    ChatTemplate, ChatTemplateChoice, ModelTokenizer, PromptEncoder, PromptSettings,
+    PromptTemplate, Question, SpecialTokens,
 };
 use tokenizers::Tokenizer;
+
+const ARTICLE_PROMPT: &str = "Choose the correct option based on the context.\n\
+    Context:{article}\nQuestion:{question}\nOptions:{options}";
 
 const TOKENS: [(&str, &str); 2] = [("bos_token", "<s>"), ("eos_token", "</s>")];
 
@@ -38,13 +41,13 @@ fn fixture() -> Fixture {
     serde_json::from_str(include_str!("fixtures/encoding.json")).expect("the fixture is JSON")
 }
 
-fn example(row: &Row) -> Example {
-    Example {
+fn example(row: &Row) -> Question {
+    Question {
         file: "made-up.parquet".into(),
         row: 7,
         example_id: "high3.txt".into(),
         level: "high".into(),
-        article: row.article.clone(),
+        article: Some(row.article.clone()),
         question: row.question.clone(),
         options: row.options.clone(),
         answer: row.answer as usize - 'A' as usize,
@@ -72,9 +75,9 @@ fn encoder(fixture: &Fixture, tokenizer_name: &str, chat: &str) -> PromptEncoder
             ChatTemplate::from_jinja(&fixture.smollm2, TOKENS, None).expect("SmolLM2's template")
         }
         "none" => {
-            let prompt = format!("{}\nAnswer:", settings.prompt_template.source());
-            settings.prompt_template = template(&prompt);
-            settings.completion_template = template(" {answer}");
+            let prompt = format!("{ARTICLE_PROMPT}\nAnswer:");
+            settings.prompt_template = Some(template(&prompt));
+            settings.completion_template = Some(template(" {answer}"));
             ChatTemplate::none()
         }
         name => {
@@ -94,11 +97,15 @@ fn tokens_and_completions_equal_those_of_transformers() {
     for case in &fixture.cases {
         let encoder = encoder(&fixture, &case.tokenizer, &case.chat);
         let encoded = encoder
-            .encode(&example(&case.row))
+            .encode(&example(&case.row).into())
             .expect("a question that can be encoded");
         let name = format!("{} {} {}", case.tokenizer, case.chat, case.row.question);
         assert_eq!(encoded.token_ids, case.token_ids, "{name}");
-        assert_eq!(encoded.completion_start, case.completion_start, "{name}");
+        assert_eq!(
+            encoded.tokens_of(Role::Prompt),
+            case.completion_start,
+            "{name}"
+        );
     }
 }
 
@@ -111,7 +118,7 @@ fn options_tokens_replace_the_answers_token() {
         let shared = encoder(&fixture, &case.tokenizer, &case.chat);
         let mut example = example(&case.row);
         let encoded = shared
-            .encode(&example)
+            .encode(&example.clone().into())
             .expect("a question that can be encoded");
         let answer = encoded
             .answer
@@ -121,7 +128,10 @@ fn options_tokens_replace_the_answers_token() {
             answer.token(),
             encoded.token_ids[answer.position as usize + 1]
         );
-        assert_eq!(answer.position as usize + 1, encoded.completion_start);
+        assert_eq!(
+            answer.position as usize + 1,
+            encoded.tokens_of(Role::Prompt)
+        );
         for option in 0..example.options.len() {
             example.answer = option;
             let mut expected = encoded.token_ids.clone();
@@ -129,7 +139,7 @@ fn options_tokens_replace_the_answers_token() {
             let fresh = encoder(&fixture, &case.tokenizer, &case.chat);
             for encoder in [&shared, &fresh] {
                 let other = encoder
-                    .encode(&example)
+                    .encode(&example.clone().into())
                     .expect("a question that can be encoded");
                 assert_eq!(other.token_ids, expected);
                 assert_eq!(
@@ -147,7 +157,7 @@ fn spans_make_up_the_text_and_mark_the_answer() {
     for case in &fixture.cases {
         let encoder = encoder(&fixture, &case.tokenizer, &case.chat);
         let encoded = encoder
-            .encode(&example(&case.row))
+            .encode(&example(&case.row).into())
             .expect("a question that can be encoded");
         let spans = encoder.spans(&encoded);
         assert_eq!(
@@ -171,7 +181,7 @@ fn spans_make_up_the_text_and_mark_the_answer() {
             .iter()
             .take_while(|span| span.role == Role::Prompt)
             .count();
-        assert_eq!(prompt, encoded.completion_start);
+        assert_eq!(prompt, encoded.tokens_of(Role::Prompt));
         assert!(
             spans[prompt..]
                 .iter()
@@ -191,7 +201,7 @@ fn failure(chat: &str, change: impl Fn(&mut PromptSettings)) -> String {
     match PromptEncoder::new(settings, tokenizer("byte_level"), chat) {
         Err(error) => error.to_string(),
         Ok(encoder) => encoder
-            .encode(&example(&fixture.cases[0].row))
+            .encode(&example(&fixture.cases[0].row).into())
             .expect_err("it fails")
             .to_string(),
     }
@@ -202,10 +212,11 @@ fn failures_name_the_question_and_say_what_to_do() {
     let chatml =
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
     let unprefixed = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}";
-    let answer =
-        |text: &'static str| move |s: &mut PromptSettings| s.completion_template = template(text);
+    let answer = |text: &'static str| {
+        move |s: &mut PromptSettings| s.completion_template = Some(template(text))
+    };
     let prompt =
-        |text: &'static str| move |s: &mut PromptSettings| s.prompt_template = template(text);
+        |text: &'static str| move |s: &mut PromptSettings| s.prompt_template = Some(template(text));
     let cases = [
         (
             failure(unprefixed, |_| ()),
@@ -263,13 +274,13 @@ fn markers_that_the_tokenizer_lacks_are_named() {
 #[test]
 fn a_completion_without_the_answer_has_none() {
     let settings = PromptSettings {
-        completion_template: template(" {question}"),
+        completion_template: Some(template(" {question}")),
         ..Default::default()
     };
     let encoder = PromptEncoder::new(settings, tokenizer("byte_level"), ChatTemplate::none())
         .expect("settings");
     let encoded = encoder
-        .encode(&example(&fixture().cases[0].row))
+        .encode(&example(&fixture().cases[0].row).into())
         .expect("a question that can be encoded");
     assert_eq!(encoded.answer, None);
     assert!(encoded.text.ends_with("What colour is Anna's boat?</s>"));
@@ -297,6 +308,9 @@ fn plain_texts_begin_and_end_as_the_tokenizer_says() {
             .chain([2])
             .collect();
         assert_eq!(sequence.token_ids, expected);
-        assert_eq!((sequence.completion_start, sequence.answer), (0, None));
+        assert_eq!(
+            (sequence.tokens_of(Role::Prompt), sequence.answer),
+            (0, None)
+        );
     }
 }

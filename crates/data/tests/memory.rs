@@ -9,7 +9,9 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use plw_data::{Example, ReadOptions, Source, Split, read_examples, read_text, write_examples};
+use plw_data::{
+    ColumnOptions, Question, ReadOptions, Source, Split, read_examples, read_text, write_questions,
+};
 
 /// The peak memory of the process in MB; `None` if the system does not report it.
 fn peak() -> Option<u64> {
@@ -69,12 +71,12 @@ fn run(task: &str, folder: &Path) -> usize {
     let questions = folder.join("train.parquet");
     let texts = folder.join("texts.parquet");
     let repeated = folder.join("repeated.parquet");
-    let example = |row| Example {
+    let example = |row| Question {
         file: "".into(),
         row,
         example_id: format!("high{row}.txt"),
         level: String::new(),
-        article: passage(row),
+        article: Some(passage(row)),
         question: "Which?".into(),
         options: vec!["this".into(), "that".into()],
         answer: 1,
@@ -86,15 +88,21 @@ fn run(task: &str, folder: &Path) -> usize {
             let bytes = std::cell::Cell::new(0);
             let counted = (0..50_000)
                 .map(example)
-                .inspect(|e| bytes.set(bytes.get() + e.article.len()));
-            write_examples(&questions, counted).expect("a file");
+                .inspect(|e| bytes.set(bytes.get() + e.article.as_ref().map_or(0, String::len)));
+            write_questions(&questions, counted).expect("a file");
             bytes.get()
         }
         "read questions" => {
-            let reader =
-                read_examples(&Source::Path(questions), Split::Train, &options).expect("a file");
+            let reader = read_examples(
+                &Source::Path(questions),
+                Split::Train,
+                &ColumnOptions::default(),
+                &options,
+            )
+            .expect("a file");
             reader
-                .map(|row| row.expect("a good row").article.len())
+                .filter_map(|row| row.expect("a good row").question()?.article)
+                .map(|article| article.len())
                 .sum()
         }
         _ => {

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use plw_data::{Example, PromptEncoder, PromptSettings, ReadOptions, Source, Split, read_examples};
+use plw_batch::Role;
+use plw_data::{
+    ColumnOptions, Example, PromptEncoder, PromptSettings, ReadOptions, Source, Split,
+    read_examples,
+};
 
 fn shared() -> Option<PathBuf> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
@@ -33,9 +37,10 @@ fn llama_2_answers_with_a_space_before_the_letter() {
         limit: Some(50),
         ..Default::default()
     };
-    let examples: Result<Vec<Example>, _> = read_examples(&source, Split::Train, &options)
-        .expect("RACE middle")
-        .collect();
+    let examples: Result<Vec<Example>, _> =
+        read_examples(&source, Split::Train, &ColumnOptions::default(), &options)
+            .expect("RACE middle")
+            .collect();
     for example in examples.expect("RACE's rows are sound") {
         let encoded = encoder
             .encode(&example)
@@ -45,13 +50,13 @@ fn llama_2_answers_with_a_space_before_the_letter() {
         assert_eq!(encoded.token_ids[0], 1);
         // The letter, the space before the end, and the end of turn.
         assert_eq!(
-            encoded.token_ids[encoded.completion_start..],
+            encoded.token_ids[encoded.tokens_of(Role::Prompt)..],
             [answer.token(), 29871, 2]
         );
         let prompt: String = encoder
             .spans(&encoded)
             .iter()
-            .take(encoded.completion_start)
+            .take(encoded.tokens_of(Role::Prompt))
             .map(|span| span.text.as_str())
             .collect();
         assert!(

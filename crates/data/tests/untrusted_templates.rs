@@ -1,6 +1,6 @@
 //! Templates come from other people: what they may do is bounded, and what fails is an error.
 
-use plw_data::{ChatTemplate, Example, PromptSettings, PromptTemplate, TemplateError};
+use plw_data::{ChatTemplate, PromptSettings, PromptTemplate, Question, TemplateError};
 
 fn render(source: &str) -> Result<String, String> {
     ChatTemplate::from_jinja(source, [("eos_token", "</s>")], None)
@@ -116,15 +116,15 @@ fn undefined_variables_are_as_in_jinja2() {
 #[test]
 fn a_prompt_that_grows_too_long_is_an_error() {
     let settings = PromptSettings {
-        prompt_template: PromptTemplate::parse(&"{article}".repeat(100)).expect("a template"),
+        prompt_template: Some(PromptTemplate::parse(&"{article}".repeat(100)).expect("a template")),
         ..PromptSettings::default()
     };
-    let mut example = Example {
+    let mut example = Question {
         file: "made-up.parquet".into(),
         row: 0,
         example_id: "middle1.txt".into(),
         level: "middle".into(),
-        article: "a".repeat(80_000),
+        article: Some("a".repeat(80_000)),
         question: "?".into(),
         options: vec!["yes".into(), "no".into()],
         answer: 0,
@@ -134,6 +134,6 @@ fn a_prompt_that_grows_too_long_is_an_error() {
         settings.prompt(&example).map(|prompt| prompt.len()),
         Ok(8_000_000)
     );
-    example.article.push_str(&"a".repeat(5_000));
+    example.article = Some("a".repeat(85_000));
     assert_eq!(settings.prompt(&example), Err(TemplateError::TooLong));
 }

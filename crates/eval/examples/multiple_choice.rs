@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use plw_batch::{Answer, ExampleKey, Examples, Layout, Sequence};
+use plw_batch::{Answer, ExampleKey, Examples, Layout, Segment, Sequence};
 use plw_eval::{EvaluationOptions, evaluate};
 use plw_model::{Llama, LlamaConfig};
 
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             example,
             group: 0,
             token_ids,
-            completion_start: 5,
+            segments: Segment::prompt_and_completion(5, 7),
             answer: Some(Answer {
                 position: 4,
                 option_tokens: vec![3, 4, 5, 6],

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use plw_batch::{Answer, ExampleKey, Examples, Layout, Sequence};
+use plw_batch::{Answer, ExampleKey, Examples, Layout, Segment, Sequence};
 use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, check_tokens, evaluate};
 use plw_model::{Llama, LlamaConfig};
 
@@ -36,7 +36,7 @@ fn examples(passages: u32, questions: u32) -> Examples {
             example,
             group: passage,
             token_ids,
-            completion_start: 6,
+            segments: Segment::prompt_and_completion(6, 8),
             answer: Some(Answer {
                 position: 5,
                 option_tokens: vec![3, 4, 7, 8],
@@ -169,7 +169,7 @@ fn an_example_without_targets_is_named() {
     let mut examples = examples(1, 2);
     change_second(&mut examples, |sequence| {
         sequence.token_ids.truncate(1);
-        sequence.completion_start = 0;
+        sequence.segments = Segment::prompt_and_completion(0, 1);
         sequence.answer = None;
     });
     let error = run(&model, &examples, 1, Layout::Concatenated).expect_err("refused");

@@ -1,7 +1,7 @@
 //! One batch under three prompt loss weights: the loss, its parts, and the norm of its gradient.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use plw_batch::{Sequence, concatenate};
+use plw_batch::{Segment, Sequence, concatenate};
 use plw_loss::{
     DEFAULT_CHUNK, LossTotals, Normalizer, Objective, TokenWeights, WeightError, WeightedTargets,
     linear_cross_entropy,
@@ -12,7 +12,7 @@ fn main() -> Result<(), WeightError> {
         example,
         group: 0,
         token_ids: token_ids.to_vec(),
-        completion_start: token_ids.len() as u32 - 2,
+        segments: Segment::prompt_and_completion(token_ids.len() - 2, token_ids.len()),
         answer: None,
     };
     let batch = concatenate(&[

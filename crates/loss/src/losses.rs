@@ -110,7 +110,7 @@ impl LossTotals {
 mod tests {
     use super::*;
     use crate::{Normalizer, Objective, TokenWeights};
-    use plw_batch::{Answer, Sequence, concatenate};
+    use plw_batch::{Answer, Segment, Sequence, concatenate};
 
     #[test]
     fn means_are_over_pairs_and_the_answer_is_found() {
@@ -123,7 +123,7 @@ mod tests {
             example: 0,
             group: 0,
             token_ids: vec![1, 2, 3, 9, 4],
-            completion_start: 3,
+            segments: Segment::prompt_and_completion(3, 5),
             answer,
         };
         let batch = concatenate(&[sequence.clone(), sequence]);

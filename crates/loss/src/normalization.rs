@@ -7,7 +7,8 @@ use crate::TokenWeights;
 
 /// What the weighted sum is divided by, fixed for an optimizer step before its first forward pass.
 ///
-/// A sequence s with `n_p` prompt and `n_c` completion targets has `W_s = w_p n_p + w_c n_c`.
+/// A sequence s with `n_p` prompt and `n_c` completion targets has `W_s = w_p n_p + w_c n_c`. Where
+/// the data weighs the turns of a conversation, `n_p` and `n_c` are the sums of these weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalization {
@@ -33,7 +34,7 @@ impl Normalization {
             Self::NonzeroCount => Role::ALL
                 .into_iter()
                 .filter(|&role| weights.of(role) > 0.0)
-                .map(|role| f64::from(sequence.targets(role)))
+                .map(|role| f64::from(sequence.targets(role).count))
                 .sum(),
             Self::PerExample => f64::from(u8::from(weight_sum(sequence, weights) > 0.0)),
         }
@@ -52,6 +53,6 @@ impl Normalization {
 fn weight_sum(sequence: &SequenceInfo, weights: TokenWeights) -> f64 {
     Role::ALL
         .into_iter()
-        .map(|role| weights.of(role) * f64::from(sequence.targets(role)))
+        .map(|role| weights.of(role) * sequence.targets(role).weight)
         .sum()
 }

@@ -1,6 +1,6 @@
 //! The denominator of an optimizer step.
 
-use plw_batch::{Role, SequenceInfo};
+use plw_batch::{Role, SequenceInfo, Target};
 
 use crate::{Objective, WeightError};
 
@@ -50,14 +50,14 @@ impl Normalizer {
         self.denominator
     }
 
-    /// The weight, divided by D, of a target of this role that one sequence holds.
-    pub fn weight(&self, role: Role, sequence: &SequenceInfo) -> f64 {
+    /// The weight, divided by D, of a target that this sequence holds.
+    pub fn weight(&self, target: &Target, sequence: &SequenceInfo) -> f64 {
         let Objective {
             weights,
             normalization,
         } = self.objective;
-        let weight = weights.of(role);
-        if weight == 0.0 || sequence.targets(role) == 0 {
+        let weight = weights.of(target.role) * target.weight;
+        if weight == 0.0 {
             return 0.0;
         }
         weight * normalization.scale(sequence, weights) / self.denominator
@@ -68,13 +68,24 @@ impl Normalizer {
 mod tests {
     use super::*;
     use crate::{Normalization, TokenWeights};
+    use plw_batch::RoleTargets;
+
+    fn target(role: Role) -> Target {
+        Target {
+            position: 0,
+            token: 0,
+            role,
+            weight: 1.0,
+            sequences: 0..1,
+        }
+    }
 
     fn info(prompt_targets: u32, completion_targets: u32) -> SequenceInfo {
         let tokens = prompt_targets + completion_targets + 1;
         SequenceInfo {
             example: 0,
-            prompt_targets,
-            completion_targets,
+            prompt_targets: RoleTargets::unweighted(prompt_targets),
+            completion_targets: RoleTargets::unweighted(completion_targets),
             tokens,
             answer: None,
         }
@@ -110,7 +121,7 @@ mod tests {
                 let sum: f64 = sequences
                     .iter()
                     .flat_map(|s| [Role::Prompt, Role::Completion].map(|r| (s, r)))
-                    .map(|(s, role)| f64::from(s.targets(role)) * normalizer.weight(role, s))
+                    .map(|(s, role)| s.targets(role).weight * normalizer.weight(&target(role), s))
                     .sum();
                 assert!((sum - 1.0).abs() < 1e-12, "{normalization:?}: {sum}");
             }

@@ -30,7 +30,7 @@ impl WeightedTargets {
                 &batch.sequences[target.sequences.start as usize..target.sequences.end as usize];
             let weight: f64 = sharing
                 .iter()
-                .map(|sequence| normalizer.weight(target.role, sequence))
+                .map(|sequence| normalizer.weight(target, sequence))
                 .sum();
             if weight == 0.0 {
                 continue;
@@ -61,14 +61,14 @@ impl WeightedTargets {
 mod tests {
     use super::*;
     use crate::{Normalization, Objective, TokenWeights};
-    use plw_batch::{Role, SequenceInfo, Target};
+    use plw_batch::{Role, RoleTargets, SequenceInfo, Target};
 
     #[test]
     fn a_shared_target_weighs_as_much_as_its_sequences_together() {
         let info = |completion_targets| SequenceInfo {
             example: 0,
-            prompt_targets: 1,
-            completion_targets,
+            prompt_targets: RoleTargets::unweighted(1),
+            completion_targets: RoleTargets::unweighted(completion_targets),
             tokens: 2 + completion_targets,
             answer: None,
         };
@@ -76,6 +76,7 @@ mod tests {
             position,
             token: 5,
             role,
+            weight: 1.0,
             sequences,
         };
         let batch = Batch {

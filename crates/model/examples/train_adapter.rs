@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::{Device, Int, Tensor, activation};
-use plw_batch::{Sequence, concatenate};
+use plw_batch::{Segment, Sequence, concatenate};
 use plw_model::{Llama, LoraConfig, TargetModule, load_adapter, load_llama, save_adapter};
 
 const TOKENS: [u32; 8] = [3, 14, 15, 9, 26, 5, 35, 8];
@@ -56,7 +56,7 @@ fn loss(model: &Llama) -> Tensor<1> {
         example: 0,
         group: 0,
         token_ids: TOKENS.into(),
-        completion_start: 1,
+        segments: Segment::prompt_and_completion(1, TOKENS.len()),
         answer: None,
     };
     let batch = concatenate(&[sequence]);

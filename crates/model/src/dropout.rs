@@ -94,14 +94,14 @@ fn mix(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plw_batch::{Sequence, concatenate};
+    use plw_batch::{Segment, Sequence, concatenate};
 
     fn mask(key: DropoutKey, layer: usize, module: usize) -> Vec<f32> {
         let sequence = |example| Sequence {
             example,
             group: 0,
             token_ids: vec![1; 40],
-            completion_start: 1,
+            segments: Segment::prompt_and_completion(1, 40),
             answer: None,
         };
         let dropout = Dropout::new(&key, &concatenate(&[sequence(3), sequence(8)]));

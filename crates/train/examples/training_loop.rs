@@ -2,7 +2,7 @@
 //! weight.
 
 use burn::tensor::Device;
-use plw_batch::{Layout, Pack, Sequence, Sequences, micro_batches};
+use plw_batch::{Layout, Pack, Segment, Sequence, Sequences, micro_batches};
 use plw_loss::{Normalizer, Objective, TokenWeights};
 use plw_model::{DropoutKey, Llama, LlamaConfig};
 use plw_train::{Optimizer, PassOptions, StepOptions, TrainingArguments, step};
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         example,
         group: 0,
         token_ids: vec![10, 11, 12, question, answer],
-        completion_start: 4,
+        segments: Segment::prompt_and_completion(4, 5),
         answer: None,
     };
     let sequences = Sequences::from_iter([sequence(0, 20, 3), sequence(1, 21, 4)]);

@@ -160,7 +160,7 @@ impl Largest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plw_batch::Sequence;
+    use plw_batch::{Segment, Sequence};
     use plw_model::{LlamaConfig, WeightType};
 
     fn examples(count: u32) -> Examples {
@@ -168,7 +168,7 @@ mod tests {
             example,
             group: example,
             token_ids: vec![1 + example % 7, 2, 3, 4],
-            completion_start: 2,
+            segments: Segment::prompt_and_completion(2, 4),
             answer: None,
         };
         Examples {

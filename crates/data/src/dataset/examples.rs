@@ -1,4 +1,4 @@
-//! Questions and texts become examples: encoded on all threads, numbered, and grouped by passage.
+//! Examples and texts become sequences: encoded on all threads, numbered, and grouped by passage.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::encode::{PromptEncoder, PromptError};
-use crate::rows::{Example, Text};
+use crate::rows::Text;
+use crate::shapes::Example;
 use crate::tokenizer::{ModelTokenizer, TokenizeError};
 
 /// Rows that are encoded at once, by all threads together. Only these are in memory as text.
@@ -26,7 +27,7 @@ pub enum ExamplesError<E: std::error::Error + 'static> {
     /// A row cannot be read.
     #[error(transparent)]
     Read(E),
-    /// A question cannot be encoded.
+    /// An example cannot be encoded.
     #[error(transparent)]
     Prompt(#[from] PromptError),
     /// A text cannot be tokenized.
@@ -41,22 +42,22 @@ pub enum ExamplesError<E: std::error::Error + 'static> {
     },
 }
 
-/// Encodes questions, and leaves out those of more than `max_length` tokens; none is truncated.
+/// Encodes examples, and leaves out those of more than `max_length` tokens; none is truncated.
 /// Reads in chunks, encodes each chunk on all threads, and keeps the order.
 ///
 /// The group of a sequence is the number of its passage, by first appearance: questions on one
-/// passage share a group wherever they are. [`Examples::skipped_rows`] is 0: only the reader knows
+/// passage share a group wherever they are. An example without a passage is a group of its own. [`Examples::skipped_rows`] is 0: only the reader knows
 /// it.
 ///
 /// # Errors
-/// The first error of the reader, or the first question that cannot be encoded.
+/// The first error of the reader, or the first example that cannot be encoded.
 pub fn encode_examples<E: std::error::Error + Send + 'static>(
-    questions: impl IntoIterator<Item = Result<Example, E>>,
+    examples: impl IntoIterator<Item = Result<Example, E>>,
     encoder: &PromptEncoder,
     max_length: usize,
 ) -> Result<Examples, ExamplesError<E>> {
-    encode_all(questions, Example::bytes, max_length, |question| {
-        encode_question(encoder, question).map_err(ExamplesError::Prompt)
+    encode_all(examples, Example::bytes, max_length, |example| {
+        encode_example(encoder, example).map_err(ExamplesError::Prompt)
     })
 }
 
@@ -101,20 +102,31 @@ struct Encoded {
     passage: Option<[u8; 16]>,
 }
 
-fn encode_question(encoder: &PromptEncoder, question: Example) -> Result<Encoded, PromptError> {
-    let sequence = encoder.encode(&question)?.into_sequence(0, 0);
-    let digest: [u8; 32] = Sha256::digest(&question.article).into();
-    let passage = digest.first_chunk().copied();
-    let answer = Some(question.answer_letter());
+fn encode_example(encoder: &PromptEncoder, example: Example) -> Result<Encoded, PromptError> {
+    let sequence = encoder.encode(&example)?.into_sequence(0, 0);
     let key = ExampleKey {
-        file: question.file,
-        row: question.row,
-        example_id: question.example_id,
-        level: question.level.into(),
-        answer,
+        file: example.file().clone(),
+        row: example.row(),
+        example_id: example.example_id().to_owned(),
+        level: example.level().into(),
+        answer: None,
     };
+    let Example::Question(question) = example else {
+        return Ok(Encoded {
+            key,
+            sequence,
+            passage: None,
+        });
+    };
+    let passage = question.article.as_ref().and_then(|article| {
+        let digest: [u8; 32] = Sha256::digest(article).into();
+        digest.first_chunk().copied()
+    });
     Ok(Encoded {
-        key,
+        key: ExampleKey {
+            answer: Some(question.answer_letter()),
+            ..key
+        },
         sequence,
         passage,
     })

@@ -5,7 +5,8 @@ use plw_batch::Examples;
 use super::examples::{ExamplesError, encode_examples, encode_texts};
 use crate::encode::PromptEncoder;
 use crate::files::{Source, Split};
-use crate::rows::{ReadOptions, RowError, SkippedRows, read_examples, read_text};
+use crate::rows::{ReadOptions, RowError, SkippedRows, read_text};
+use crate::shapes::{ColumnOptions, read_examples};
 use crate::tokenizer::ModelTokenizer;
 
 /// The examples of a source, at least one, and why rows were left out.
@@ -40,19 +41,20 @@ pub enum LoadError {
     },
 }
 
-/// Reads and encodes the questions of a source's split, and leaves out those of more than
+/// Reads and encodes the examples of a source's split, and leaves out those of more than
 /// `max_length` tokens.
 ///
 /// # Errors
 /// [`LoadError`].
-pub fn load_questions(
+pub fn load_examples(
     source: &Source,
     split: Split,
+    columns: &ColumnOptions,
     options: &ReadOptions,
     encoder: &PromptEncoder,
     max_length: usize,
 ) -> Result<Dataset, LoadError> {
-    let mut reader = read_examples(source, split, options).map_err(ExamplesError::Read)?;
+    let mut reader = read_examples(source, split, columns, options).map_err(ExamplesError::Read)?;
     let examples = encode_examples(reader.by_ref(), encoder, max_length)?;
     dataset(source, examples, reader.skipped(), max_length)
 }

@@ -7,5 +7,5 @@ mod statistics;
 
 pub use examples::{ExamplesError, encode_examples, encode_texts};
 pub use generation_ratio::GenerationRatio;
-pub use load::{Dataset, LoadError, load_questions, load_texts};
+pub use load::{Dataset, LoadError, load_examples, load_texts};
 pub use statistics::{DatasetStatistics, LevelStatistics};

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::error::EncodeError;
+
 /// The ranges in which two texts differ, without their common beginning and then without their
 /// common end; on character boundaries. `None` if the texts are equal.
 pub(crate) fn difference(left: &str, right: &str) -> Option<(Range<usize>, Range<usize>)> {
@@ -21,6 +23,17 @@ pub(crate) fn difference(left: &str, right: &str) -> Option<(Range<usize>, Range
         .map(|(a, _)| a.len_utf8())
         .sum();
     Some((start..left.len() - end, start..right.len() - end))
+}
+
+/// The error for a prompt that a conversation does not begin with.
+pub(crate) fn not_a_prefix(prompt: &str, conversation: &str) -> EncodeError {
+    let at = difference(prompt, conversation).map_or(0, |(range, _)| range.start);
+    let beginning = |text: &str| text[at..].chars().take(24).collect();
+    EncodeError::NotAPrefix {
+        at,
+        prompt: beginning(prompt),
+        conversation: beginning(conversation),
+    }
 }
 
 #[cfg(test)]

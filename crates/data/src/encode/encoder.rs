@@ -1,19 +1,22 @@
-//! Encodes questions: renders both turns, tokenizes them once, and finds the completion and the
+//! Encodes examples: renders their turns, tokenizes the text once, and finds the completions and the
 //! answer.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use plw_batch::{Answer, Sequence};
+use plw_batch::{Answer, Role, Segment, Sequence};
 
-use super::difference::difference;
+use super::conversation_text::{ConversationText, conversation_text};
+use super::difference::not_a_prefix;
 use super::error::{EncodeError, PromptError, PromptSettingsError};
 use super::option_tokens::{OptionTokenCache, OptionTokens, Renderings};
-use crate::prompt::{ChatTemplate, ChatTemplateError, PromptSettings};
-use crate::rows::Example;
+use super::span::{Span, segments};
+use crate::prompt::{ChatTemplate, ChatTemplateError, PromptSettings, Rendered};
+use crate::shapes::{ASSISTANT, Conversation, Example, Question, Turn};
 use crate::tokenizer::ModelTokenizer;
 
-/// Encodes questions with a model's tokenizer and a chat template. Several threads may share it.
+/// Encodes examples with a model's tokenizer and a chat template. Several threads may share it.
 #[derive(Debug)]
 pub struct PromptEncoder {
     settings: PromptSettings,
@@ -22,18 +25,19 @@ pub struct PromptEncoder {
     option_tokens: OptionTokenCache,
 }
 
-/// A question as tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An example as tokens.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
-    /// The text of prompt and completion.
+    /// The text of all its turns.
     pub text: String,
-    /// The tokens of prompt and completion.
+    /// The tokens of the text.
     pub token_ids: Vec<u32>,
     /// The bytes of each token in `text`; empty for a token that the tokenizer added.
     pub offsets: Vec<(usize, usize)>,
-    /// Index of the first completion token: the first that ends after the completion's first byte.
-    pub completion_start: usize,
-    /// Where the answer's letter is predicted; `None` if the completion does not hold {answer}.
+    /// Which tokens are prompt and which completion: those that hold a byte of one.
+    pub segments: Vec<Segment>,
+    /// Where the answer's letter is predicted; `None` if there is none, or the completion does not
+    /// hold {answer}.
     pub answer: Option<Answer>,
 }
 
@@ -66,11 +70,11 @@ impl PromptEncoder {
         tokenizer: ModelTokenizer,
         chat: ChatTemplate,
     ) -> Result<Self, PromptSettingsError> {
-        if settings
+        let prompt_names = settings
             .prompt_template
-            .names()
-            .any(|name| name == "answer")
-        {
+            .iter()
+            .flat_map(|template| template.names());
+        if prompt_names.into_iter().any(|name| name == "answer") {
             return Err(PromptSettingsError::AnswerInPrompt);
         }
         if settings.append_eos && !chat.is_jinja() && tokenizer.eos().is_none() {
@@ -95,7 +99,12 @@ impl PromptEncoder {
         &self.tokenizer
     }
 
-    /// Checks that completions hold the answer, which an evaluation scores.
+    /// The chat template.
+    pub fn chat_template(&self) -> &ChatTemplate {
+        &self.chat
+    }
+
+    /// Checks that the completions of questions hold the answer, which an evaluation scores.
     ///
     /// # Errors
     /// [`PromptSettingsError::NoAnswer`].
@@ -103,13 +112,13 @@ impl PromptEncoder {
         match self.asks_for_answer() {
             true => Ok(()),
             false => Err(PromptSettingsError::NoAnswer {
-                completion: self.settings.completion_template.source().to_owned(),
+                completion: self.settings.answer_template().source().to_owned(),
             }),
         }
     }
 
     fn asks_for_answer(&self) -> bool {
-        let mut names = self.settings.completion_template.names();
+        let mut names = self.settings.answer_template().names();
         names.any(|name| name == "answer")
     }
 
@@ -135,122 +144,216 @@ impl PromptEncoder {
             .collect()
     }
 
-    /// Renders and tokenizes a question, and finds where its completion begins and where its answer
-    /// is predicted.
+    /// Renders and tokenizes an example, and finds its completions and, of a question, where the
+    /// answer is predicted.
     ///
     /// # Errors
-    /// [`PromptError`], which names the question.
+    /// [`PromptError`], which names the example.
     pub fn encode(&self, example: &Example) -> Result<Encoded, PromptError> {
-        self.encode_example(example).map_err(|cause| PromptError {
-            file: example.file.clone(),
-            row: example.row,
-            cause,
-        })
+        let encoded = match example {
+            Example::Question(question) => self.encode_question(question),
+            Example::Conversation(conversation) => self.encode_conversation(conversation),
+        };
+        encoded.map_err(|cause| failed(example, cause))
     }
 
-    fn encode_example(&self, example: &Example) -> Result<Encoded, EncodeError> {
-        let prompt = self.settings.prompt(example)?;
-        let rendered_prompt = self.chat.render_prompt(&prompt)?;
-        let renderings = self.renderings(example, &prompt)?;
+    fn encode_question(&self, question: &Question) -> Result<Encoded, EncodeError> {
+        let prompt = self.settings.prompt(question)?;
+        let (renderings, spans) = self.renderings(question, &prompt)?;
         let text = &renderings.texts[renderings.correct];
-        if !text.starts_with(&rendered_prompt) {
-            return Err(not_a_prefix(&rendered_prompt, text));
-        }
-        // A chat template prints every special token; without one the tokenizer adds its own.
-        let add_special_tokens = !self.chat.is_jinja();
-        let encoding = self.tokenizer.encode(text, add_special_tokens)?;
-        let mut token_ids = encoding.get_ids().to_vec();
-        let mut offsets = encoding.get_offsets().to_vec();
-        let completion_start = offsets
-            .iter()
-            .position(|&(_, end)| end > rendered_prompt.len())
-            .ok_or(EncodeError::EmptyCompletion)?;
+        let mut encoded = self.tokenize(text.clone(), &spans)?;
+        let add_special_tokens = self.adds_special_tokens();
         let options = self
             .asks_for_answer()
             .then(|| {
+                let (token_ids, offsets) = (&encoded.token_ids, &encoded.offsets);
                 self.option_tokens
-                    .find(&renderings, &token_ids, &offsets, |text| {
+                    .find(&renderings, token_ids, offsets, |text| {
                         self.tokenizer.token_ids(text, add_special_tokens)
                     })
             })
             .transpose()?;
-        let mut text = text.clone();
-        self.append_eos(&mut text, &mut token_ids, &mut offsets);
-        let answer = options.map(|OptionTokens { index, tokens }| Answer {
+        encoded.answer = options.map(|OptionTokens { index, tokens }| Answer {
             position: index as u32 - 1,
             option_tokens: tokens,
-            correct: example.answer as u32,
+            correct: question.answer as u32,
         });
-        Ok(Encoded {
-            text,
-            token_ids,
-            offsets,
-            completion_start,
-            answer,
-        })
+        self.append_eos(&mut encoded);
+        Ok(encoded)
     }
 
-    /// The conversation with the letter of each option as the answer.
-    fn renderings(&self, example: &Example, prompt: &str) -> Result<Renderings, EncodeError> {
-        let completions = self.settings.completions(example)?;
-        let texts: Result<Vec<String>, ChatTemplateError> = completions
+    /// The conversation with the letter of each option as the answer, and the completion of that
+    /// with the right one.
+    fn renderings(
+        &self,
+        question: &Question,
+        prompt: &str,
+    ) -> Result<(Renderings, Vec<Span>), EncodeError> {
+        let completions = self.settings.completions(question)?;
+        let rendered: Result<Vec<Rendered>, ChatTemplateError> = completions
             .iter()
-            .map(|completion| self.chat.render_conversation(prompt, completion))
+            .map(|completion| self.chat.render_turns(prompt, completion))
             .collect();
-        Ok(Renderings {
-            texts: texts?,
-            correct: example.answer,
+        let rendered = rendered?;
+        let correct = &rendered[question.answer];
+        let spans = match self.chat.marks_generation() {
+            true => correct
+                .generated
+                .iter()
+                .cloned()
+                .map(Span::completion)
+                .collect(),
+            false => {
+                let prompt = self.chat.render_prompt(prompt)?;
+                if !correct.text.starts_with(&prompt) {
+                    return Err(not_a_prefix(&prompt, &correct.text));
+                }
+                vec![Span::completion(prompt.len()..correct.text.len())]
+            }
+        };
+        let renderings = Renderings {
+            correct: question.answer,
+            texts: rendered.into_iter().map(|rendered| rendered.text).collect(),
+        };
+        Ok((renderings, spans))
+    }
+
+    fn encode_conversation(&self, conversation: &Conversation) -> Result<Encoded, EncodeError> {
+        let rendered = self.conversation_text(conversation)?;
+        let mut encoded = self.tokenize(rendered.text, &rendered.spans)?;
+        self.append_eos(&mut encoded);
+        Ok(encoded)
+    }
+
+    fn conversation_text(
+        &self,
+        conversation: &Conversation,
+    ) -> Result<ConversationText, EncodeError> {
+        let turns = self.turns(conversation)?;
+        let tools = conversation.tools.as_ref();
+        conversation_text(&self.chat, &turns, tools, self.settings.loss_turns)
+    }
+
+    /// The turns of a conversation. Those of an instruction are made by the templates.
+    fn turns<'a>(&self, conversation: &'a Conversation) -> Result<Cow<'a, [Turn]>, EncodeError> {
+        let templates = [
+            &self.settings.prompt_template,
+            &self.settings.completion_template,
+        ];
+        let Some(fields) = &conversation.fields else {
+            return Ok(Cow::from(&conversation.turns));
+        };
+        if templates.iter().all(|template| template.is_none()) {
+            return Ok(Cow::from(&conversation.turns));
+        }
+        let mut turns = conversation.turns.clone();
+        turns.truncate(turns.len().saturating_sub(2));
+        let [prompt, completion] = self.settings.exchange(fields)?;
+        turns.push(Turn::new("user", &prompt));
+        turns.push(Turn::new(ASSISTANT, &completion));
+        Ok(Cow::from(turns))
+    }
+
+    /// Renders an example and counts the characters (Unicode scalar values) of its prompt and of its
+    /// completions, without tokenizing it.
+    ///
+    /// # Errors
+    /// [`PromptError`], which names the example.
+    pub fn count_characters(&self, example: &Example) -> Result<[usize; 2], PromptError> {
+        let rendered = match example {
+            Example::Question(question) => self
+                .settings
+                .prompt(question)
+                .map_err(Into::into)
+                .and_then(|prompt| {
+                    let (mut renderings, spans) = self.renderings(question, &prompt)?;
+                    Ok((renderings.texts.swap_remove(renderings.correct), spans))
+                }),
+            Example::Conversation(conversation) => self
+                .conversation_text(conversation)
+                .map(|rendered| (rendered.text, rendered.spans)),
+        };
+        let (text, spans) = rendered.map_err(|cause| failed(example, cause))?;
+        let completions = spans.iter().filter(|span| span.role == Role::Completion);
+        let completion = completions
+            .map(|span| text[span.bytes.clone()].chars().count())
+            .sum();
+        Ok([text.chars().count() - completion, completion])
+    }
+
+    /// A chat template prints every special token; without one the tokenizer adds its own.
+    fn adds_special_tokens(&self) -> bool {
+        !self.chat.is_jinja()
+    }
+
+    fn tokenize(&self, text: String, spans: &[Span]) -> Result<Encoded, EncodeError> {
+        let encoding = self.tokenizer.encode(&text, self.adds_special_tokens())?;
+        let offsets = encoding.get_offsets().to_vec();
+        let segments = segments(&offsets, spans);
+        if segments.iter().all(|segment| segment.role == Role::Prompt) {
+            return Err(EncodeError::EmptyCompletion);
+        }
+        Ok(Encoded {
+            token_ids: encoding.get_ids().to_vec(),
+            text,
+            offsets,
+            segments,
+            answer: None,
         })
     }
 
     /// Appends the end-of-sequence token if no chat template does.
-    fn append_eos(
-        &self,
-        text: &mut String,
-        token_ids: &mut Vec<u32>,
-        offsets: &mut Vec<(usize, usize)>,
-    ) {
+    fn append_eos(&self, encoded: &mut Encoded) {
         let wanted = self.settings.append_eos && !self.chat.is_jinja();
+        let last = encoded.token_ids.last();
         let Some(eos) = self
             .tokenizer
             .eos()
-            .filter(|eos| wanted && token_ids.last() != Some(eos))
+            .filter(|eos| wanted && last != Some(eos))
         else {
             return;
         };
-        let start = text.len();
-        text.push_str(
-            &self
-                .tokenizer
-                .tokenizer()
-                .id_to_token(eos)
-                .unwrap_or_default(),
-        );
-        token_ids.push(eos);
-        offsets.push((start, text.len()));
-    }
-}
-
-impl Encoded {
-    /// The sequence of a batch.
-    pub fn into_sequence(self, example: u32, group: u32) -> Sequence {
-        let completion_start = self.completion_start as u32;
-        Sequence {
-            example,
-            group,
-            token_ids: self.token_ids,
-            completion_start,
-            answer: self.answer,
+        let start = encoded.text.len();
+        let token = self.tokenizer.tokenizer().id_to_token(eos);
+        encoded.text.push_str(&token.unwrap_or_default());
+        encoded.token_ids.push(eos);
+        encoded.offsets.push((start, encoded.text.len()));
+        // It ends the completion.
+        if let Some(last) = encoded.segments.last_mut() {
+            last.end += 1;
         }
     }
 }
 
-fn not_a_prefix(prompt: &str, conversation: &str) -> EncodeError {
-    let at = difference(prompt, conversation).map_or(0, |(range, _)| range.start);
-    let beginning = |text: &str| text[at..].chars().take(24).collect();
-    EncodeError::NotAPrefix {
-        at,
-        prompt: beginning(prompt),
-        conversation: beginning(conversation),
+fn failed(example: &Example, cause: EncodeError) -> PromptError {
+    PromptError {
+        file: example.file().clone(),
+        row: example.row(),
+        cause,
+    }
+}
+
+impl Encoded {
+    /// Number of tokens of a role.
+    pub fn tokens_of(&self, role: Role) -> usize {
+        let mut start = 0;
+        let lengths = self.segments.iter().map(|segment| {
+            let length = segment.end - start;
+            start = segment.end;
+            (segment.role, length as usize)
+        });
+        let of_role = lengths.filter(|(of, _)| *of == role);
+        of_role.map(|(_, length)| length).sum()
+    }
+
+    /// The sequence of a batch.
+    pub fn into_sequence(self, example: u32, group: u32) -> Sequence {
+        Sequence {
+            example,
+            group,
+            token_ids: self.token_ids,
+            segments: self.segments,
+            answer: self.answer,
+        }
     }
 }

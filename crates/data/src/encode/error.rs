@@ -1,4 +1,4 @@
-//! Why a question cannot be encoded, or an encoder cannot be made.
+//! Why an example cannot be encoded, or an encoder cannot be made.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use super::option_tokens::OptionTokenError;
 use crate::prompt::{ChatTemplateChoice, ChatTemplateError, TemplateError};
 use crate::tokenizer::{ModelFileError, TokenizeError};
 
-/// A question that cannot be encoded.
+/// An example that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}, row {row}: {cause}")]
 pub struct PromptError {
-    /// The question's file.
+    /// The example's file.
     pub file: Arc<str>,
     /// Its row there, from 0.
     pub row: u64,
@@ -18,7 +18,7 @@ pub struct PromptError {
     pub cause: EncodeError,
 }
 
-/// Why a question cannot be encoded.
+/// Why an example cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// A template uses a field that the row does not have.
@@ -30,11 +30,12 @@ pub enum EncodeError {
     /// The tokenizer fails.
     #[error(transparent)]
     Tokenize(#[from] TokenizeError),
-    /// The chat template renders the user's turn differently if an answer follows.
+    /// The chat template renders turns differently if others follow.
     #[error(
         "the rendered prompt is not a prefix of the rendered conversation: they differ from byte \
-         {at} on, {prompt:?} against {conversation:?}; use a chat template that only appends \
-         ({names}, or your own .jinja file)",
+         {at} on, {prompt:?} against {conversation:?}; use a chat template that only appends, or \
+         that marks the assistant's turns with {{% generation %}} ({names}, or your own .jinja \
+         file)",
         names = ChatTemplateChoice::names()[1..].join(", ")
     )]
     NotAPrefix {
@@ -45,6 +46,30 @@ pub enum EncodeError {
         /// The first characters of the conversation from there on.
         conversation: String,
     },
+    /// The chat template marks more or fewer parts than there are turns.
+    #[error(
+        "the chat template marks {marked} part(s) with {{% generation %}}, and {turns} turn(s) are \
+         the assistant's, so that a turn's weight or place is not clear: mark each turn once"
+    )]
+    Generations {
+        /// Parts that are marked.
+        marked: usize,
+        /// Turns of the assistant.
+        turns: usize,
+    },
+    /// A turn of the user has a weight, and the template does not tell which part of the text it is.
+    #[error(
+        "a turn that is not the assistant's has a weight, which a chat template with {{% \
+         generation %}} cannot place: leave the weight out, or use a template without it"
+    )]
+    WeightOfPrompt,
+    /// Several turns cannot follow each other without a template.
+    #[error(
+        "without a chat template an example is one turn of the user and one of the assistant, in \
+         text: set chat_template to {names} or the path of a .jinja file",
+        names = ChatTemplateChoice::names()[..ChatTemplateChoice::names().len() - 1].join(", ")
+    )]
+    NeedsChatTemplate,
     /// Nothing follows the prompt.
     #[error("the completion has no token: check completion_template and the chat template")]
     EmptyCompletion,

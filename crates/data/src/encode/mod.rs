@@ -1,10 +1,12 @@
-//! A question becomes token ids: where its completion begins, where its answer is predicted, and
-//! the token of each option.
+//! An example becomes token ids: which are completion, where the answer of a question is predicted,
+//! and the token of each option.
 
+mod conversation_text;
 mod difference;
 mod encoder;
 mod error;
 mod option_tokens;
+mod span;
 mod token_spans;
 
 pub use encoder::{Encoded, PromptEncoder};

@@ -1,11 +1,11 @@
-//! An encoded question for display: its text in pieces, one for each token.
+//! An encoded example for display: its text in pieces, one for each token.
 
 use plw_batch::Role;
 
 use super::encoder::{Encoded, PromptEncoder};
 
-/// One token of an encoded question, for display.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One token of an encoded example, for display.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TokenSpan {
     /// Its piece of the text. All pieces together are the text; a token that the tokenizer added
     /// has none.
@@ -16,21 +16,32 @@ pub struct TokenSpan {
     pub token_id: u32,
     /// Its role.
     pub role: Role,
+    /// What the loss weight of its role is multiplied by.
+    pub weight: f64,
     /// Whether it is the letter of the answer.
     pub is_answer: bool,
 }
 
 impl PromptEncoder {
-    /// Cuts the text of an encoded question into one piece for each token, in order.
+    /// Cuts the text of an encoded example into one piece for each token, in order.
     pub fn spans(&self, encoded: &Encoded) -> Vec<TokenSpan> {
         let answer = encoded
             .answer
             .as_ref()
             .map(|answer| answer.position as usize + 1);
         let pieces = pieces(&encoded.text, &encoded.offsets);
+        let mut segments = encoded.segments.iter().peekable();
+        let mut segment_of = |index: usize| {
+            while segments
+                .next_if(|segment| segment.end as usize <= index)
+                .is_some()
+            {}
+            **segments.peek().expect("every token is in a segment")
+        };
         let tokens = encoded.token_ids.iter().zip(pieces).enumerate();
         tokens
-            .map(|(index, (&token_id, piece))| TokenSpan {
+            .map(|(index, (&token_id, piece))| (index, token_id, piece, segment_of(index)))
+            .map(|(index, token_id, piece, segment)| TokenSpan {
                 text: piece.to_owned(),
                 token: self
                     .tokenizer()
@@ -38,11 +49,8 @@ impl PromptEncoder {
                     .id_to_token(token_id)
                     .unwrap_or_default(),
                 token_id,
-                role: if index < encoded.completion_start {
-                    Role::Prompt
-                } else {
-                    Role::Completion
-                },
+                role: segment.role,
+                weight: segment.weight,
                 is_answer: Some(index) == answer,
             })
             .collect()

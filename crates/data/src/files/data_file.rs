@@ -1,9 +1,9 @@
-//! One parquet file of a source.
+//! One file of a source.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// One parquet file of a source.
+/// One file of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFile {
     /// Its path on this machine.

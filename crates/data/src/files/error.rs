@@ -10,7 +10,7 @@ use super::split::Split;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The source is an empty string.
-    #[error("the data source is empty; give a parquet file, a folder of them, or hub:owner/name")]
+    #[error("the data source is empty; give a data file, a folder of them, or hub:owner/name")]
     EmptySource,
     /// A string that begins with `hub:` does not name a data set.
     #[error(
@@ -20,13 +20,25 @@ pub enum SourceError {
     HubName(String),
     /// There is no such file or folder.
     #[error(
-        "{path} does not exist; give a parquet file, a folder of them, or hub:owner/name",
+        "{path} does not exist; give a data file, a folder of them, a pattern such as data/*.jsonl, \
+         or hub:owner/name",
         path = .0.display()
     )]
     NotFound(PathBuf),
+    /// A pattern matches no file.
+    #[error("no file matches {0}; check the pattern, and quote it for the shell")]
+    NoMatch(String),
+    /// A pattern cannot be read.
+    #[error("`{pattern}` is not a pattern of paths: {problem}; * and ? stand for any characters")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// What is there is neither a file nor a folder.
     #[error(
-        "{path} is a device, a pipe or a socket; copy what it gives to a parquet file",
+        "{path} is a device, a pipe or a socket; copy what it gives to a data file",
         path = .0.display()
     )]
     NotAFile(PathBuf),
@@ -40,8 +52,8 @@ pub enum SourceError {
     },
     /// A folder holds no file of the split.
     #[error(
-        "{place} holds no {split} file ({split}-*.parquet or {split}.parquet), nor does a folder \
-         in it; it has {found}"
+        "{place} holds no {split} file ({split}-*.parquet, {split}.jsonl or the like), nor does a \
+         folder in it; it has {found}"
     )]
     NoFiles {
         /// The folder or data set.

@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use super::data_file::DataFile;
 use super::error::SourceError;
-use super::folder::list_files;
 use super::hub_dataset::HubDataset;
+use super::local_files::local_files;
 use super::split::Split;
-use super::split_files::split_files;
 
 /// Where rows come from, written as a string: a path, or `hub:owner/name[/folder][@revision]`.
 ///
-/// A file is read whole, whatever the split. A folder (on disk or on the hub) stands for its files
-/// `{split}-*.parquet` or `{split}.parquet`; if it has none, for those of its subfolders, in the
-/// order of their names. All files numbered `-00000-of-00002` must be there.
+/// A path is that of a file, a folder or a pattern (`data/*.jsonl`); commas separate several. What
+/// exists as it is written is taken as it is written. A file is read whole, whatever the split. A
+/// folder (on disk or on the hub) stands for its files `{split}-*` or `{split}` of any format, such
+/// as `train-00000-of-00001.parquet` or `train.jsonl`; if it has none, for those of its subfolders,
+/// in the order of their names. If no file names a split, all are training data. All files numbered
+/// `-00000-of-00002` must be there.
 ///
 /// RACE's folder `all` repeats the questions of `high` and `middle`, and no question may be read
 /// twice. So `all` is left out if both `high` and `middle` are beside it; otherwise `all` alone is
@@ -26,7 +28,7 @@ use super::split_files::split_files;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Source {
-    /// A parquet file or a folder of them.
+    /// A file, a folder, a pattern, or several of them.
     Path(PathBuf),
     /// A data set on the Hugging Face hub, or a folder or file of it.
     Hub(HubDataset),
@@ -87,34 +89,8 @@ impl Source {
     ) -> Result<Vec<DataFile>, SourceError> {
         match self {
             Self::Hub(dataset) => dataset.files(split, &hub()?),
-            Self::Path(path) if path.is_file() => Ok(vec![local_file(path)]),
-            Self::Path(path) if path.is_dir() => {
-                let names = list_files(path)?;
-                let names = split_files(
-                    names.iter().map(String::as_str),
-                    split,
-                    &path.display().to_string(),
-                )?;
-                Ok(names
-                    .iter()
-                    .map(|name| local_file(&path.join(name)))
-                    .collect())
-            }
-            Self::Path(path) if path.exists() => Err(SourceError::NotAFile(path.clone())),
-            Self::Path(path) => Err(SourceError::NotFound(path.clone())),
+            Self::Path(path) => local_files(path, split),
         }
-    }
-}
-
-fn local_file(path: &Path) -> DataFile {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let folder = absolute.parent().and_then(Path::file_name);
-    DataFile {
-        path: path.to_owned(),
-        name: path.display().to_string().into(),
-        folder: folder
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default(),
     }
 }
 
@@ -127,6 +103,7 @@ mod tests {
         for text in [
             "race/middle",
             "a.parquet",
+            "a/*.jsonl,b.csv",
             "hub:ehovy/race",
             "hub:ehovy/race/middle",
             "hub:o/n/a/b.parquet@refs/pr/1",

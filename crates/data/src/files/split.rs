@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::file_format::without_endings;
+
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,16 +38,54 @@ impl fmt::Display for Split {
     }
 }
 
-/// The split that a file holds, by its name: `train-00000-of-00001.parquet` or
-/// `middle/train.parquet`.
+/// Words that the name of a split's files may begin with.
+const WORDS: [(&str, Split); 8] = [
+    ("train", Split::Train),
+    ("training", Split::Train),
+    ("validation", Split::Validation),
+    ("valid", Split::Validation),
+    ("val", Split::Validation),
+    ("dev", Split::Validation),
+    ("test", Split::Test),
+    ("testing", Split::Test),
+];
+
+/// The split that a file holds, by its name: `train-00000-of-00001.parquet`, `middle/train.jsonl`,
+/// `dev.csv.gz`.
 pub fn split_of_file(name: &str) -> Option<Split> {
-    let file = name
-        .split_once('/')
-        .map_or(name, |(_folder, file)| file)
-        .strip_suffix(".parquet")?;
-    let rest = |split: &Split| file.strip_prefix(split.name());
-    Split::ALL.into_iter().find(|split| {
-        rest(split)
-            .is_some_and(|rest| !rest.contains('/') && (rest.is_empty() || rest.starts_with('-')))
-    })
+    let file = name.split_once('/').map_or(name, |(_folder, file)| file);
+    let stem = without_endings(file).filter(|stem| !stem.contains('/'))?;
+    let word_end = stem.find(|c: char| !c.is_ascii_alphabetic());
+    let (word, rest) = stem.split_at(word_end.unwrap_or(stem.len()));
+    let (_, split) = WORDS.iter().find(|(known, _)| *known == word)?;
+    (rest.is_empty() || rest.starts_with(['-', '_', '.'])).then_some(*split)
+}
+
+/// Whether a file holds rows, by its name.
+pub(crate) fn is_data_file(name: &str) -> bool {
+    without_endings(name).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_split() {
+        for (name, split) in [
+            ("train.parquet", Some(Split::Train)),
+            ("train-00000-of-00002.parquet", Some(Split::Train)),
+            ("a/training_1.jsonl", Some(Split::Train)),
+            ("dev.csv.gz", Some(Split::Validation)),
+            ("val.v2.json", Some(Split::Validation)),
+            ("test-1.arrow", Some(Split::Test)),
+            ("trainer.parquet", None),
+            ("train1.parquet", None),
+            ("train", None),
+            ("train.txt", None),
+            ("a/b/train.parquet", None),
+        ] {
+            assert_eq!(split_of_file(name), split, "{name}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Which of a folder's files hold a split. Knows file names; opens no file.
 
 use super::error::SourceError;
-use super::split::{Split, split_of_file};
+use super::file_format::FileFormat;
+use super::split::{Split, is_data_file, split_of_file};
 
 /// The files of a folder (and of its subfolders, as `folder/file`) that hold a split, in the order
 /// of their names, by the rules of [`crate::Source`]. Errors call the folder `place`.
@@ -16,6 +17,19 @@ pub(crate) fn split_files<'a>(
         .copied()
         .filter(|name| split_of_file(name) == Some(split))
         .collect();
+    let names_no_split = || all.iter().all(|name| split_of_file(name).is_none());
+    if files.is_empty() && split == Split::Train && names_no_split() {
+        files = all
+            .iter()
+            .copied()
+            .filter(|name| is_rows_of_folder(name))
+            .collect();
+    }
+    // The same rows may lie there in several formats, and other data beside them.
+    let format = |name: &&str| FileFormat::of_name(name).map(|(format, _)| format);
+    if let Some(preferred) = files.iter().filter_map(format).min() {
+        files.retain(|name| format(name) == Some(preferred));
+    }
     if files.iter().any(|name| folder_of(name).is_empty()) {
         files.retain(|name| folder_of(name).is_empty());
     }
@@ -31,6 +45,20 @@ pub(crate) fn split_files<'a>(
     check_shards(&files, place)?;
     files.sort_unstable();
     Ok(files.into_iter().map(str::to_owned).collect())
+}
+
+/// Whether a file at the top or in a folder holds rows: a data set without splits is one of training
+/// data. What describes a model or a data set is not meant.
+fn is_rows_of_folder(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let describes = [
+        "config.json",
+        "dataset_infos.json",
+        "state.json",
+        "dataset_info.json",
+    ];
+    let describes = describes.contains(&file) || file.starts_with("tokenizer");
+    is_data_file(name) && !describes && name.matches('/').count() < 2
 }
 
 /// The error that says which splits there are instead.
@@ -92,7 +120,7 @@ mod tests {
 
     #[test]
     fn file_names_decide_the_split() {
-        let cases: [(Names, Result<Names, &str>); 12] = [
+        let cases: [(Names, Result<Names, &str>); 15] = [
             (
                 &["train-00000-of-00001.parquet", "test.parquet"],
                 Ok(&["train-00000-of-00001.parquet"]),
@@ -135,8 +163,20 @@ mod tests {
                 Err("1 of the 2 files"),
             ),
             (
-                &["training-1.parquet", "train-1.csv"],
+                &["trainings.parquet", "train.txt"],
+                Ok(&["trainings.parquet"]),
+            ),
+            (
+                &["README.md", "config.json", "a/b/rows.jsonl"],
                 Err("no file of another split either"),
+            ),
+            (
+                &["rows.jsonl.gz", "more.json", "dataset_infos.json"],
+                Ok(&["more.json", "rows.jsonl.gz"]),
+            ),
+            (
+                &["train-1.csv", "train-0.csv", "valid.csv"],
+                Ok(&["train-0.csv", "train-1.csv"]),
             ),
             (
                 &["middle/test-0.parquet", "validation.parquet"],

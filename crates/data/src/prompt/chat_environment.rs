@@ -9,10 +9,11 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
+use super::generation_marks;
 use super::nesting;
 use super::python_json::python_json;
 use super::python_methods::python_methods;
-use super::template_source::{SHALLOW, WITHOUT_NAMESPACE, converted};
+use super::template_source::{GENERATION, SHALLOW, WITHOUT_NAMESPACE, converted};
 
 /// The work that rendering one conversation may take: one unit for each instruction, and one for
 /// each 64 bytes of text that are read or written. A usual template needs a few hundred for a
@@ -61,6 +62,7 @@ pub(crate) fn chat_environment(
     environment.add_filter("tojson", python_json);
     environment.add_filter("int", int);
     environment.add_filter("float", float);
+    environment.add_filter(GENERATION, generation_marks::marked);
     environment.add_filter(SHALLOW, nesting::shallow);
     environment.add_filter(WITHOUT_NAMESPACE, nesting::without_namespace);
     let source = converted(source);

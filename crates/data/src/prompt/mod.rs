@@ -1,10 +1,11 @@
-//! A question becomes text: prompt templates, options as Python prints them, chat templates. Knows
+//! Examples become text: prompt templates, options as Python prints them, chat templates. Knows
 //! Jinja as transformers uses it; knows no token id.
 
 mod bounds;
 mod chat_choice;
 mod chat_environment;
 mod chat_template;
+mod generation_marks;
 mod nesting;
 mod python_json;
 mod python_list;
@@ -16,7 +17,8 @@ mod template_source;
 pub use chat_choice::{
     BUILT_IN_CHAT_TEMPLATES, BuiltInChatTemplate, ChatTemplateChoice, UnknownChatTemplate,
 };
+pub(crate) use chat_template::Rendered;
 pub use chat_template::{ChatTemplate, ChatTemplateError};
 pub use python_list::python_list;
-pub use settings::{OptionsStyle, PromptSettings};
+pub use settings::{LossTurns, OptionsStyle, PromptSettings};
 pub use template::{Fields, PromptTemplate, TemplateError};

@@ -7,11 +7,19 @@ pub(crate) const SHALLOW: &str = "plw_shallow";
 /// The filter of values that are assigned to a namespace.
 pub(crate) const WITHOUT_NAMESPACE: &str = "plw_without_namespace";
 
+/// The filter of what is between `{% generation %}` and `{% endgeneration %}`.
+pub(crate) const GENERATION: &str = "plw_generation";
+
+/// Whether a template marks what the assistant generates.
+pub(crate) fn marks_generation(source: &str) -> bool {
+    converted(source).contains(GENERATION)
+}
+
 /// Converts the tags that minijinja cannot take as they are. Its tags cannot be extended.
 ///
 /// `{% generation %}` of transformers marks the assistant's tokens and prints nothing: it becomes a
-/// condition that always holds, with the same whitespace control. The value of `{% set %}` goes
-/// through a filter that bounds its nesting.
+/// filter of what it holds, with the same whitespace control. The value of `{% set %}` goes through
+/// a filter that bounds its nesting.
 pub(crate) fn converted(source: &str) -> String {
     let mut rest = source;
     let mut converted = String::new();
@@ -29,8 +37,11 @@ pub(crate) fn converted(source: &str) -> String {
         let tag = &after[..length];
         converted.push_str(before);
         match tag.trim_matches(['-', '+']).trim() {
-            "generation" => converted.push_str(&tag.replace("generation", "if true")),
-            "endgeneration" => converted.push_str(&tag.replace("endgeneration", "endif")),
+            "generation" => {
+                let filter = format!("filter {GENERATION}");
+                converted.push_str(&tag.replace("generation", &filter));
+            }
+            "endgeneration" => converted.push_str(&tag.replace("endgeneration", "endfilter")),
             _ => converted.push_str(&filtered_assignment(tag).unwrap_or_else(|| tag.to_owned())),
         }
         rest = &after[length..];
@@ -91,7 +102,7 @@ mod tests {
             ("a {% b %} c", "a {% b %} c"),
             (
                 "{%- generation -%}x{% endgeneration +%}",
-                "{%- if true -%}x{% endif +%}",
+                "{%- filter plw_generation -%}x{% endfilter +%}",
             ),
             ("{% set a = 1 %}", "{% set a =( 1 )|plw_shallow%}"),
             (

@@ -32,8 +32,26 @@ pub enum Problem {
     OptionCount,
     /// An option is null, empty or only white space.
     EmptyOption,
-    /// The answer is not the letter of an option.
+    /// The answer names no option.
     NoSuchOption,
+    /// The answer is a number, and nothing says from which number options count.
+    UnclearNumber,
+    /// A value is of another type than its column needs.
+    WrongType,
+    /// A column is missing in this row.
+    Missing,
+    /// A turn has a role that is not known.
+    UnknownRole,
+    /// No turn is the assistant's.
+    NoCompletion,
+    /// A turn's weight is not a number of at least 0.
+    NotAWeight,
+    /// A line or an item is not JSON.
+    NotJson,
+    /// A line or an item is JSON, but not an object.
+    NotAnObject,
+    /// A line has more or fewer fields than the first one.
+    FieldCount,
     /// A text is not UTF-8.
     NotUtf8,
     /// The row has more than [`LONGEST_ROW`] bytes of text, most of them in this column.
@@ -47,7 +65,16 @@ impl fmt::Display for Problem {
             Self::Empty => "is empty",
             Self::OptionCount => "must hold 2 to 26 options",
             Self::EmptyOption => "holds an empty option",
-            Self::NoSuchOption => "is not the letter of an option",
+            Self::NoSuchOption => "names no option",
+            Self::UnclearNumber => "is a number, which may count from 0 or from 1",
+            Self::WrongType => "is of the wrong type",
+            Self::Missing => "is missing",
+            Self::UnknownRole => "has a turn of an unknown role",
+            Self::NoCompletion => "holds no turn of the assistant",
+            Self::NotAWeight => "has a weight that is not a number of at least 0",
+            Self::NotJson => "is not valid JSON",
+            Self::NotAnObject => "is not a JSON object",
+            Self::FieldCount => "has another number of fields than the first line",
             Self::NotUtf8 => "is not valid UTF-8",
             Self::TooLong => "makes the row too long",
         })
@@ -68,14 +95,25 @@ impl fmt::Display for SkippedRows {
         write!(formatter, "{} rows skipped", self.rows)?;
         for (index, ((column, problem), rows)) in self.reasons.iter().enumerate() {
             let separator = if index == 0 { ": " } else { ", " };
-            write!(formatter, "{separator}{rows} because `{column}` {problem}")?;
+            let column = subject(column);
+            write!(formatter, "{separator}{rows} because {column} {problem}")?;
         }
         Ok(())
     }
 }
 
+/// What a problem is of: a column, or the row itself where none is named.
+pub(crate) fn subject(column: &str) -> String {
+    match column {
+        "" => "it".to_owned(),
+        column => format!("column `{column}`"),
+    }
+}
+
 /// A bad row.
+#[derive(Debug)]
 pub(crate) struct Refusal {
+    /// Empty where the row as a whole is bad.
     pub(crate) column: String,
     pub(crate) problem: Problem,
     /// The value, ` (in parentheses)`, or empty.
@@ -97,37 +135,5 @@ pub(crate) fn text<'a>(column: &str, bytes: &'a [u8]) -> Result<&'a str, Refusal
     std::str::from_utf8(bytes).map_err(|error| Refusal {
         found: format!(" (from its byte {} on)", error.valid_up_to()),
         ..Refusal::new(column, Problem::NotUtf8)
-    })
-}
-
-/// A text that must be neither null nor empty.
-pub(crate) fn required(column: &str, bytes: Option<&[u8]>) -> Result<String, Refusal> {
-    let bytes = bytes.ok_or_else(|| Refusal::new(column, Problem::Null))?;
-    let text = text(column, bytes)?;
-    if text.trim().is_empty() {
-        return Err(Refusal::new(column, Problem::Empty));
-    }
-    Ok(text.to_owned())
-}
-
-/// Checks that a row, given as the bytes of each column, is not longer than [`LONGEST_ROW`].
-pub(crate) fn check_length<'a>(
-    columns: impl Iterator<Item = (&'a str, usize)>,
-) -> Result<(), Refusal> {
-    let (mut together, mut longest) = (0, ("", 0));
-    for (column, bytes) in columns {
-        together += bytes;
-        if bytes > longest.1 {
-            longest = (column, bytes);
-        }
-    }
-    if together <= LONGEST_ROW {
-        return Ok(());
-    }
-    let (column, bytes) = longest;
-    let found = format!(" ({bytes} of its {together} bytes; at most {LONGEST_ROW} are read)");
-    Err(Refusal {
-        found,
-        ..Refusal::new(column, Problem::TooLong)
     })
 }

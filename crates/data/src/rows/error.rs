@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 
-use super::bad_row::Problem;
+use super::bad_row::{Problem, subject};
 use crate::files::SourceError;
 use plw_parquet::{LARGEST_PAGES, MOST_LIST_ITEMS};
 
@@ -21,6 +21,50 @@ pub enum RowError {
         file: Arc<str>,
         /// The cause.
         source: std::io::Error,
+    },
+    /// A file is a folder, a device, a pipe or a socket.
+    #[error("{file} is not a regular file: copy the data into one")]
+    NotRegular {
+        /// The file.
+        file: Arc<str>,
+    },
+    /// A file cannot be read or unpacked to its end.
+    #[error("cannot read {file}: {source}; check that the file is complete")]
+    Read {
+        /// The file.
+        file: Arc<str>,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Nothing tells how a file is written.
+    #[error(
+        "neither the name of {file} nor its beginning tells its format: give it an ending \
+         ({endings})"
+    )]
+    UnknownFormat {
+        /// The file.
+        file: Arc<str>,
+        /// The endings that are known.
+        endings: &'static str,
+    },
+    /// A file of Arrow's IPC is damaged.
+    #[error(
+        "cannot read {file} as Arrow IPC: {problem}; check that the file is complete, and not \
+         compressed"
+    )]
+    Arrow {
+        /// The file.
+        file: Arc<str>,
+        /// The cause.
+        problem: String,
+    },
+    /// A file of separated values is damaged.
+    #[error("cannot read {file} as separated values: {problem}")]
+    Separated {
+        /// The file.
+        file: Arc<str>,
+        /// The cause.
+        problem: String,
     },
     /// A file is not parquet.
     #[error("{file} is not a parquet file; {what}")]
@@ -79,15 +123,30 @@ pub enum RowError {
         /// The cause.
         source: arrow::error::ArrowError,
     },
-    /// A required column is missing.
+    /// A column that a setting names, or that rows of a known shape have, is missing.
     #[error(
-        "{file} has no column `{column}`; it has {found}. Rename the column that holds {column}"
+        "{file} has no column `{column}`{reason}; it has {found}. Say which column it is, as with \
+         --column {column}=NAME"
     )]
     MissingColumn {
         /// The file.
         file: Arc<str>,
         /// The column.
         column: String,
+        /// Why it is needed, ` in words`.
+        reason: String,
+        /// The columns of the file, with their types.
+        found: String,
+    },
+    /// Nothing tells what the rows are.
+    #[error(
+        "the columns of {file} are not those of any data that is known; it has {found}. Say which \
+         columns they are, as with --column prompt=NAME,completion=NAME or --column \
+         question=NAME,options=NAME,answer=NAME"
+    )]
+    UnknownShape {
+        /// The file.
+        file: Arc<str>,
         /// The columns of the file, with their types.
         found: String,
     },
@@ -105,15 +164,19 @@ pub enum RowError {
     },
     /// A row is bad.
     #[error(
-        "{file}, row {row} (the first is 0): column `{column}` {problem}{found}. Fix the row, or \
-         skip bad rows with on_bad_row = \"skip\""
+        "{file}, row {row} (the first is 0{line}): {subject} {problem}{found}. Fix the row, or \
+         skip bad rows with on_bad_row = \"skip\"",
+        line = line.map_or(String::new(), |line| format!(", line {line}")),
+        subject = subject(column)
     )]
     BadRow {
         /// The file.
         file: Arc<str>,
         /// The row, from 0.
         row: u64,
-        /// The column.
+        /// Its first line, from 1, in a file of text.
+        line: Option<u64>,
+        /// The column; empty if the row as a whole is bad.
         column: String,
         /// What is wrong.
         problem: Problem,

@@ -4,7 +4,6 @@
 use std::fs::File;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -13,6 +12,9 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 
 use super::error::RowError;
+use super::regular_file::open_regular;
+use super::row_file::ChooseColumns;
+use super::table_file::Batches;
 use super::text_as_bytes::text_as_bytes;
 use plw_files::guarded;
 use plw_parquet::{FooterFault, PageFault, check_footer, rows_at_a_time};
@@ -21,7 +23,7 @@ use crate::files::DataFile;
 
 /// An open file, and the batches of its current row group.
 pub(crate) struct ParquetFile {
-    pub(crate) file: DataFile,
+    file: DataFile,
     handle: File,
     metadata: ArrowReaderMetadata,
     projection: ProjectionMask,
@@ -34,22 +36,8 @@ pub(crate) struct ParquetFile {
 impl ParquetFile {
     /// Opens a file to read the columns that `columns` chooses by number. Text will be decoded as
     /// bytes.
-    pub(crate) fn open(
-        file: DataFile,
-        columns: impl FnOnce(&DataFile, &Schema) -> Result<Vec<usize>, RowError>,
-    ) -> Result<Self, RowError> {
-        let failed = |source| RowError::Open {
-            file: file.name.clone(),
-            source,
-        };
-        // Opening a pipe would wait for a writer.
-        if !std::fs::metadata(&file.path).map_err(failed)?.is_file() {
-            return Err(RowError::NotParquet {
-                file: file.name.clone(),
-                what: "it is not a regular file: copy the data into one",
-            });
-        }
-        let handle = File::open(&file.path).map_err(failed)?;
+    pub(crate) fn open(file: DataFile, columns: ChooseColumns) -> Result<Self, RowError> {
+        let handle = open_regular(&file)?;
         check_footer(&handle).map_err(|fault| match fault {
             FooterFault::NotParquet(what) => RowError::NotParquet {
                 file: file.name.clone(),
@@ -72,40 +60,6 @@ impl ParquetFile {
             batches: None,
             left: 0,
         })
-    }
-
-    /// The next rows, at most `limit` and at most `batch_size`; `None` at the end.
-    pub(crate) fn next_batch(
-        &mut self,
-        limit: u64,
-        batch_size: usize,
-    ) -> Result<Option<RecordBatch>, RowError> {
-        loop {
-            if let Some(batches) = &mut self.batches {
-                let batch = decode(&self.file, || {
-                    batches.next().transpose().map_err(ParquetError::from)
-                })?;
-                let rows = batch.as_ref().map_or(0, RecordBatch::num_rows) as u64;
-                // The library reads what pages it finds, whatever the number of rows.
-                if rows > self.left || (batch.is_none() && self.left > 0) {
-                    let problem = "a row group has another number of rows than it says";
-                    return Err(damaged(&self.file, problem.to_owned()));
-                }
-                self.left -= rows;
-                if batch.is_some() {
-                    return Ok(batch);
-                }
-                self.batches = None;
-            }
-            if self.next_group == self.metadata.metadata().num_row_groups() {
-                return Ok(None);
-            }
-            self.batches = Some(self.open_group(limit, batch_size)?);
-            let group = self.metadata.metadata().row_group(self.next_group);
-            let rows = group.num_rows();
-            self.left = limit.min(u64::try_from(rows).unwrap_or(0));
-            self.next_group += 1;
-        }
     }
 
     fn open_group(
@@ -150,6 +104,41 @@ impl ParquetFile {
                 column,
                 items,
             },
+        }
+    }
+}
+
+impl Batches for ParquetFile {
+    fn next_batch(
+        &mut self,
+        limit: u64,
+        batch_size: usize,
+    ) -> Result<Option<RecordBatch>, RowError> {
+        loop {
+            if let Some(batches) = &mut self.batches {
+                let batch = decode(&self.file, || {
+                    batches.next().transpose().map_err(ParquetError::from)
+                })?;
+                let rows = batch.as_ref().map_or(0, RecordBatch::num_rows) as u64;
+                // The library reads what pages it finds, whatever the number of rows.
+                if rows > self.left || (batch.is_none() && self.left > 0) {
+                    let problem = "a row group has another number of rows than it says";
+                    return Err(damaged(&self.file, problem.to_owned()));
+                }
+                self.left -= rows;
+                if batch.is_some() {
+                    return Ok(batch);
+                }
+                self.batches = None;
+            }
+            if self.next_group == self.metadata.metadata().num_row_groups() {
+                return Ok(None);
+            }
+            self.batches = Some(self.open_group(limit, batch_size)?);
+            let group = self.metadata.metadata().row_group(self.next_group);
+            let rows = group.num_rows();
+            self.left = limit.min(u64::try_from(rows).unwrap_or(0));
+            self.next_group += 1;
         }
     }
 }

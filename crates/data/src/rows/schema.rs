@@ -5,6 +5,18 @@ use arrow::datatypes::{DataType, Schema};
 use super::error::RowError;
 use crate::files::DataFile;
 
+/// The columns of a file in words, with their types.
+pub(crate) fn in_words(schema: &Schema) -> String {
+    let fields = schema.fields().iter();
+    let columns: Vec<String> = fields
+        .map(|field| format!("`{}` ({})", field.name(), field.data_type()))
+        .collect();
+    match columns.is_empty() {
+        true => "none".to_owned(),
+        false => columns.join(", "),
+    }
+}
+
 /// The index of a required column, if its type is right.
 pub(crate) fn column_of(
     file: &DataFile,
@@ -14,32 +26,19 @@ pub(crate) fn column_of(
     expected: &'static str,
 ) -> Result<usize, RowError> {
     let Some((index, field)) = schema.column_with_name(column) else {
-        let found: Vec<String> = schema
-            .fields()
-            .iter()
-            .map(|field| format!("`{}` ({})", field.name(), field.data_type()))
-            .collect();
-        let found = if found.is_empty() {
-            "none".to_owned()
-        } else {
-            found.join(", ")
-        };
         return Err(RowError::MissingColumn {
             file: file.name.clone(),
             column: column.to_owned(),
-            found,
+            reason: String::new(),
+            found: in_words(schema),
         });
     };
-    if !is_right(field.data_type()) {
-        let (file, column, found) = (
-            file.name.clone(),
-            column.to_owned(),
-            field.data_type().clone(),
-        );
+    // A row of JSON may be null where others hold a value.
+    if !is_right(field.data_type()) && *field.data_type() != DataType::Null {
         return Err(RowError::ColumnType {
-            file,
-            column,
-            found,
+            file: file.name.clone(),
+            column: column.to_owned(),
+            found: field.data_type().clone(),
             expected,
         });
     }

@@ -11,7 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
-use super::text_columns::{is_text, is_text_list};
+use super::arrow_values::{is_readable, is_text};
 
 /// The metadata of a file, changed so that the text of these columns is read as bytes.
 pub(crate) fn text_as_bytes(
@@ -24,7 +24,7 @@ pub(crate) fn text_as_bytes(
     let changed: Result<Vec<(FieldRef, TypePtr)>, ParquetError> = columns_and_types
         .map(|(index, (field, column))| {
             let kind = field.data_type();
-            match columns.contains(&index) && (is_text(kind) || is_text_list(kind)) {
+            match columns.contains(&index) && is_readable(kind) && holds_text(kind) {
                 true => Ok((with_bytes(field), without_annotations(column)?)),
                 false => Ok((field.clone(), column.clone())),
             }
@@ -50,18 +50,34 @@ pub(crate) fn text_as_bytes(
     )
 }
 
-/// A field of text or of any kind of list of text, as a field of bytes or of lists of bytes.
+/// Whether a type is text, or a list or a struct with text in it.
+fn holds_text(data_type: &DataType) -> bool {
+    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Struct};
+    match data_type {
+        List(item)
+        | LargeList(item)
+        | ListView(item)
+        | LargeListView(item)
+        | FixedSizeList(item, _) => holds_text(item.data_type()),
+        Struct(fields) => fields.iter().any(|field| holds_text(field.data_type())),
+        other => is_text(other),
+    }
+}
+
+/// A field with bytes in place of text. Any kind of list becomes a plain one.
 fn with_bytes(field: &FieldRef) -> FieldRef {
-    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView};
-    let bytes = match field.data_type() {
+    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Struct};
+    let data_type = match field.data_type() {
         List(item)
         | LargeList(item)
         | ListView(item)
         | LargeListView(item)
         | FixedSizeList(item, _) => List(with_bytes(item)),
-        _ => DataType::BinaryView,
+        Struct(fields) => Struct(fields.iter().map(with_bytes).collect()),
+        text if is_text(text) => DataType::BinaryView,
+        other => other.clone(),
     };
-    Arc::new(field.as_ref().clone().with_data_type(bytes))
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
 /// A column whose bytes are not said to be text.

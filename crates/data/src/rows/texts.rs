@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use plw_hub::Hub;
 
-use super::bad_row::{Refusal, SkippedRows, check_length, required};
+use serde_json::Value;
+
+use super::arrow_values::is_text;
+use super::bad_row::{Problem, Refusal, SkippedRows};
 use super::error::RowError;
+use super::row::Row;
 use super::row_reader::{ReadOptions, RowFormat, RowReader};
 use super::schema::column_of;
-use super::text_columns::{TextColumn, is_text};
 use crate::files::{DataFile, Source, Split};
 
 /// A text to pretrain on, and where it is from.
@@ -71,40 +73,28 @@ struct Texts {
 }
 
 impl RowFormat for Texts {
-    type Row = Text;
-    type Columns = TextColumn;
+    type Item = Text;
 
-    fn columns(&self, file: &DataFile, schema: &Schema) -> Result<Vec<usize>, RowError> {
-        Ok(vec![column_of(
-            file,
-            schema,
-            &self.column,
-            is_text,
-            "text",
-        )?])
+    fn columns(&mut self, file: &DataFile, schema: &Schema) -> Result<Vec<usize>, RowError> {
+        let column = column_of(file, schema, &self.column, is_text, "text")?;
+        Ok(vec![column])
     }
 
-    fn batch(&self, file: &DataFile, batch: &RecordBatch) -> Result<TextColumn, RowError> {
-        TextColumn::new(batch.column(0)).map_err(|source| RowError::Column {
-            file: file.name.clone(),
-            column: self.column.clone(),
-            source,
-        })
-    }
-
-    fn row(
-        &self,
-        column: &TextColumn,
-        file: &DataFile,
-        file_row: u64,
-        row: usize,
-    ) -> Result<Text, Refusal> {
-        let name = self.column.as_str();
-        check_length([(name, column.length(row))].into_iter())?;
-        Ok(Text {
-            file: file.name.clone(),
-            row: file_row,
-            text: required(name, column.get(row))?,
-        })
+    fn items(&mut self, mut row: Row) -> Result<Vec<Text>, Refusal> {
+        let refused = |problem| Err(Refusal::new(&self.column, problem));
+        let text = match row.columns.remove(&self.column) {
+            Some(Value::String(text)) => text,
+            Some(Value::Null) => return refused(Problem::Null),
+            Some(_) => return refused(Problem::WrongType),
+            None => return refused(Problem::Missing),
+        };
+        match text.trim().is_empty() {
+            true => refused(Problem::Empty),
+            false => Ok(vec![Text {
+                file: row.file,
+                row: row.number,
+                text,
+            }]),
+        }
     }
 }

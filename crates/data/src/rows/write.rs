@@ -1,19 +1,16 @@
-//! Parquet files written with the columns that RACE has on the Hugging Face hub.
+//! Parquet files written row by row.
 
-use std::borrow::Borrow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ListBuilder, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use plw_files::{FileError, write_atomic_with};
-
-use super::example::Example;
 
 /// Rows in memory at a time, and in a row group, so that a reader can stream the file too.
 const ROWS_PER_GROUP: usize = 1000;
@@ -34,51 +31,11 @@ pub enum WriteError {
     },
 }
 
-/// Writes questions in the columns of RACE (example_id, article, answer, question, options),
-/// compressed with snappy, and returns their number. [`Example::columns`] and [`Example::level`]
-/// are not written: RACE has no such columns.
+/// Writes pretraining texts as the one column `text`, compressed with snappy, and returns their
+/// number.
 ///
 /// Creates missing folders. Writes under a temporary name in the folder, syncs and renames, so that
 /// `path` never names an incomplete file.
-///
-/// # Errors
-/// [`WriteError`].
-pub fn write_examples<I>(path: &Path, examples: I) -> Result<u64, WriteError>
-where
-    I: IntoIterator,
-    I::Item: Borrow<Example>,
-{
-    let text = |name| Field::new(name, DataType::Utf8, true);
-    let options = Field::new_list("options", Field::new_list_field(DataType::Utf8, true), true);
-    let schema = Schema::new(vec![
-        text("example_id"),
-        text("article"),
-        text("answer"),
-        text("question"),
-        options,
-    ]);
-    write_rows(path, Arc::new(schema), examples.into_iter(), |rows| {
-        let text = |value: fn(&Example) -> String| -> ArrayRef {
-            let mut column = StringBuilder::new();
-            rows.iter()
-                .for_each(|row| column.append_value(value(row.borrow())));
-            Arc::new(column.finish())
-        };
-        let mut options = ListBuilder::new(StringBuilder::new());
-        for row in rows {
-            options.append_value(row.borrow().options.iter().map(Some));
-        }
-        vec![
-            text(|row| row.example_id.clone()),
-            text(|row| row.article.clone()),
-            text(|row| row.answer_letter().to_string()),
-            text(|row| row.question.clone()),
-            Arc::new(options.finish()),
-        ]
-    })
-}
-
-/// Writes pretraining texts as the one column `text`, in the way of [`write_examples`].
 ///
 /// # Errors
 /// [`WriteError`].
@@ -89,14 +46,19 @@ where
 {
     let schema = Schema::new(vec![Field::new("text", DataType::Utf8, true)]);
     write_rows(path, Arc::new(schema), texts.into_iter(), |rows| {
-        let mut column = StringBuilder::new();
-        rows.iter().for_each(|row| column.append_value(row));
-        vec![Arc::new(column.finish())]
+        vec![text_column(rows.iter().map(AsRef::as_ref))]
     })
 }
 
+/// A column of text.
+pub(crate) fn text_column<T: AsRef<str>>(texts: impl Iterator<Item = T>) -> ArrayRef {
+    let mut column = StringBuilder::new();
+    texts.for_each(|text| column.append_value(text));
+    Arc::new(column.finish())
+}
+
 /// Streams rows into a parquet file, one row group at a time.
-fn write_rows<T>(
+pub(crate) fn write_rows<T>(
     path: &Path,
     schema: SchemaRef,
     mut rows: impl Iterator<Item = T>,

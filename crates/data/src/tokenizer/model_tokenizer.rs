@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plw_batch::Sequence;
+use plw_batch::{Segment, Sequence};
 use plw_files::guarded;
 use tokenizers::{Encoding, Tokenizer};
 
@@ -140,8 +140,8 @@ impl ModelTokenizer {
         Ok(Sequence {
             example: 0,
             group: 0,
+            segments: Segment::prompt_and_completion(0, token_ids.len()),
             token_ids,
-            completion_start: 0,
             answer: None,
         })
     }

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use plw_data::{
-    ChatTemplate, Example, Fields, ModelTokenizer, OnBadRow, PromptEncoder, PromptSettings,
-    PromptTemplate, ReadOptions, Source, Split, read_examples, read_text,
+    ChatTemplate, ColumnOptions, Fields, ModelTokenizer, OnBadRow, PromptEncoder, PromptSettings,
+    PromptTemplate, Question, ReadOptions, Source, Split, read_examples, read_text,
 };
 
 /// Rows of a parquet file, as questions and as texts; in `folder`, which must exist.
@@ -23,7 +23,7 @@ pub(crate) fn rows(folder: &Path, bytes: &[u8]) -> bool {
     if let Ok(texts) = read_text(&source, Split::Train, "article", &options) {
         texts.for_each(drop);
     }
-    match read_examples(&source, Split::Train, &options) {
+    match read_examples(&source, Split::Train, &ColumnOptions::default(), &options) {
         Ok(questions) => {
             questions.for_each(drop);
             true
@@ -48,7 +48,7 @@ pub(crate) fn tokenizer(folder: &Path, bytes: &[u8]) -> bool {
         let _ = encoder
             .tokenizer()
             .encode_text(" Anna's boat\n is 12 € <s>");
-        if let Ok(encoded) = encoder.encode(&question()) {
+        if let Ok(encoded) = encoder.encode(&question().into()) {
             let spans = encoder.spans(&encoded);
             assert_eq!(spans.len(), encoded.token_ids.len());
         }
@@ -80,13 +80,13 @@ pub(crate) fn prompt_template(source: &str) -> bool {
     true
 }
 
-fn question() -> Example {
-    Example {
+fn question() -> Question {
+    Question {
         file: "made-up.parquet".into(),
         row: 0,
         example_id: "middle1.txt".into(),
         level: "middle".into(),
-        article: "Anna has a boat. It's blue: 日本語 😀.".into(),
+        article: Some("Anna has a boat. It's blue: 日本語 😀.".into()),
         question: "What colour?".into(),
         options: vec!["red".into(), "blue".into(), "it's \"x\"".into()],
         answer: 1,

@@ -4,7 +4,7 @@ mod server;
 
 use std::sync::atomic::Ordering;
 
-use plw_data::{ReadOptions, Source, Split, read_example_files};
+use plw_data::{ColumnOptions, ReadOptions, Source, Split, read_example_files};
 use plw_hub::Hub;
 
 use crate::server::{FIRST, SECOND, Server, content};
@@ -15,11 +15,11 @@ fn read(source: &str, split: Split, hub: &Hub) -> Result<Vec<[String; 3]>, Strin
     let files = source
         .files(split, || Ok(hub.clone()))
         .map_err(|error| error.to_string())?;
-    let reader =
-        read_example_files(files, &ReadOptions::default()).map_err(|error| error.to_string())?;
+    let reader = read_example_files(files, &ColumnOptions::default(), &ReadOptions::default())
+        .map_err(|error| error.to_string())?;
     reader
         .map(|row| {
-            row.map(|e| [e.example_id, e.level, e.file.to_string()])
+            row.map(|e| [e.example_id(), e.level(), e.file()].map(str::to_owned))
                 .map_err(|e| e.to_string())
         })
         .collect()

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use plw_data::{Example, write_examples};
+use plw_data::{Question, write_questions};
 use plw_hub::{Hub, Timeouts};
 
 pub(crate) const FIRST: &str = "1111111111111111111111111111111111111111";
@@ -103,18 +103,18 @@ impl Drop for Server {
 pub(crate) fn content(commit: &str, file: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("file.parquet");
-    let example = Example {
+    let example = Question {
         file: "".into(),
         row: 0,
         example_id: format!("{}-{file}", &commit[..1]),
         level: String::new(),
-        article: "A passage.".into(),
+        article: Some("A passage.".into()),
         question: "What?".into(),
         options: vec!["this".into(), "that".into()],
         answer: 1,
         columns: Default::default(),
     };
-    write_examples(&path, [example]).expect("a file");
+    write_questions(&path, [example]).expect("a file");
     std::fs::read(path).expect("a file")
 }
 

@@ -8,7 +8,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use plw_data::{Example, OnBadRow, ReadOptions, RowError, Source, Split, read_examples};
+use plw_data::{
+    ColumnOptions, Example, OnBadRow, Question, ReadOptions, RowError, Source, Split, read_examples,
+};
 
 /// A row as a test writes it: `None` is null.
 #[derive(Clone)]
@@ -88,8 +90,11 @@ pub(crate) fn write_with(path: &Path, columns: Columns, properties: WriterProper
 pub(crate) fn read(
     path: impl Into<PathBuf>,
     options: &ReadOptions,
-) -> Result<Vec<Example>, RowError> {
-    read_examples(&Source::Path(path.into()), Split::Train, options)?.collect()
+) -> Result<Vec<Question>, RowError> {
+    let source = Source::Path(path.into());
+    let examples = read_examples(&source, Split::Train, &ColumnOptions::default(), options)?;
+    let question = |example: Example| example.question().expect("the rows are questions");
+    examples.map(|example| example.map(question)).collect()
 }
 
 pub(crate) fn skipping() -> ReadOptions {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
-use plw_data::{Example, Problem, ReadOptions, RowError, Source, Split, read_examples};
+use plw_data::{
+    ColumnOptions, Problem, Question, ReadOptions, RowError, Source, Split, read_examples,
+};
 
 use crate::cases::{Columns, Row, columns, folder, good, read, skipping, stored_as, write};
 
@@ -46,7 +48,7 @@ fn every_type_of_text_reads_alike() {
                 ],
                 "{text}"
             );
-            let Example {
+            let Question {
                 file,
                 example_id,
                 level,
@@ -56,6 +58,7 @@ fn every_type_of_text_reads_alike() {
                 ..
             } = &examples[0];
             assert_eq!(**file, *path.display().to_string());
+            let article = article.as_deref().expect("a passage");
             let texts = [example_id.as_str(), level, article, question];
             assert_eq!(
                 texts,
@@ -129,10 +132,16 @@ fn skipped_rows_are_counted_by_column_and_problem() {
         change(&mut bad);
         write(&path, columns(&[good(), good(), bad, good()]));
         let source = Source::Path(path.clone());
-        let mut reader = read_examples(&source, Split::Train, &skipping()).expect("a file");
+        let mut reader = read_examples(
+            &source,
+            Split::Train,
+            &ColumnOptions::default(),
+            &skipping(),
+        )
+        .expect("a file");
         let rows: Vec<_> = reader
             .by_ref()
-            .map(|row| row.expect("skipped").row)
+            .map(|row| row.expect("skipped").row())
             .collect();
         assert_eq!(rows, [0, 1, 3]);
         assert_eq!(reader.skipped().rows, 1);
@@ -147,8 +156,13 @@ fn an_error_ends_the_reading() {
     let mut bad = good();
     bad.answer = None;
     write(&path, columns(&[bad, good()]));
-    let mut reader =
-        read_examples(&Source::Path(path), Split::Train, &ReadOptions::default()).expect("a file");
+    let mut reader = read_examples(
+        &Source::Path(path),
+        Split::Train,
+        &ColumnOptions::default(),
+        &ReadOptions::default(),
+    )
+    .expect("a file");
     assert!(reader.next().is_some_and(|row| row.is_err()));
     assert!(reader.next().is_none());
 }

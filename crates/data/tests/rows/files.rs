@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plw_data::{ReadOptions, Source, Split, read_examples};
+use plw_data::{ColumnOptions, ReadOptions, Source, Split, read_examples};
 
 use crate::cases::{Row, columns, folder, good, read, skipping, write};
 
@@ -125,12 +125,13 @@ fn real_race_is_read_whole() {
         let mut reader = read_examples(
             &Source::Path(race.join(level)),
             split,
+            &ColumnOptions::default(),
             &ReadOptions::default(),
         )
         .expect("real RACE");
         let mut rows = 0;
         for example in reader.by_ref() {
-            let example = example.expect("a good row");
+            let example = example.expect("a good row").question().expect("a question");
             rows += 1;
             assert_eq!(example.options.len(), 4);
             assert!(level.is_empty() || example.level == level);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use plw_data::{
-    Example, ReadOptions, RowError, Source, Split, read_text, write_examples, write_text,
+    Question, ReadOptions, RowError, Source, Split, read_text, write_questions, write_text,
 };
 
 use crate::cases::{folder, read, skipping, write};
@@ -15,12 +15,12 @@ fn written_questions_are_read_back() {
     let path = folder
         .path()
         .join("new/middle/train-00000-of-00001.parquet");
-    let example = |row: u64| Example {
+    let example = |row: u64| Question {
         file: path.display().to_string().into(),
         row,
         example_id: format!("middle{row}.txt"),
         level: "middle".into(),
-        article: format!("Line {row}\n\u{1f408} \"quoted\""),
+        article: Some(format!("Line {row}\n\u{1f408} \"quoted\"")),
         question: "What?".into(),
         options: (0..=row % 25 + 1)
             .map(|option| format!("option {option}"))
@@ -28,9 +28,9 @@ fn written_questions_are_read_back() {
         answer: (row % 2) as usize,
         columns: Default::default(),
     };
-    let examples: Vec<Example> = (0..2500).map(example).collect();
+    let examples: Vec<Question> = (0..2500).map(example).collect();
     for _ in 0..2 {
-        assert_eq!(write_examples(&path, &examples).expect("a file"), 2500);
+        assert_eq!(write_questions(&path, &examples).expect("a file"), 2500);
         let read = read(folder.path().join("new"), &ReadOptions::default()).expect("good rows");
         assert!(read == examples);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use plw_batch::{Batch, Role, Sequence};
+use plw_batch::{Batch, Role, Segment, Sequence};
 use plw_model::{DropoutKey, Llama, NamedTensors};
 use serde::Deserialize;
 
@@ -58,7 +58,7 @@ pub(crate) fn sequence(example: u32, token_ids: &[u32], completion_start: u32) -
         example,
         group: 0,
         token_ids: token_ids.to_vec(),
-        completion_start,
+        segments: Segment::prompt_and_completion(completion_start as usize, token_ids.len()),
         answer: None,
     }
 }

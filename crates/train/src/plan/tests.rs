@@ -1,5 +1,5 @@
 use super::*;
-use plw_batch::Sequence;
+use plw_batch::{Segment, Sequence};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ fn sequences(groups: &[u32], length: usize) -> Sequences {
             example,
             group,
             token_ids: vec![1; length],
-            completion_start: 1,
+            segments: Segment::prompt_and_completion(1, length),
             answer: None,
         })
         .collect()

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use plw_batch::{Answer, ExampleKey, Examples, Sequence, Sequences};
+use plw_batch::{Answer, ExampleKey, Examples, Segment, Sequence, Sequences};
 use plw_eval::EvaluationOptions;
 use plw_model::{Llama, LlamaConfig};
 use plw_record::{MetricsRow, RunConfig, RunDirectory};
@@ -48,7 +48,7 @@ fn questions(count: usize, seed: u64) -> Vec<Sequence> {
                 example,
                 group: example / 3,
                 token_ids,
-                completion_start,
+                segments: Segment::prompt_and_completion(completion_start as usize, length),
                 answer: Some(answer),
             }
         })

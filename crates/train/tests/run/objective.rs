@@ -219,7 +219,7 @@ fn weight_0_is_completion_loss_and_weight_1_is_plain_causal_loss() {
     let mean = sum / batch.targets.len() as f64;
     assert!((plain - mean).abs() < 1e-5, "{plain} {mean}");
     let (prompts, completions) = batch.sequences.iter().fold((0, 0), |(p, c), s| {
-        (p + s.prompt_targets, c + s.completion_targets)
+        (p + s.prompt_targets.count, c + s.completion_targets.count)
     });
     let mixed = (prompt * f64::from(prompts) + completion * f64::from(completions))
         / f64::from(prompts + completions);

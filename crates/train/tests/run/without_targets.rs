@@ -1,6 +1,7 @@
 //! Examples of a single token have nothing to predict: a step of them is an error that names them.
 
 use burn::tensor::Device;
+use plw_batch::Segment;
 use plw_eval::EvaluationOptions;
 use plw_record::{RunConfig, RunDirectory};
 use plw_train::{BatchingArguments, LossArguments, Observer, Run, TrainingArguments, train};
@@ -16,7 +17,7 @@ fn a_step_without_targets_names_its_rows() {
     let mut examples = random_examples(3, 1);
     let sequences = examples.sequences.iter().map(|mut sequence| {
         sequence.token_ids.truncate(1);
-        sequence.completion_start = 0;
+        sequence.segments = Segment::prompt_and_completion(0, 1);
         sequence.answer = None;
         sequence
     });

@@ -1,0 +1,197 @@
+//! The text of a conversation, and which of its bytes are completions.
+
+use minijinja::Value;
+use minijinja::value::Serde;
+use plw_batch::Role;
+
+use super::difference::not_a_prefix;
+use super::error::EncodeError;
+use super::span::Span;
+use crate::prompt::{ChatTemplate, LossTurns, Rendered};
+use crate::shapes::{ASSISTANT, Turn};
+
+/// A rendered conversation.
+pub(crate) struct ConversationText {
+    pub(crate) text: String,
+    /// In order.
+    pub(crate) spans: Vec<Span>,
+}
+
+/// Renders turns by a chat template, or without one directly after each other.
+pub(crate) fn conversation_text(
+    chat: &ChatTemplate,
+    turns: &[Turn],
+    tools: Option<&serde_json::Value>,
+    loss_turns: LossTurns,
+) -> Result<ConversationText, EncodeError> {
+    let last = turns.iter().rposition(|turn| turn.is_completion);
+    let counts = |index: usize| {
+        turns[index].is_completion && (loss_turns == LossTurns::All || Some(index) == last)
+    };
+    if !chat.is_jinja() {
+        return direct(turns);
+    }
+    let conversation = Conversation {
+        chat,
+        messages: turns
+            .iter()
+            .map(|turn| Value::from(Serde(&turn.message)))
+            .collect(),
+        tools: tools.map_or(Value::UNDEFINED, |tools| Value::from(Serde(tools))),
+    };
+    let whole = conversation.render(turns.len(), false)?;
+    let spans = match chat.marks_generation() {
+        true => marked_spans(&whole, turns, counts)?,
+        false => rendered_spans(&conversation, &whole.text, turns, counts)?,
+    };
+    Ok(ConversationText {
+        text: whole.text,
+        spans,
+    })
+}
+
+/// A conversation as a chat template takes it.
+struct Conversation<'a> {
+    chat: &'a ChatTemplate,
+    messages: Vec<Value>,
+    tools: Value,
+}
+
+impl Conversation<'_> {
+    /// Renders the first turns.
+    fn render(&self, turns: usize, add_generation_prompt: bool) -> Result<Rendered, EncodeError> {
+        let messages = &self.messages[..turns];
+        Ok(self
+            .chat
+            .render(messages, &self.tools, add_generation_prompt)?)
+    }
+
+    /// The bytes of the first turns, which `text` must begin with.
+    fn length(
+        &self,
+        turns: usize,
+        add_generation_prompt: bool,
+        text: &str,
+    ) -> Result<usize, EncodeError> {
+        let rendered = self.render(turns, add_generation_prompt)?.text;
+        match text.starts_with(&rendered) {
+            true => Ok(rendered.len()),
+            false => Err(not_a_prefix(&rendered, text)),
+        }
+    }
+}
+
+/// The spans of turns, found by rendering what is before and up to each.
+fn rendered_spans(
+    conversation: &Conversation,
+    text: &str,
+    turns: &[Turn],
+    counts: impl Fn(usize) -> bool,
+) -> Result<Vec<Span>, EncodeError> {
+    let mut spans = Vec::new();
+    for (index, turn) in turns.iter().enumerate() {
+        let is_completion = counts(index);
+        if !is_completion && turn.weight == 1.0 {
+            continue;
+        }
+        let end = match index + 1 == turns.len() {
+            true => text.len(),
+            false => conversation.length(index + 1, false, text)?,
+        };
+        // The beginning of an assistant's turn is part of what comes before it.
+        let of_assistant = turn.role() == ASSISTANT;
+        let start = match index {
+            0 if !of_assistant => 0,
+            _ => conversation.length(index, of_assistant, text)?,
+        };
+        spans.push(Span {
+            bytes: start..end.max(start),
+            role: match is_completion {
+                true => Role::Completion,
+                false => Role::Prompt,
+            },
+            weight: turn.weight,
+        });
+    }
+    Ok(spans)
+}
+
+/// The spans that a template marks, one for each turn of the assistant.
+fn marked_spans(
+    whole: &Rendered,
+    turns: &[Turn],
+    counts: impl Fn(usize) -> bool,
+) -> Result<Vec<Span>, EncodeError> {
+    let of_assistant = turns.iter().enumerate();
+    let of_assistant: Vec<(usize, &Turn)> = of_assistant
+        .filter(|(_, turn)| turn.role() == ASSISTANT)
+        .collect();
+    let counts_alike = turns.iter().all(|turn| turn.weight == 1.0)
+        && of_assistant.iter().all(|(index, _)| counts(*index));
+    if whole.generated.len() != of_assistant.len() && !counts_alike {
+        return Err(EncodeError::Generations {
+            marked: whole.generated.len(),
+            turns: of_assistant.len(),
+        });
+    }
+    if counts_alike {
+        return Ok(whole
+            .generated
+            .iter()
+            .cloned()
+            .map(Span::completion)
+            .collect());
+    }
+    if turns
+        .iter()
+        .any(|turn| turn.role() != ASSISTANT && turn.weight != 1.0)
+    {
+        return Err(EncodeError::WeightOfPrompt);
+    }
+    let marked = whole.generated.iter().zip(of_assistant);
+    let spans = marked.filter(|(_, (index, turn))| counts(*index) || turn.weight != 1.0);
+    Ok(spans
+        .map(|(bytes, (index, turn))| Span {
+            bytes: bytes.clone(),
+            role: match counts(index) {
+                true => Role::Completion,
+                false => Role::Prompt,
+            },
+            weight: turn.weight,
+        })
+        .collect())
+}
+
+/// A prompt and its completion without a chat template. A system's turn stands before the prompt,
+/// with a blank line between.
+fn direct(turns: &[Turn]) -> Result<ConversationText, EncodeError> {
+    let (system, [user, assistant]) = match turns {
+        [user, assistant] => (None, [user, assistant]),
+        [system, user, assistant] if system.role() == "system" => (Some(system), [user, assistant]),
+        _ => return Err(EncodeError::NeedsChatTemplate),
+    };
+    let roles = [user.role(), assistant.role()] == ["user", ASSISTANT];
+    let texts = (user.content(), assistant.content());
+    let (Some(prompt), Some(completion), true) = (texts.0, texts.1, roles) else {
+        return Err(EncodeError::NeedsChatTemplate);
+    };
+    let mut text = String::new();
+    let mut spans = Vec::new();
+    if let Some(system) = system {
+        text.push_str(system.content().ok_or(EncodeError::NeedsChatTemplate)?);
+        text.push_str("\n\n");
+    }
+    for (turn, content, role) in [
+        (user, prompt, Role::Prompt),
+        (assistant, completion, Role::Completion),
+    ] {
+        let start = text.len();
+        text.push_str(content);
+        spans.push(Span {
+            bytes: start..text.len(),
+            role,
+            weight: turn.weight,
+        });
+    }
+    Ok(ConversationText { text, spans })
+}

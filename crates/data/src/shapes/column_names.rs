@@ -1,0 +1,106 @@
+//! Which of a file's columns stand for which of ours, as a setting.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::rows::Columns;
+
+/// The columns of a file by our names: `question = "query"`, `options = ["A", "B", "C"]`. Columns
+/// that are not named keep the names that they have.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ColumnNames(pub BTreeMap<String, FileColumns>);
+
+/// One column of a file, or several that make a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FileColumns {
+    /// A column.
+    One(String),
+    /// Columns whose values make a list.
+    Several(Vec<String>),
+}
+
+impl FileColumns {
+    /// The names in the file.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+/// A column that a setting names and the file lacks.
+pub(crate) struct NoSuchColumn(pub(crate) String);
+
+impl ColumnNames {
+    /// The names in the file that one of ours stands for.
+    pub(crate) fn in_file<'a>(&'a self, ours: &'a str) -> Vec<&'a str> {
+        match self.0.get(ours) {
+            Some(columns) => columns.names().iter().map(String::as_str).collect(),
+            None => vec![ours],
+        }
+    }
+
+    /// A file's schema with our names.
+    pub(crate) fn renamed_schema(&self, schema: &Schema) -> Result<Schema, NoSuchColumn> {
+        let mut fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+        for (ours, columns) in &self.0 {
+            for name in columns.names() {
+                if schema.column_with_name(name).is_none() {
+                    return Err(NoSuchColumn(name.clone()));
+                }
+            }
+            let field = match columns {
+                FileColumns::One(name) => {
+                    let (_, field) = schema.column_with_name(name).expect("it was just found");
+                    field.clone().with_name(ours)
+                }
+                FileColumns::Several(_) => {
+                    let item = Field::new_list_field(DataType::Utf8, true);
+                    Field::new_list(ours, item, true)
+                }
+            };
+            fields.retain(|known| known.name() != ours);
+            fields.push(field);
+        }
+        Ok(Schema::new(fields))
+    }
+
+    /// A row with our names. The file's own stay beside them.
+    pub(crate) fn rename(&self, columns: &mut Columns) {
+        let renamed: Vec<(String, Value)> = self
+            .0
+            .iter()
+            .map(|(ours, theirs)| {
+                let value = |name: &String| columns.get(name).cloned().unwrap_or_default();
+                let value = match theirs {
+                    FileColumns::One(name) => value(name),
+                    FileColumns::Several(names) => {
+                        // Fewer options than columns leave the last ones blank.
+                        let mut values: Vec<Value> = names.iter().map(value).collect();
+                        while values.last().is_some_and(is_blank) {
+                            values.pop();
+                        }
+                        values.into()
+                    }
+                };
+                (ours.clone(), value)
+            })
+            .collect();
+        columns.extend(renamed);
+    }
+}
+
+/// Whether a value is null or a text without a letter in it.
+pub(crate) fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        _ => false,
+    }
+}
