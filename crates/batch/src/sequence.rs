@@ -133,8 +133,8 @@ impl Sequence {
         of_role.map(|(_, tokens)| tokens.len()).sum()
     }
 
-    /// What of it is predicted, by role: all tokens but the first.
-    pub(crate) fn role_targets(&self) -> [RoleTargets; 2] {
+    /// What of it is predicted, in the order of [`Role::ALL`]: all tokens but the first.
+    pub fn role_targets(&self) -> [RoleTargets; 2] {
         let mut targets = [RoleTargets::default(); 2];
         for (segment, tokens) in self.segments_with_tokens() {
             let predicted = tokens.end - tokens.start.max(1).min(tokens.end);

@@ -1,11 +1,12 @@
 //! From settings to examples: calls the reader and the tokenizer, and logs what they leave out.
 
 use miette::{IntoDiagnostic, Report, Result, miette};
-use plw_batch::Examples;
+use plw_batch::{Examples, Role};
 use plw_data::{
-    ExampleReader, LoadError, ModelTokenizer, PromptEncoder, ReadOptions, SkippedRows, Source,
-    Split, TextReader, encode_examples, encode_texts, read_example_files, read_text,
+    Example, ExampleReader, LoadError, ModelTokenizer, PromptEncoder, ReadOptions, SkippedRows,
+    Source, Split, TextReader, encode_examples, encode_texts, read_example_files, read_text,
 };
+use plw_loss::TokenWeights;
 use plw_model::LlamaConfig;
 
 use crate::downloads::files;
@@ -13,7 +14,7 @@ use crate::progress::reading;
 use crate::settings::Settings;
 use crate::tokenizer_files::tokenizer_directory;
 
-/// The encoder of questions.
+/// The encoder of examples.
 pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
     let directory = tokenizer_directory(settings)?;
     let encoder =
@@ -31,7 +32,7 @@ pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
     Ok(encoder)
 }
 
-/// The encoder of a run's questions, if it has any; checks each source by its first example. What
+/// The encoder of a run's examples, if it has any; checks each source by its first example. What
 /// is wrong with files, columns or prompts then shows before a source is read as a whole.
 pub(crate) fn checked_encoder(settings: &Settings) -> Result<Option<PromptEncoder>> {
     let source = &settings.source;
@@ -52,30 +53,39 @@ pub(crate) fn checked_encoder(settings: &Settings) -> Result<Option<PromptEncode
         return Ok(None);
     }
     let encoder = encoder(settings)?;
-    if source.eval_data.is_some() || source.test_data.is_some() {
-        encoder.check_answers().into_diagnostic()?;
-    }
     for (data, split, limit) in asked {
         if let Some(data) = data {
-            check_first(settings, &encoder, data, split, limit)?;
+            let first = check_first(settings, &encoder, data, split, limit)?;
+            if split != Split::Train && matches!(first, Some(Example::Question(_))) {
+                encoder.check_answers().into_diagnostic()?;
+            }
         }
     }
     Ok(Some(encoder))
 }
 
-/// Checks a source of questions by its first one.
+/// Checks a source by its first example, and returns it.
 pub(crate) fn check_first(
     settings: &Settings,
     encoder: &PromptEncoder,
     source: &str,
     split: Split,
     limit: Option<u64>,
-) -> Result<()> {
+) -> Result<Option<Example>> {
     let first = reader(settings, source, split, limit)?.next();
-    if let Some(example) = first.transpose().into_diagnostic()? {
-        encoder.encode(&example).into_diagnostic()?;
+    let first = first.transpose().into_diagnostic()?;
+    if let Some(example) = &first {
+        encoder.encode(example).into_diagnostic()?;
+        if let Example::Conversation(conversation) = example
+            && conversation.tools.is_some()
+            && !encoder.chat_template().knows_tools()
+        {
+            tracing::warn!(
+                "{source}: conversations have tools, which the chat template does not print"
+            );
+        }
     }
-    Ok(())
+    Ok(first)
 }
 
 /// The examples that a run trains on and is evaluated on.
@@ -92,7 +102,7 @@ impl RunData {
         let evaluated = |data: &Option<String>, split| {
             data.as_deref()
                 .zip(encoder)
-                .map(|(data, encoder)| questions(settings, encoder, data, split, source.eval_limit))
+                .map(|(data, encoder)| examples(settings, encoder, data, split, source.eval_limit))
                 .transpose()
         };
         Ok(Self {
@@ -122,8 +132,8 @@ impl RunData {
     }
 }
 
-/// Loads the questions of a source.
-pub(crate) fn questions(
+/// Loads the examples of a source.
+pub(crate) fn examples(
     settings: &Settings,
     encoder: &PromptEncoder,
     source: &str,
@@ -135,6 +145,8 @@ pub(crate) fn questions(
     let counted = rows.by_ref().inspect(|_| bar.inc(1));
     let examples = encode_examples(counted, encoder, settings.batching.max_length);
     bar.finish_and_clear();
+    let shapes = rows.shapes().join(", ");
+    tracing::info!(source, shapes, "{source}: the rows are {shapes}");
     checked(
         settings,
         source,
@@ -160,12 +172,12 @@ fn texts(settings: &Settings, source: &str) -> Result<Examples> {
     )
 }
 
-/// The training data of a run: questions, which need an encoder, or plain text.
+/// The training data of a run: examples, which need an encoder, or plain text.
 fn training_examples(settings: &Settings, encoder: Option<&PromptEncoder>) -> Result<Examples> {
     let source = &settings.source;
     match (&source.train_data, encoder, &source.text) {
         (Some(data), Some(encoder), None) => {
-            questions(settings, encoder, data, Split::Train, source.limit)
+            examples(settings, encoder, data, Split::Train, source.limit)
         }
         (None, _, Some(text)) => texts(settings, text),
         _ => Err(unclear_data()),
@@ -174,7 +186,7 @@ fn training_examples(settings: &Settings, encoder: Option<&PromptEncoder>) -> Re
 
 fn unclear_data() -> Report {
     miette!(
-        help = "give --train-data PATH (questions) or --text PATH (plain text), not both",
+        help = "give --train-data PATH (examples) or --text PATH (plain text), not both",
         "it is not clear what to train on"
     )
 }
@@ -188,7 +200,8 @@ pub(crate) fn reader(
 ) -> Result<ExampleReader> {
     let source: Source = source.parse().into_diagnostic()?;
     let files = files(&source, split)?;
-    read_example_files(files, &read_options(settings, limit)).into_diagnostic()
+    let columns = settings.source.columns();
+    read_example_files(files, &columns, &read_options(settings, limit)).into_diagnostic()
 }
 
 fn text_reader(settings: &Settings, source: &str) -> Result<TextReader> {
@@ -237,6 +250,28 @@ fn checked(
     let count = examples.len();
     tracing::info!(source, examples = count, "{source}: {count} examples");
     Ok(examples)
+}
+
+/// Warns of examples that train nothing, because every weight of their tokens is 0.
+pub(crate) fn warn_of_weightless(name: &str, examples: &Examples, weights: TokenWeights) {
+    let weight = |number: u32| {
+        let targets = examples.sequences.get(number).role_targets();
+        let of_roles = Role::ALL.into_iter().zip(targets);
+        of_roles.map(|(role, targets)| weights.of(role) * targets.weight).sum::<f64>()
+    };
+    let numbers = 0..examples.len() as u32;
+    let weightless: Vec<u32> = numbers.filter(|&number| weight(number) == 0.0).collect();
+    if let Some(&first) = weightless.first() {
+        let key = examples.key(first);
+        tracing::warn!(
+            "{name}: {} of {} examples have no token that counts, and train nothing (the first is \
+             row {} of {}): every weight of their tokens is 0",
+            weightless.len(),
+            examples.len(),
+            key.row,
+            key.file
+        );
+    }
 }
 
 /// Checks that the model has every token of the examples and of their options: another would be

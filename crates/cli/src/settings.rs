@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::Serialized;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_data::{OnBadRow, PromptSettings, Split};
+use plw_data::{AnswerStyle, ColumnNames, ColumnOptions, OnBadRow, PromptSettings, Split};
 use plw_eval::EvaluationOptions;
 use plw_model::{WeightType, load_lora_config};
 use plw_record::{DIGESTS, RunConfig};
@@ -44,6 +44,8 @@ pub(crate) struct SourceSettings {
     /// Which files of a folder `plw eval` takes; a training run's evaluations have their own.
     pub(crate) split: Option<Split>,
     pub(crate) on_bad_row: OnBadRow,
+    pub(crate) column: Option<ColumnNames>,
+    pub(crate) answer_style: Option<AnswerStyle>,
     /// Type of the layers' linear weights in memory, where they are not trained.
     pub(crate) dtype: WeightType,
     /// Whether activations are in bf16.
@@ -65,6 +67,14 @@ impl SourceSettings {
         match &self.init_adapter {
             Some(adapter) => model_folder::check("init_adapter", adapter),
             None => Ok(()),
+        }
+    }
+
+    /// What the columns of data are.
+    pub(crate) fn columns(&self) -> ColumnOptions {
+        ColumnOptions {
+            column: self.column.clone().unwrap_or_default(),
+            answer_style: self.answer_style,
         }
     }
 
@@ -151,7 +161,7 @@ impl Settings {
         if self.training.load_best_model_at_end && self.source.eval_data.is_none() {
             return Err(miette!(
                 help = "give --eval-data PATH",
-                "load_best_model_at_end needs validation questions to tell which model is best"
+                "load_best_model_at_end needs validation data to tell which model is best"
             ));
         }
         Ok(())

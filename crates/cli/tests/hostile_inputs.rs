@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use plw_data::{Example, write_examples};
+use plw_data::{Question, write_questions};
 use serde_json::{Value, json};
 
 /// A tokenizer of 640 tokens, and the configuration of its model.
@@ -35,18 +35,18 @@ fn prepare(folder: &Path, changes: &Value) {
         config[key] = value.clone();
     }
     fs::write(folder.join("config.json"), config.to_string()).expect("written");
-    let question = |row| Example {
+    let question = |row| Question {
         file: "train.parquet".into(),
         row,
         example_id: "middle1.txt".into(),
         level: "middle".into(),
-        article: "On Monday Anna bought six lamps in Oslo.".into(),
+        article: Some("On Monday Anna bought six lamps in Oslo.".into()),
         question: "Who bought lamps?".into(),
         options: ["Carl", "Anna", "Olga"].map(str::to_owned).into(),
         answer: 1,
         columns: Default::default(),
     };
-    write_examples(&folder.join("train.parquet"), (0..6).map(question)).expect("written");
+    write_questions(&folder.join("train.parquet"), (0..6).map(question)).expect("written");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_data::Split;
+use plw_data::{Example, Split};
 use plw_eval::evaluate;
 use plw_files::remove_partial;
 use plw_model::{WeightType, load_adapter, load_llama_as};
@@ -15,7 +15,7 @@ use plw_record::{
 };
 
 use crate::activations::activations;
-use crate::examples::{check_first, check_for_model, encoder, questions};
+use crate::examples::{check_first, check_for_model, encoder, examples};
 use crate::flags::EvalFlags;
 use crate::inputs::Inputs;
 use crate::model_folder::check_saved;
@@ -30,7 +30,7 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     let (Some(model), Some(data)) = (&source.model, &source.eval_data) else {
         return Err(miette!(
             help = "give --model DIR and --data PATH",
-            "a model and questions are needed"
+            "a model and data are needed"
         ));
     };
     let device = source.device.open()?;
@@ -45,8 +45,10 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
     check_saved(source)?;
     // What can fail quickly comes before the questions are tokenized, which takes long.
     let encoder = encoder(&settings)?;
-    encoder.check_answers().into_diagnostic()?;
-    check_first(&settings, &encoder, data, split, source.eval_limit)?;
+    let first = check_first(&settings, &encoder, data, split, source.eval_limit)?;
+    if matches!(first, Some(Example::Question(_))) {
+        encoder.check_answers().into_diagnostic()?;
+    }
     let activations = activations(source, &device)?;
     let mut llama = load_llama_as(model, &device, source.dtype).into_diagnostic()?;
     llama = llama.with_activations(activations);
@@ -57,8 +59,8 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             llama = llama.merge_lora();
         }
     }
-    let examples = questions(&settings, &encoder, data, split, source.eval_limit)?;
-    check_for_model("the questions", &examples, llama.config())?;
+    let examples = examples(&settings, &encoder, data, split, source.eval_limit)?;
+    check_for_model("the data", &examples, llama.config())?;
     config.write(&output.config).into_diagnostic()?;
     let progress = bar(examples.len() as u64, EVALUATION);
     let layout = settings.batching.evaluation_layout();

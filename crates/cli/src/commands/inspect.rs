@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_batch::Role;
+use plw_batch::{Role, Segment};
 use plw_data::{
-    DatasetStatistics, Example, LevelStatistics, PromptEncoder, SkippedRows, Split, TokenSpan,
-    encode_examples,
+    DatasetStatistics, Encoded, Example, LevelStatistics, PromptEncoder, SkippedRows, Split,
+    TokenSpan, Turn, encode_examples,
 };
 use plw_loss::TokenWeights;
 use plw_report::printable;
@@ -114,89 +114,137 @@ fn statistics_text((statistics, skipped): &Statistics) -> String {
 /// An example, its tokens, and what they weigh.
 struct Inspected {
     example: Example,
+    encoded: Encoded,
     spans: Vec<TokenSpan>,
-    prompt_tokens: usize,
     weights: TokenWeights,
 }
 
 impl Inspected {
     fn of(example: Example, encoder: &PromptEncoder, weights: TokenWeights) -> Result<Self> {
         let encoded = encoder.encode(&example).into_diagnostic()?;
-        let spans = encoder.spans(&encoded);
-        let is_prompt = |span: &&TokenSpan| span.role == Role::Prompt;
-        let prompt_tokens = spans.iter().filter(is_prompt).count();
         Ok(Self {
+            spans: encoder.spans(&encoded),
             example,
-            spans,
-            prompt_tokens,
+            encoded,
             weights,
         })
     }
 
-    fn completion_tokens(&self) -> usize {
-        self.spans.len() - self.prompt_tokens
+    /// The letter of the right option, if there are options.
+    fn answer(&self) -> Option<char> {
+        match &self.example {
+            Example::Question(question) => Some(question.answer_letter()),
+            Example::Conversation(_) => None,
+        }
+    }
+
+    /// The turns of a conversation, as far as they are told apart.
+    fn turns(&self) -> &[Turn] {
+        match &self.example {
+            Example::Question(_) => &[],
+            Example::Conversation(conversation) => &conversation.turns,
+        }
     }
 
     fn json(&self) -> Value {
         let token = |span: &TokenSpan| {
-            let role = match span.role {
-                Role::Prompt => "prompt",
-                Role::Completion => "completion",
-            };
             json!({
                 "text": span.text,
                 "token": span.token,
                 "token_id": span.token_id,
-                "role": role,
-                "weight": self.weights.of(span.role),
+                "role": name(span.role),
+                "weight": self.weights.of(span.role) * span.weight,
                 "is_answer": span.is_answer,
             })
         };
-        let tokens: Vec<Value> = self.spans.iter().map(token).collect();
+        let turn = |turn: &Turn| {
+            json!({
+                "role": turn.role(),
+                "weight": turn.weight,
+                "is_completion": turn.is_completion,
+            })
+        };
+        let answer = self.encoded.answer.as_ref();
         json!({
-            "file": *self.example.file,
-            "row": self.example.row,
-            "example_id": *self.example.example_id,
-            "level": *self.example.level,
-            "answer": self.example.answer_letter(),
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens(),
-            "tokens": tokens,
+            "file": **self.example.file(),
+            "row": self.example.row(),
+            "example_id": self.example.example_id(),
+            "level": self.example.level(),
+            "answer": self.answer(),
+            "answer_position": answer.map(|answer| answer.position),
+            "option_tokens": answer.map(|answer| &answer.option_tokens),
+            "prompt_tokens": self.encoded.tokens_of(Role::Prompt),
+            "completion_tokens": self.encoded.tokens_of(Role::Completion),
+            "turns": self.turns().iter().map(turn).collect::<Vec<_>>(),
+            "tokens": self.spans.iter().map(token).collect::<Vec<_>>(),
         })
     }
 
     fn text(&self, color: bool) -> String {
         let example = &self.example;
-        let mut text = format!(
-            "{} row {} ({}, {}): {} prompt tokens of weight {}, \
-             {} completion tokens of weight {}, answer {}\n",
-            example.file,
-            example.row,
-            example.example_id,
-            example.level,
-            self.prompt_tokens,
-            self.weights.of(Role::Prompt),
-            self.completion_tokens(),
-            self.weights.of(Role::Completion),
-            example.answer_letter()
+        let parts = [Role::Prompt, Role::Completion].map(|role| {
+            let (tokens, weight) = (self.encoded.tokens_of(role), self.weights.of(role));
+            format!("{tokens} {} tokens of weight {weight}", name(role))
+        });
+        let what = match self.answer() {
+            Some(answer) => format!("answer {answer}"),
+            None => format!("{} turns", self.turns().len()),
+        };
+        let text = format!(
+            "{} row {} ({}, {}): {}, {what}\n",
+            example.file(),
+            example.row(),
+            example.example_id(),
+            example.level(),
+            parts.join(", "),
         );
-        text = printable(&text);
+        let mut text = printable(&text);
         for span in &self.spans {
             text += &paint(span, color);
         }
         text.push('\n');
+        text += &match self.answer() {
+            Some(_) => self.completion_text(),
+            None => self.segments_text(),
+        };
+        text.push('\n');
+        text
+    }
+
+    /// A line for each token of a question's completion.
+    fn completion_text(&self) -> String {
         let is_completion = |span: &&TokenSpan| span.role == Role::Completion;
-        for span in self.spans.iter().filter(is_completion) {
+        let completion = self.spans.iter().filter(is_completion);
+        let line = |span: &TokenSpan| {
             let (token_id, token) = (span.token_id, &span.token);
-            let weight = self.weights.of(span.role);
+            let weight = self.weights.of(span.role) * span.weight;
             let answer = match span.is_answer {
                 true => "  <- the answer",
                 false => "",
             };
-            text += &format!("  {token_id:>6}  {token:?}  {weight}{answer}\n");
-        }
-        text.push('\n');
-        text
+            format!("  {token_id:>6}  {token:?}  {weight}{answer}\n")
+        };
+        completion.map(line).collect()
+    }
+
+    /// A line for each part of a conversation that counts alike.
+    fn segments_text(&self) -> String {
+        let mut start = 0;
+        let line = |segment: &Segment| {
+            let tokens = start..segment.end;
+            start = segment.end;
+            let weight = self.weights.of(segment.role) * segment.weight;
+            let range = format!("{}..{}", tokens.start, tokens.end);
+            format!("  tokens {range:<12} {:<10}  {weight}\n", name(segment.role))
+        };
+        self.encoded.segments.iter().map(line).collect()
+    }
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Prompt => "prompt",
+        Role::Completion => "completion",
     }
 }
 

@@ -89,7 +89,8 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     init_config: Option<PathBuf>,
-    /// Questions to train on: a parquet file, a directory in RACE's layout, or hub:owner/name.
+    /// Data to train on: a file of questions, instructions or chat messages (parquet, Arrow, JSONL,
+    /// JSON or CSV), several or a pattern, a directory of them, or hub:owner/name.
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     train_data: Option<String>,
@@ -97,23 +98,22 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
-    /// Text to train on instead, every token a completion: parquet with a column `text`.
+    /// Text to train on instead, every token a completion: data with a column `text`.
     #[arg(long, value_name = "PATH", conflicts_with = "train_data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// Validation questions, evaluated before the first step, every --eval-steps, and after the
-    /// last.
+    /// Validation data, evaluated before the first step, every --eval-steps, and after the last.
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_data: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
     evaluation: EvaluationFlags,
-    /// Only the first N validation questions.
+    /// Only the first N validation rows.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_limit: Option<u64>,
-    /// Test questions, evaluated once, at the end.
+    /// Test data, evaluated once, at the end.
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     test_data: Option<String>,
@@ -149,12 +149,12 @@ pub(crate) struct EvalFlags {
     #[arg(id = "init_adapter", long = "adapter", value_name = "DIR")]
     #[serde(rename = "init_adapter", skip_serializing_if = "Option::is_none")]
     adapter: Option<PathBuf>,
-    /// Questions: a parquet file, a directory in RACE's layout (its validation files), or
-    /// hub:owner/name. As a setting, eval_data.
+    /// Questions, instructions or chat messages: a file, several or a pattern, a directory (its
+    /// validation files), or hub:owner/name. As a setting, eval_data.
     #[arg(id = "eval_data", long = "data", value_name = "PATH")]
     #[serde(rename = "eval_data", skip_serializing_if = "Option::is_none")]
     data: Option<String>,
-    /// Only the first N questions. As a setting, eval_limit.
+    /// Only the first N rows. As a setting, eval_limit.
     #[arg(id = "eval_limit", long = "limit", value_name = "N")]
     #[serde(rename = "eval_limit", skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
@@ -180,13 +180,13 @@ pub(crate) struct InspectFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
-    /// Questions: a parquet file, a directory in RACE's layout (its training files), or
-    /// hub:owner/name. As a setting, train_data.
+    /// Questions, instructions or chat messages: a file, several or a pattern, a directory (its
+    /// training files), or hub:owner/name. As a setting, train_data.
     #[arg(id = "train_data", long = "data", value_name = "PATH")]
     #[serde(rename = "train_data", skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<String>,
     /// Which files of a directory or hub data set: train, validation or test [default: train].
-    /// Without --data the questions are those of train_data, eval_data or test_data.
+    /// Without --data the examples are those of train_data, eval_data or test_data.
     #[arg(long, value_name = "SPLIT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<String>,

@@ -15,7 +15,7 @@ pub(crate) use commands::{
 
 use crate::logging::LogFlags;
 
-/// Prompt-weighted fine-tuning of Llama-family models on multiple-choice reading comprehension.
+/// Prompt-weighted fine-tuning of Llama-family models on questions, instructions and conversations.
 ///
 /// Settings come from four layers, each overriding the one before: the defaults, the file given
 /// with --config, environment variables PLW_NAME (PLW_LEARNING_RATE=1e-4), and flags. A setting has
@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Train(Box<TrainFlags>),
     /// Predicts the steps and the memory of a training run, without running it.
     Plan(Box<PlanFlags>),
-    /// Scores a model on multiple-choice questions.
+    /// Scores a model on multiple-choice questions, instructions or conversations.
     Eval(Box<EvalFlags>),
     /// Prints examples as the model gets them: prompt, completion and answer tokens in colors, with
     /// their weights.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use plw_data::ChatTemplateChoice;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The built-in templates are named once, where they are defined.
 fn chat_template_help() -> String {
@@ -12,15 +12,36 @@ fn chat_template_help() -> String {
     format!("One of {names} (model is the one beside the weights), or a .jinja file")
 }
 
+/// Names of columns as one text.
+fn joined<S: Serializer>(names: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&names.join(","))
+}
+
 /// Which examples, as which tokens.
 #[derive(Debug, Clone, Default, Args, Serialize)]
 #[command(next_help_heading = "Data and prompts")]
 pub(crate) struct PromptFlags {
-    /// The user's turn, with {article} {question} {options} and any column's name.
+    /// Which columns of the data are which: OURS=THEIRS, as in question=query,options=A,options=B.
+    /// Ours are article, question, options and answer of a question, prompt and completion of an
+    /// instruction, messages of a conversation.
+    #[arg(long, value_name = "OURS=THEIRS", value_delimiter = ',')]
+    #[serde(serialize_with = "joined", skip_serializing_if = "Vec::is_empty")]
+    column: Vec<String>,
+    /// How the answers of questions are written, where the data set is not known: letter,
+    /// number-from-0, number-from-1 or text.
+    #[arg(long, value_name = "STYLE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_style: Option<String>,
+    /// Which turns of the assistant are completions: all, or the last one.
+    #[arg(long, value_name = "TURNS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_turns: Option<String>,
+    /// The user's turn of a question or an instruction, with {article} {question} {options} or
+    /// {prompt}, and any column's name. Lists of messages are taken as they are.
     #[arg(long, value_name = "TEXT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_template: Option<String>,
-    /// The assistant's turn: the same names, and {answer}.
+    /// The assistant's turn: the same names, and {answer} or {completion}.
     #[arg(long, value_name = "TEXT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     completion_template: Option<String>,

@@ -1,6 +1,7 @@
 //! Which of a file's columns stand for which of ours, as a setting.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
@@ -8,11 +9,67 @@ use serde_json::Value;
 
 use crate::rows::Columns;
 
-/// The columns of a file by our names: `question = "query"`, `options = ["A", "B", "C"]`. Columns
-/// that are not named keep the names that they have.
+/// The columns of a file by our names: `question = "query"`, `options = ["A", "B", "C"]`, or as one
+/// text `question=query,options=A,options=B`. Columns that are not named keep the names that they
+/// have.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct ColumnNames(pub BTreeMap<String, FileColumns>);
+
+/// How names of columns are written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Table(BTreeMap<String, FileColumns>),
+    Text(String),
+}
+
+/// A text that does not name columns.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` does not name a column: write OURS=THEIRS, as in question=query,answer=gold")]
+pub struct ColumnNamesError(String);
+
+impl TryFrom<Written> for ColumnNames {
+    type Error = ColumnNamesError;
+
+    fn try_from(written: Written) -> Result<Self, ColumnNamesError> {
+        match written {
+            Written::Table(names) => Ok(Self(names)),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<ColumnNames> for Written {
+    fn from(names: ColumnNames) -> Self {
+        Self::Table(names.0)
+    }
+}
+
+impl FromStr for ColumnNames {
+    type Err = ColumnNamesError;
+
+    fn from_str(text: &str) -> Result<Self, ColumnNamesError> {
+        let mut names = BTreeMap::<String, FileColumns>::new();
+        for pair in text.split(',') {
+            let (ours, theirs) = pair.split_once('=').unwrap_or_default();
+            let (ours, theirs) = (ours.trim(), theirs.trim().to_owned());
+            if ours.is_empty() || theirs.is_empty() {
+                return Err(ColumnNamesError(pair.to_owned()));
+            }
+            let columns = match names.remove(ours) {
+                None => FileColumns::One(theirs),
+                Some(before) => {
+                    let mut all = before.names().to_vec();
+                    all.push(theirs);
+                    FileColumns::Several(all)
+                }
+            };
+            names.insert(ours.to_owned(), columns);
+        }
+        Ok(Self(names))
+    }
+}
 
 /// One column of a file, or several that make a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,5 +159,23 @@ pub(crate) fn is_blank(value: &Value) -> bool {
         Value::Null => true,
         Value::String(text) => text.trim().is_empty(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_a_table_or_as_text() {
+        let table = serde_json::json!({"question": "query", "options": ["A", "B"]});
+        let from_table: ColumnNames = serde_json::from_value(table.clone()).expect("a table");
+        let text = "question=query, options=A,options=B";
+        let from_text: ColumnNames = serde_json::from_value(text.into()).expect("a text");
+        assert_eq!(from_table, from_text);
+        assert_eq!(serde_json::to_value(&from_text).expect("JSON"), table);
+        for text in ["", "question", "question=", "=query", "question=a,,answer=b"] {
+            assert!(text.parse::<ColumnNames>().is_err(), "{text}");
+        }
     }
 }

@@ -16,7 +16,7 @@ mod turns;
 mod write_questions;
 
 pub use answer_style::AnswerStyle;
-pub use column_names::{ColumnNames, FileColumns};
+pub use column_names::{ColumnNames, ColumnNamesError, FileColumns};
 pub(crate) use example::ASSISTANT;
 pub use example::{Conversation, Example, Question, Turn};
 pub use example_reader::{ColumnOptions, ExampleReader, read_example_files, read_examples};
