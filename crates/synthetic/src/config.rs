@@ -1,4 +1,5 @@
-//! The settings of the synthetic data set: how many passages, how long and how hard.
+//! The settings of the synthetic data set: how many passages and conversations, how long and how
+//! hard.
 
 use std::fmt;
 
@@ -57,6 +58,70 @@ pub struct LevelConfig {
     pub difficulty: f64,
 }
 
+/// Conversations: facts told by a user, and asked for in another order or in other words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConversationConfig {
+    /// Rows to train on.
+    pub train_rows: usize,
+    /// Rows to validate on.
+    pub validation_rows: usize,
+    /// Rows to test on.
+    pub test_rows: usize,
+    /// Least and greatest number of facts of a row, within 1 and 8.
+    pub facts: [usize; 2],
+    /// Least and greatest number of their attributes (place, time, amount, cause), within 1 and 4.
+    pub attributes: [usize; 2],
+    /// Share of rows whose facts are told as in level `high`, in [0, 1].
+    pub high_share: f64,
+    /// Share of rows with a second question on the same facts, in [0, 1].
+    pub second_question_share: f64,
+    /// Share of rows that begin with a system turn, the same in all of them, in [0, 1].
+    pub system_share: f64,
+}
+
+impl Default for ConversationConfig {
+    fn default() -> Self {
+        Self {
+            train_rows: 4000,
+            validation_rows: 400,
+            test_rows: 400,
+            facts: [2, 3],
+            attributes: [2, 4],
+            high_share: 0.2,
+            second_question_share: 0.4,
+            system_share: 0.5,
+        }
+    }
+}
+
+impl ConversationConfig {
+    /// Number of rows of a split.
+    pub fn rows(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.train_rows,
+            Split::Validation => self.validation_rows,
+            Split::Test => self.test_rows,
+        }
+    }
+
+    fn check(&self) -> Result<(), SyntheticError> {
+        check_range("conversations.facts", self.facts, 1..=8)?;
+        check_range("conversations.attributes", self.attributes, 1..=4)?;
+        let shares = [
+            ("conversations.high_share", self.high_share),
+            (
+                "conversations.second_question_share",
+                self.second_question_share,
+            ),
+            ("conversations.system_share", self.system_share),
+        ];
+        shares
+            .iter()
+            .try_for_each(|&(name, value)| check_share(name, value))
+    }
+}
+
 /// The synthetic data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -67,6 +132,9 @@ pub struct SyntheticConfig {
     pub middle: LevelConfig,
     /// The level `high`.
     pub high: LevelConfig,
+    /// Conversations beside the questions; none unless this is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<ConversationConfig>,
 }
 
 impl Default for SyntheticConfig {
@@ -89,6 +157,7 @@ impl Default for SyntheticConfig {
             seed: 1,
             middle,
             high,
+            conversations: None,
         }
     }
 }
@@ -127,6 +196,8 @@ impl SyntheticConfig {
             )?;
             check_share(&format!("{level}.difficulty"), config.difficulty)?;
         }
-        Ok(())
+        self.conversations
+            .as_ref()
+            .map_or(Ok(()), ConversationConfig::check)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use plw_data::{Example, Split, list_files, split_of_file, write_examples};
+use plw_data::{Example, Split, write_examples};
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::{Level, SyntheticConfig};
 use crate::error::SyntheticError;
 use crate::fact::{Attribute, Facts};
+use crate::layout::{check_folder, question_file};
 use crate::passage::{Share, passage_of};
 use crate::question::{Kind, ask};
 
@@ -30,7 +31,7 @@ pub fn generate(
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     // Each split and level has its own stream: the size of one does not change the rows of another.
     rng.set_stream(2 * split as u64 + level as u64);
-    let file = file_name(level, split);
+    let file = question_file(level, split);
     let mut letters: Vec<usize> = Vec::new();
     let mut row = 0;
     Ok((0..passages).flat_map(move |number| {
@@ -76,7 +77,7 @@ fn kinds(rng: &mut ChaCha8Rng, facts: &Facts, count: usize) -> Vec<Kind> {
     kinds
 }
 
-/// Writes every split and level under `directory`, as
+/// Writes the questions of every split and level under `directory`, as
 /// `{middle,high}/{train,validation,test}-00000-of-00001.parquet`, and returns the files with their
 /// numbers of rows.
 ///
@@ -86,31 +87,14 @@ pub fn write_synthetic(
     directory: &Path,
     config: &SyntheticConfig,
 ) -> Result<Vec<(PathBuf, u64)>, SyntheticError> {
-    let own: Vec<(Level, Split, String)> = Level::ALL
-        .into_iter()
-        .flat_map(|level| Split::ALL.map(|split| (level, split, file_name(level, split))))
-        .collect();
-    if directory.is_dir() {
-        let foreign = list_files(directory)?.into_iter().find(|file| {
-            split_of_file(file).is_some() && !own.iter().any(|(_, _, name)| name == file)
-        });
-        if let Some(file) = foreign {
-            return Err(SyntheticError::Foreign {
-                folder: directory.to_path_buf(),
-                file,
-            });
+    check_folder(directory)?;
+    let mut written = Vec::new();
+    for level in Level::ALL {
+        for split in Split::ALL {
+            let path = directory.join(question_file(level, split));
+            let rows = write_examples(&path, generate(config, split, level)?)?;
+            written.push((path, rows));
         }
     }
-    let mut written = Vec::new();
-    for (level, split, name) in own {
-        let path = directory.join(name);
-        let rows = write_examples(&path, generate(config, split, level)?)?;
-        written.push((path, rows));
-    }
     Ok(written)
-}
-
-/// The file of a split and level in the data set.
-fn file_name(level: Level, split: Split) -> String {
-    format!("{level}/{split}-00000-of-00001.parquet")
 }

@@ -139,7 +139,8 @@ pub(crate) fn join(parts: &[&str]) -> String {
     parts.join(" ")
 }
 
-fn capitalized(sentence: &str) -> String {
+/// The sentence with its first letter in upper case.
+pub(crate) fn capitalized(sentence: &str) -> String {
     let mut characters = sentence.chars();
     let first = characters
         .next()

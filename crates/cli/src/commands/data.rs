@@ -11,8 +11,8 @@ use plw_files::{
 };
 use plw_record::DirectoryLock;
 use plw_synthetic::{
-    PretrainingStage, SyntheticConfig, pretraining_text, train_tokenizer, write_synthetic,
-    write_tokenizer,
+    PretrainingStage, SyntheticConfig, pretraining_text, train_tokenizer, write_conversations,
+    write_synthetic, write_tokenizer,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -35,11 +35,15 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
                 .unwrap_or_default();
             settings.seed = seed.unwrap_or(settings.seed);
             once(folder, "plw data synth", &settings, || {
-                let written = write_synthetic(folder, &settings).into_diagnostic()?;
-                let lines = written
-                    .iter()
-                    .map(|(path, rows)| format!("{}: {rows} questions\n", path.display()));
-                Ok(lines.collect())
+                let questions = write_synthetic(folder, &settings).into_diagnostic()?;
+                let conversations = write_conversations(folder, &settings).into_diagnostic()?;
+                let lines = |written: &[(PathBuf, u64)], rows_are: &str| -> String {
+                    let line = |(path, rows): &(PathBuf, u64)| {
+                        format!("{}: {rows} {rows_are}\n", path.display())
+                    };
+                    written.iter().map(line).collect()
+                };
+                Ok(lines(&questions, "questions") + &lines(&conversations, "conversations"))
             })?;
         }
         DataCommand::PretrainingText {
@@ -121,7 +125,7 @@ fn digests(folder: &Path) -> Result<BTreeMap<String, String>> {
                 folders.push(path);
             } else if path
                 .extension()
-                .is_some_and(|extension| extension == "parquet")
+                .is_some_and(|extension| extension == "parquet" || extension == "jsonl")
             {
                 let name = path
                     .strip_prefix(folder)

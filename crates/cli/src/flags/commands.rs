@@ -267,9 +267,11 @@ pub(crate) struct DataFlags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Writes synthetic reading comprehension as parquet, in RACE's layout.
+    /// Writes synthetic reading comprehension as parquet, in RACE's layout. With a table
+    /// `conversations` in the settings it also writes chat messages about the same kind of facts,
+    /// whose answers are as long as their prompts: `conversations/{train,validation,test}.jsonl`.
     Synth {
-        /// Output folder. One that already holds the questions of these settings is left alone.
+        /// Output folder. One that already holds the data of these settings is left alone.
         #[arg(long, value_name = "DIR")]
         output_dir: PathBuf,
         /// A TOML file of the generator's settings.
