@@ -44,10 +44,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text's tokens: ids, offsets in characters [tokens, 2], whether each is completion, and its
-    loss weight."""
+    """A text and its completions in characters; and its tokens: ids, offsets in characters
+    [tokens, 2], whether each is completion, and its loss weight."""
 
     text: str
+    completions: list[Span]
     token_ids: list[int]
     offsets: npt.NDArray[np.int64]
     is_completion: npt.NDArray[np.bool_]
@@ -87,7 +88,10 @@ def encode(renderer: Renderer, rendered: list[Rendered], weights: Weights) -> li
         # The first span that holds a token decides.
         for span, weight in reversed(one.weighted):
             of_turns[lie_in(offsets, [span])] = weight
-        encoded.append(Encoded(one.text, token_ids, offsets, is_completion, of_roles * of_turns))
+        of_tokens = of_roles * of_turns
+        encoded.append(
+            Encoded(one.text, one.completions, token_ids, offsets, is_completion, of_tokens)
+        )
     return encoded
 
 
