@@ -12,7 +12,7 @@ from encoding import (
 )  # fmt: skip
 from model_tokenizer import load_template, load_tokenizer
 from questions import Question
-from rendering import Renderer
+from rendering import Rendered, Renderer
 from rows import DataError, read_rows
 from shapes import Example, examples_of, parse_columns, rename
 
@@ -85,21 +85,23 @@ class Reader:
         yield from self._encode(path, batch)
 
     def _encode(self, path: Path, batch: list) -> Iterator[tuple[Reading, Encoded]]:
-        readings = [reading for reading, _ in batch]
         rendered = [one for _, one in batch]
         try:
             encoded = encode(self.renderer, rendered, self.weights)
         except DataError:
             # One of them is bad: each by itself.
-            for reading, one in batch:
-                try:
-                    yield reading, encode(self.renderer, [one], self.weights)[0]
-                except DataError as error:
-                    self._refuse(path, reading.row, error)
-            return
-        for reading, text, tokens in zip(readings, rendered, encoded, strict=True):
-            check_mask(self.renderer, text, tokens)
-            yield reading, tokens
+            encoded = [self._encode_one(path, *one) for one in batch]
+        for (reading, text), tokens in zip(batch, encoded, strict=True):
+            if tokens:
+                check_mask(self.renderer, text, tokens)
+                yield reading, tokens
+
+    def _encode_one(self, path: Path, reading: Reading, rendered: Rendered) -> Encoded | None:
+        try:
+            return encode(self.renderer, [rendered], self.weights)[0]
+        except DataError as error:
+            self._refuse(path, reading.row, error)
+            return None
 
     def answer(self, reading: Reading, encoded: Encoded) -> Answer | None:
         """Where a question's answer is predicted; None of a conversation."""

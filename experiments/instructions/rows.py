@@ -6,6 +6,7 @@ conversations.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import itertools
@@ -45,7 +46,7 @@ def _rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path} is not of a known kind: {', '.join(readers)} or .parquet")
     # The default would guess the compression from the name.
     with pyarrow.input_stream(str(path), compression=compression) as binary:
-        yield from readers[kind](io.BytesIO(binary.read()))
+        yield from readers[kind](io.BytesIO(binary.read().removeprefix(codecs.BOM_UTF8)))
 
 
 def _json(file: io.BytesIO) -> Iterator[Row]:
@@ -67,4 +68,4 @@ def _json_lines(file: io.BytesIO) -> Iterator[Row]:
 def _csv(file: io.BytesIO) -> Iterator[Row]:
     """RFC 4180 with a header. Every value is text; line breaks in quotes stay as they are."""
     csv.field_size_limit(sys.maxsize)
-    yield from csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
+    yield from csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
