@@ -257,7 +257,9 @@ pub(crate) fn warn_of_weightless(name: &str, examples: &Examples, weights: Token
     let weight = |number: u32| {
         let targets = examples.sequences.get(number).role_targets();
         let of_roles = Role::ALL.into_iter().zip(targets);
-        of_roles.map(|(role, targets)| weights.of(role) * targets.weight).sum::<f64>()
+        of_roles
+            .map(|(role, targets)| weights.of(role) * targets.weight)
+            .sum::<f64>()
     };
     let numbers = 0..examples.len() as u32;
     let weightless: Vec<u32> = numbers.filter(|&number| weight(number) == 0.0).collect();

@@ -32,7 +32,7 @@ pub use rows::{
     WriteError, read_text, write_text,
 };
 pub use shapes::{
-    AnswerStyle, ColumnNames, ColumnNamesError, ColumnOptions, Conversation, Example, ExampleReader, FileColumns,
-    Question, Turn, read_example_files, read_examples, write_questions,
+    AnswerStyle, ColumnNames, ColumnNamesError, ColumnOptions, Conversation, Example,
+    ExampleReader, FileColumns, Question, Turn, read_example_files, read_examples, write_questions,
 };
 pub use tokenizer::{ModelFileError, ModelTokenizer, SpecialTokens, TokenizeError};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use plw_data::{Example, Split, write_examples};
+use plw_data::{Question, Split, write_questions};
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,7 +24,7 @@ pub fn generate(
     config: &SyntheticConfig,
     split: Split,
     level: Level,
-) -> Result<impl Iterator<Item = Example> + use<>, SyntheticError> {
+) -> Result<impl Iterator<Item = Question> + use<>, SyntheticError> {
     config.check()?;
     let passages = config.passages(split, level);
     let settings = config.level(level).clone();
@@ -51,12 +51,12 @@ pub fn generate(
             }
             let answer = letters.pop().unwrap_or_default();
             let question = ask(&mut rng, &facts, kind, settings.difficulty);
-            examples.push(Example {
+            examples.push(Question {
                 file: file.as_str().into(),
                 row,
                 example_id: format!("{level}{number}.txt"),
                 level: level.name().to_owned(),
-                article: passage.clone(),
+                article: Some(passage.clone()),
                 options: question.options(answer),
                 question: question.question,
                 answer,
@@ -92,7 +92,7 @@ pub fn write_synthetic(
     for level in Level::ALL {
         for split in Split::ALL {
             let path = directory.join(question_file(level, split));
-            let rows = write_examples(&path, generate(config, split, level)?)?;
+            let rows = write_questions(&path, generate(config, split, level)?)?;
             written.push((path, rows));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use plw_data::{Example, Source, Split, read_examples};
+use plw_data::{Question, Source, Split, read_examples};
 
 use super::*;
 use crate::vocabulary::{DAYS, MONTHS, YEARS};
@@ -20,13 +20,13 @@ fn config(difficulty: f64) -> SyntheticConfig {
     config
 }
 
-fn examples(config: &SyntheticConfig, split: Split, level: Level) -> Vec<Example> {
+fn examples(config: &SyntheticConfig, split: Split, level: Level) -> Vec<Question> {
     generate(config, split, level)
         .expect("settings within their bounds")
         .collect()
 }
 
-fn all(config: &SyntheticConfig) -> Vec<Example> {
+fn all(config: &SyntheticConfig) -> Vec<Question> {
     let pairs = Level::ALL
         .into_iter()
         .flat_map(|level| Split::ALL.map(|split| (split, level)));
@@ -90,9 +90,14 @@ fn place_of(told: &[Vec<&str>], event: &str) -> Option<usize> {
         .position(|fact| words(event).iter().all(|word| fact.contains(word)))
 }
 
+fn article(question: &Question) -> &str {
+    let article = question.article.as_deref();
+    article.expect("every question has a passage")
+}
+
 /// The options that the passage supports, judged by the text alone.
-fn supported(example: &Example) -> Vec<usize> {
-    let told = told(&example.article);
+fn supported(example: &Question) -> Vec<usize> {
+    let told = told(article(example));
     let asked = words(&example.question);
     let right = |option: &String| match asked.as_slice() {
         [.., "NOT", "true"] => place_of(&told, option).is_none(),
@@ -171,7 +176,7 @@ fn difficulty_is_the_share_of_wrong_options_that_occur_in_the_passage() {
             if example.question.contains("NOT true") {
                 continue;
             }
-            let told = told(&example.article);
+            let told = told(article(example));
             for (index, option) in example.options.iter().enumerate() {
                 if index != example.answer {
                     wrong += 1;
@@ -234,8 +239,13 @@ fn no_passage_occurs_in_two_splits_or_in_pretraining_text() {
                 split,
                 level,
             ) {
-                assert_eq!(Share::of(&example.article), Share::Questions(split));
-                assert_eq!(*split_of.entry(example.article).or_insert(split), split);
+                assert_eq!(Share::of(article(&example)), Share::Questions(split));
+                assert_eq!(
+                    *split_of
+                        .entry(article(&example).to_owned())
+                        .or_insert(split),
+                    split
+                );
             }
         }
     }
@@ -265,7 +275,7 @@ fn high_is_longer_and_passages_have_three_or_four_questions() {
         assert!(questions.len() == 150 && questions.values().all(|count| (3..=4).contains(count)));
         examples
             .iter()
-            .map(|example| words(&example.article).len())
+            .map(|example| words(article(example)).len())
             .sum::<usize>()
             / examples.len()
     };
@@ -305,16 +315,22 @@ fn written_questions_are_read_back() {
     let written = write_synthetic(folder.path(), &config).expect("the folder can be written");
     assert_eq!(written.len(), 6);
     let source = Source::from(folder.path().join("middle").as_path());
-    let read: Vec<Example> = read_examples(&source, Split::Test, &Default::default())
-        .expect("the files are there")
-        .collect::<Result<_, _>>()
-        .expect("every row is right");
+    let (columns, options) = Default::default();
+    let read =
+        read_examples(&source, Split::Test, &columns, &options).expect("the files are there");
+    let read: Vec<Question> = read
+        .map(|row| {
+            row.expect("every row is right")
+                .question()
+                .expect("a question")
+        })
+        .collect();
     let made = examples(&config, Split::Test, Level::Middle);
     assert_eq!(read.len(), made.len());
     for (read, made) in read.into_iter().zip(made) {
         assert_eq!(
             read,
-            Example {
+            Question {
                 file: read.file.clone(),
                 ..made
             }

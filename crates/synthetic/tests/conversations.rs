@@ -268,7 +268,12 @@ fn written_rows_are_json_lines_beside_questions_that_stay_the_same() {
         assert!(text.starts_with(&format!(r#"{{"id":"{split}-0","messages":[{{"role":""#)));
         // The folder stands for its questions, with or without conversations.
         let [beside, alone] = [both, questions].map(|folder| {
-            let read = read_examples(&Source::from(folder), split, &Default::default());
+            let read = read_examples(
+                &Source::from(folder),
+                split,
+                &Default::default(),
+                &Default::default(),
+            );
             let rows = read
                 .expect("the files are there")
                 .map(|row| row.expect("it is right"));

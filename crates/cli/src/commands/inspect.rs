@@ -235,7 +235,10 @@ impl Inspected {
             start = segment.end;
             let weight = self.weights.of(segment.role) * segment.weight;
             let range = format!("{}..{}", tokens.start, tokens.end);
-            format!("  tokens {range:<12} {:<10}  {weight}\n", name(segment.role))
+            format!(
+                "  tokens {range:<12} {:<10}  {weight}\n",
+                name(segment.role)
+            )
         };
         self.encoded.segments.iter().map(line).collect()
     }

@@ -174,7 +174,13 @@ mod tests {
         let from_text: ColumnNames = serde_json::from_value(text.into()).expect("a text");
         assert_eq!(from_table, from_text);
         assert_eq!(serde_json::to_value(&from_text).expect("JSON"), table);
-        for text in ["", "question", "question=", "=query", "question=a,,answer=b"] {
+        for text in [
+            "",
+            "question",
+            "question=",
+            "=query",
+            "question=a,,answer=b",
+        ] {
             assert!(text.parse::<ColumnNames>().is_err(), "{text}");
         }
     }

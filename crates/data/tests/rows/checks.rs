@@ -212,10 +212,6 @@ fn wrong_columns_are_named() {
             ["`answer`", "type Int64, but should be text"],
         ),
         (
-            with("example_id", numbers()),
-            ["`example_id`", "type Int64, but should be text"],
-        ),
-        (
             with("options", text),
             ["`options`", "type Utf8, but should be a list of text"],
         ),

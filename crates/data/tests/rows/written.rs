@@ -101,7 +101,7 @@ fn texts_are_read_like_questions() {
     );
     assert_eq!(
         reader.skipped().to_string(),
-        "2 rows skipped: 1 because `text` is null, 1 because `text` is empty"
+        "2 rows skipped: 1 because column `text` is null, 1 because column `text` is empty"
     );
     let strict: Vec<_> = read_text(&source, Split::Train, "text", &ReadOptions::default())
         .expect("a file")
