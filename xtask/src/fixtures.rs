@@ -10,7 +10,8 @@ use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// A Python that has what the scripts import (torch, transformers, peft, tokenizers, jinja2, scipy).
+    /// A Python that has what the scripts import (torch, transformers, peft, tokenizers, jinja2,
+    /// scipy).
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
     /// Only the scripts whose path contains this.

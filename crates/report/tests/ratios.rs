@@ -16,6 +16,15 @@ type TestResult = Result<(), Box<dyn Error>>;
 
 const HOSTILE: &str = "</text><script>alert(1)</script>|\"a\", [b](c)\n\u{1b}[31m";
 
+fn named(name: &str, lengths: &[(u32, u32)]) -> NamedRatios {
+    let lengths = lengths.iter();
+    let all = lengths.map(|&(prompt, completion)| Lengths { prompt, completion });
+    NamedRatios {
+        name: name.to_string(),
+        analysis: analyze(&all.collect(), 0),
+    }
+}
+
 #[test]
 fn a_folder_has_all_files_and_the_same_bytes_again() -> TestResult {
     let directory = tempfile::tempdir()?;
@@ -148,15 +157,25 @@ fn tables_hold_the_statistics() {
 }
 
 #[test]
+fn extremes_and_many_data_sets_are_drawn() -> TestResult {
+    let most = u32::MAX;
+    let mut lengths = vec![(1, most), (most, 1), (most, most), (1, 0)];
+    lengths.extend((0..500).map(|i| (100 + i, 1)));
+    let mut report = demo_ratios::report(&[("common", 400, 0.5, 0.5); 8]);
+    report.datasets.push(named("extreme", &lengths));
+    let figures = ratio_figures(&report)?;
+    assert_eq!(figures.len(), 10);
+    for figure in &figures {
+        assert!(!figure.svg.contains("NaN") && !figure.svg.contains("inf"));
+    }
+    // The eighth has the first one's color, and dashes: each is a line of its own.
+    let lines = figures[0].svg.matches("stroke=\"#0072B2\"").count();
+    assert!(lines > 10, "{lines}");
+    Ok(())
+}
+
+#[test]
 fn data_sets_without_a_density_are_told() -> TestResult {
-    let named = |name: &str, lengths: &[(u32, u32)]| NamedRatios {
-        name: name.to_string(),
-        analysis: {
-            let lengths = lengths.iter();
-            let all = lengths.map(|&(prompt, completion)| Lengths { prompt, completion });
-            analyze(&all.collect(), 0)
-        },
-    };
     let report = RatioReport {
         unit: Unit::Chars,
         datasets: vec![
