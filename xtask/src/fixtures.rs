@@ -10,7 +10,8 @@ use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// A Python that has what the scripts import (torch, transformers, peft, tokenizers, jinja2).
+    /// A Python that has what the scripts import (torch, transformers, peft, tokenizers, jinja2,
+    /// scipy).
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
     /// Only the scripts whose path contains this.
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn the_committed_scripts_are_found() {
         let scripts = scripts(&Workspace::find()).expect("listed");
-        let expected = ["golden_llama.py", "prompts.py"];
+        let expected = ["golden_llama.py", "prompts.py", "ratio.py"];
         assert_eq!(
             scripts,
             expected.map(|name| Path::new("xtask/fixtures").join(name))

@@ -39,6 +39,16 @@ pub(crate) fn loss(loss: Option<f64>) -> String {
     loss.map_or("-".to_string(), |loss| format!("{loss:.4}"))
 }
 
+/// A number with three significant digits: `0.0123`, `1.50`, `213`; `1.2e-7` where small.
+pub(crate) fn significant(number: f64) -> String {
+    let exponent = number.abs().log10().floor();
+    match exponent {
+        _ if number == 0.0 => "0".to_string(),
+        exponent if exponent < -4.0 => format!("{number:.1e}"),
+        exponent => format!("{number:.*}", (2.0 - exponent).max(0.0) as usize),
+    }
+}
+
 /// A count with its thousands set apart: `12 345`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -107,6 +117,10 @@ mod tests {
         assert_eq!(
             [0.00002, 0.0123, 0.5].map(p_value),
             ["< 0.001", "0.012", "0.50"]
+        );
+        assert_eq!(
+            [0.0, 0.012345, 1.5, 213.4, 1e5, 0.0000001234].map(significant),
+            ["0", "0.0123", "1.50", "213", "100000", "1.2e-7"]
         );
         assert_eq!([7, 1234, 1234567].map(count), ["7", "1 234", "1 234 567"]);
         assert_eq!(

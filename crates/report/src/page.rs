@@ -4,13 +4,10 @@ use crate::comparison::best_group;
 use crate::figures::Figure;
 use crate::findings::findings;
 use crate::format::escape;
+use crate::html::{self, METHODS_TITLE, document};
 use crate::report::{Report, Section};
 use crate::sweep::Sweep;
-use crate::table::Table;
 use crate::tables::{results_table, runs_table, section_tables, section_title};
-
-/// The heading of the page's last part.
-pub(crate) const METHODS_TITLE: &str = "<h2>How these numbers are computed</h2>";
 
 /// How the numbers are computed, for a reader who doubts them.
 const METHODS: &str = include_str!("methods.html");
@@ -34,7 +31,7 @@ pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
         ));
     }
     body.push_str("<h2>Records</h2>\n");
-    body.push_str(&table_html(&runs_table(sweep), |_| ""));
+    body.push_str(&html::table(&runs_table(sweep), |_| ""));
     body.push_str(&settings(report));
     body.push_str(&machines(report));
     body.push_str(&format!(
@@ -42,14 +39,7 @@ pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
          <div class=\"note\">\n{METHODS}<p>{} resamples, seed {}.</p></div>\n",
         report.options.resamples, report.options.seed
     ));
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>\n{}</style>\n</head>\n\
-         <body>\n{body}</body>\n</html>\n",
-        escape(&report.name),
-        include_str!("page.css"),
-    )
+    document(&report.name, &body)
 }
 
 /// What a reader must know first: the warnings, and the runs that are left out.
@@ -81,63 +71,22 @@ fn section_html<'a>(section: &Section, figures: impl Iterator<Item = &'a Figure>
     html.push_str(&format!("<ul class=\"findings\">\n{items}</ul>\n"));
     let mut figures = figures;
     // The main figure stands next to the main table; the rest follows.
-    let first = figures.next().map(figure_html).unwrap_or_default();
+    let first = figures.next().map(html::figure).unwrap_or_default();
     let best = match section.groups.len() {
         0 | 1 => None,
         _ => best_group(&section.groups),
     };
-    html.push_str(&table_html(&results_table(section), |row| match row {
+    html.push_str(&html::table(&results_table(section), |row| match row {
         row if Some(row) == best => " class=\"best\"",
         row if row >= section.groups.len() => " class=\"reference\"",
         _ => "",
     }));
     html.push_str(&first);
     for table in section_tables(section).iter().skip(1) {
-        html.push_str(&table_html(table, |_| ""));
+        html.push_str(&html::table(table, |_| ""));
     }
-    html.extend(figures.map(figure_html));
+    html.extend(figures.map(html::figure));
     html
-}
-
-fn figure_html(figure: &Figure) -> String {
-    let caption = escape(&figure.caption);
-    format!(
-        "<figure id=\"{}\">\n{}<figcaption>{caption}</figcaption>\n</figure>\n",
-        escape(&figure.name),
-        figure.inline_svg
-    )
-}
-
-fn table_html(table: &Table, row_class: impl Fn(usize) -> &'static str) -> String {
-    let cells = |tag: &str, cells: &[String]| -> String {
-        cells
-            .iter()
-            .map(|cell| format!("<{tag}>{}</{tag}>", escape(&typeset(cell))))
-            .collect()
-    };
-    let rows: String = (table.rows.iter().enumerate())
-        .map(|(index, row)| format!("<tr{}>{}</tr>\n", row_class(index), cells("td", row)))
-        .collect();
-    format!(
-        "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<thead><tr>{}</tr></thead>\n\
-         <tbody>\n{rows}</tbody>\n</table></div>\n",
-        escape(&table.title),
-        cells("th", &table.header)
-    )
-}
-
-/// A cell with a true minus sign before a number, and a dash where there is no value.
-fn typeset(cell: &str) -> String {
-    if cell == "-" {
-        return "\u{2013}".to_string();
-    }
-    let words = cell.split(' ').map(|word| match word.strip_prefix('-') {
-        Some(number) if number.starts_with(|first: char| first.is_ascii_digit()) => {
-            format!("\u{2212}{number}")
-        }
-        _ => word.to_string(),
-    });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 fn settings(report: &Report) -> String {

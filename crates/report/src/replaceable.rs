@@ -6,7 +6,8 @@ use std::path::Path;
 use plw_files::read_bounded;
 
 use crate::error::ReportError;
-use crate::page::METHODS_TITLE;
+use crate::html::METHODS_TITLE;
+use crate::ratios::{csv, json, tables};
 use crate::tables::RESULTS_TITLE;
 
 /// The most bytes of a report's file. No page is as large, whatever its figures.
@@ -21,8 +22,9 @@ pub(crate) fn check_replaceable(path: &Path) -> Result<(), ReportError> {
     let text = String::from_utf8_lossy(&bytes);
     let end = path.extension().and_then(|end| end.to_str());
     let is_ours = match end.unwrap_or_default() {
-        "md" => is_markdown(&text),
-        "json" => is_json(&text),
+        "md" => is_markdown(&text) || is_ratio_markdown(&text),
+        "json" => is_json(&text) || is_ratio_json(&text),
+        "csv" => text.lines().next() == Some(csv::HEADER),
         "svg" => text.starts_with("<svg width=\"760\" "),
         _ => text.starts_with("<!doctype html>") && text.contains(METHODS_TITLE),
     };
@@ -46,4 +48,12 @@ fn is_json(text: &str) -> bool {
         && ["name", "sections", "common_settings", "options"]
             .into_iter()
             .all(has)
+}
+
+fn is_ratio_markdown(text: &str) -> bool {
+    text.starts_with(tables::TITLE)
+}
+
+fn is_ratio_json(text: &str) -> bool {
+    text.starts_with(&format!("{{\n  \"kind\": \"{}\"", json::KIND))
 }

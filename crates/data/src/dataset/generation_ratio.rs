@@ -1,8 +1,6 @@
 //! The generation ratio: how much of an example is completion.
 
-/// Share of examples cut at each end before averaging, as in the article: the lowest and the
-/// highest 0.25 %.
-const CUT: f64 = 0.0025;
+use plw_ratio::{mean, trim_count, trimmed};
 
 /// The generation ratio Rg = completion tokens / prompt tokens over examples (Vaughn 2024), without
 /// its extremes.
@@ -32,20 +30,15 @@ impl GenerationRatio {
             .map(|(completion, prompt)| completion as f64 / prompt as f64)
             .collect();
         ratios.sort_by(f64::total_cmp);
-        let cut = (ratios.len() as f64 * CUT) as usize;
-        let kept = &ratios[cut..ratios.len() - cut];
-        let (&lowest, &highest) = (kept.first()?, kept.last()?);
-        let examples = kept.len();
-        let mean = kept.iter().sum::<f64>() / examples as f64;
-        let geometric_mean =
-            (kept.iter().map(|ratio| ratio.ln()).sum::<f64>() / examples as f64).exp();
+        let kept = trimmed(&ratios);
+        let logarithms: Vec<f64> = kept.iter().map(|ratio| ratio.ln()).collect();
         Some(Self {
-            examples,
-            cut,
-            mean,
-            geometric_mean,
-            lowest,
-            highest,
+            examples: kept.len(),
+            cut: trim_count(ratios.len()),
+            mean: mean(kept)?,
+            geometric_mean: mean(&logarithms)?.exp(),
+            lowest: *kept.first()?,
+            highest: *kept.last()?,
         })
     }
 }

@@ -1,4 +1,5 @@
-//! The horizontal axis: weights on a logarithmic scale with 0 at its left, or steps.
+//! The horizontal axis: weights on a logarithmic scale with 0 at its left, steps, or ratios on a
+//! linear or a logarithmic scale.
 
 use std::ops::Range;
 
@@ -6,6 +7,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::coord::types::RangedCoordf64;
 
 use super::style::{self, WIDTH};
+use crate::format::significant;
 
 /// What a figure's horizontal axis counts.
 #[derive(Debug, Clone)]
@@ -14,6 +16,10 @@ pub(crate) enum Axis {
     Weights(Vec<f64>),
     /// Steps from 0 to the last.
     Steps(f64),
+    /// Ratios from 0 to the last.
+    Ratios(f64),
+    /// Positive ratios between two, on a logarithmic scale with labeled decades.
+    Decades([f64; 2]),
 }
 
 impl Axis {
@@ -36,8 +42,8 @@ impl Axis {
                     _ => 0.0,
                 }
             }
-            Self::Weights(_) => value.log10(),
-            Self::Steps(_) => value,
+            Self::Weights(_) | Self::Decades(_) => value.log10(),
+            Self::Steps(_) | Self::Ratios(_) => value,
         }
     }
 
@@ -52,6 +58,8 @@ impl Axis {
                 [low - margin, high + margin]
             }
             Self::Steps(last) => [-0.01 * last, last.max(1.0) * 1.01],
+            Self::Ratios(last) => [0.0, *last],
+            Self::Decades(ends) => ends.map(f64::log10),
         }
     }
 
@@ -65,11 +73,16 @@ impl Axis {
         self.range().start
     }
 
+    /// Its last value.
+    pub(crate) fn last(&self) -> f64 {
+        self.range().end
+    }
+
     /// The weight after the first; the first where there is no other.
     pub(crate) fn second(&self) -> f64 {
         match self {
             Self::Weights(weights) => weights.get(1).copied().unwrap_or(self.first()),
-            Self::Steps(_) => self.first(),
+            _ => self.first(),
         }
     }
 
@@ -77,8 +90,32 @@ impl Axis {
         match self {
             Self::Weights(_) => value.to_string(),
             Self::Steps(_) => format!("{value:.0}"),
+            Self::Ratios(_) => match significant(value) {
+                label if label.contains('.') && !label.contains('e') => label
+                    .trim_end_matches('0')
+                    .trim_end_matches('.')
+                    .to_string(),
+                label => label,
+            },
+            Self::Decades(_) if (1e-5..1e7).contains(&value) => value.to_string(),
+            Self::Decades(_) => format!("{value:e}"),
         }
     }
+}
+
+/// Powers of ten between two ratios, with 2 and 5 times them where there are few.
+fn decades([low, high]: [f64; 2]) -> Vec<f64> {
+    let factors: &[u8] = match high.log10() - low.log10() {
+        span if span < 2.5 => &[1, 2, 5],
+        _ => &[1],
+    };
+    let exponents = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    exponents
+        .flat_map(|exponent| factors.iter().map(move |factor| (factor, exponent)))
+        // Parsed, because powers are rounded: 1e-3 is written 0.001.
+        .filter_map(|(factor, exponent)| format!("{factor}e{exponent}").parse().ok())
+        .filter(|tick| (low..=high).contains(tick))
+        .collect()
 }
 
 impl Ranged for Axis {
@@ -92,23 +129,26 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        let Self::Weights(weights) = self else {
-            let ticks = RangedCoordf64::from(self.range()).key_points(hint);
-            return ticks
-                .into_iter()
-                .filter(|&step| step >= 0.0 && step.fract() == 0.0)
-                .collect();
+        let ticks = match self {
+            Self::Steps(_) | Self::Ratios(_) => {
+                let is_step = matches!(self, Self::Steps(_));
+                let mut ticks = RangedCoordf64::from(self.range()).key_points(hint);
+                ticks.retain(|&tick| tick >= 0.0 && (!is_step || tick.fract() == 0.0));
+                return ticks;
+            }
+            Self::Weights(weights) => weights.clone(),
+            Self::Decades(ends) => decades(*ends),
         };
         // From the right, so that the largest weight, plain fine-tuning, is always labeled.
         let [low, high] = self.ends();
         let pixels = f64::from(WIDTH - 110) / (high - low);
         let mut kept: Vec<f64> = Vec::new();
         let mut free_until = f64::INFINITY;
-        for &weight in weights.iter().rev() {
-            let half = style::text_width(&self.label(weight), 13.0) / 2.0 + 4.0;
-            let center = self.place(weight) * pixels;
+        for &tick in ticks.iter().rev() {
+            let half = style::text_width(&self.label(tick), 13.0) / 2.0 + 4.0;
+            let center = self.place(tick) * pixels;
             if center + half <= free_until {
-                kept.push(weight);
+                kept.push(tick);
                 free_until = center - half;
             }
         }
@@ -121,6 +161,8 @@ impl Ranged for Axis {
                 weights.first().copied().unwrap_or(0.0)..weights.last().copied().unwrap_or(1.0)
             }
             Self::Steps(last) => 0.0..last.max(1.0),
+            Self::Ratios(last) => 0.0..*last,
+            Self::Decades([low, high]) => *low..*high,
         }
     }
 }
@@ -165,5 +207,22 @@ mod tests {
                 .iter()
                 .all(|step| step.fract() == 0.0)
         );
+    }
+
+    #[test]
+    fn decades_are_labeled() {
+        let labels = |low: f64, high: f64| {
+            let axis = Axis::Decades([low, high]);
+            let ticks = axis.key_points(10);
+            let labels = ticks.iter().rev().map(|tick| axis.label(*tick));
+            labels.collect::<Vec<String>>()
+        };
+        assert_eq!(labels(0.0004, 30.0), ["0.001", "0.01", "0.1", "1", "10"]);
+        assert_eq!(labels(0.3, 2.5), ["0.5", "1", "2"]);
+        assert_eq!(
+            labels(3e-8, 2e-6),
+            ["5e-8", "1e-7", "2e-7", "5e-7", "1e-6", "2e-6"]
+        );
+        assert!((3..20).contains(&labels(1e-10, 1e10).len()));
     }
 }

@@ -12,7 +12,7 @@ use super::style::{self, AXIS, GRID, UNITS, WIDTH, units};
 /// A whole figure.
 pub(crate) struct Chart {
     pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     pub(crate) caption: String,
     pub(crate) legend: Vec<Entry>,
     pub(crate) panels: Vec<Panel>,
@@ -25,11 +25,23 @@ pub(crate) struct Panel {
     pub(crate) y_label: &'static str,
     /// Height in CSS pixels.
     pub(crate) height: f64,
-    /// Values are shares, labeled in percent and never below 0 or above 1.
-    pub(crate) is_share: bool,
+    pub(crate) values: Values,
     /// Horizontal lines: value and the dashes' length in CSS pixels.
     pub(crate) references: Vec<(f64, f64)>,
+    /// Vertical lines: place and the dashes' length in CSS pixels.
+    pub(crate) verticals: Vec<(f64, f64)>,
     pub(crate) series: Vec<Series>,
+}
+
+/// What a panel's vertical axis counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Any values, of which the axis shows what there is.
+    Any,
+    /// Shares, labeled in percent and never below 0 or above 1.
+    Shares,
+    /// Densities, from 0 on.
+    Densities,
 }
 
 /// The marks of one color. Points are (x, y), intervals (x, [low, high]).
@@ -37,6 +49,8 @@ pub(crate) struct Series {
     pub(crate) color: RGBColor,
     /// The mark at each point; none on lines of many points.
     pub(crate) marker: Option<Marker>,
+    /// Length in CSS pixels of the dashes of the line through the points; a whole line without.
+    pub(crate) dash: Option<f64>,
     /// Points joined by a line.
     pub(crate) points: Vec<(f64, f64)>,
     /// Faint lines behind; where they leave the panel they follow its edge.
@@ -58,6 +72,7 @@ impl Series {
         Self {
             color: style::series_color(index),
             marker: Some(Marker::of(index)),
+            dash: None,
             points: Vec::new(),
             faint: Vec::new(),
             dots: Vec::new(),
@@ -85,7 +100,7 @@ pub(crate) fn draw(chart: &Chart) -> Drawn<String> {
     let mut svg = String::new();
     {
         let canvas = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        legend::draw(&canvas, chart.title, &chart.legend)?;
+        legend::draw(&canvas, &chart.title, &chart.legend)?;
         let mut top = units(head);
         for panel in &chart.panels {
             let bottom = top + units(panel.height);
@@ -107,17 +122,18 @@ fn vertical_range(panel: &Panel) -> (f64, f64) {
     };
     let low = values().fold(f64::INFINITY, f64::min);
     let high = values().fold(f64::NEG_INFINITY, f64::max);
-    let least = if panel.is_share {
+    let least = if panel.values == Values::Shares {
         0.04
     } else {
         0.02 * high.abs().max(1e-3)
     };
     let margin = 0.07 * (high - low).max(least);
     let (low, high) = (low - margin, high + margin);
-    match panel.is_share {
+    match panel.values {
         // Slightly beyond both ends, so that marks there are drawn whole.
-        true => (low.max(-0.01), high.min(1.01)),
-        false => (low, high),
+        Values::Shares => (low.max(-0.01), high.min(1.01)),
+        Values::Any => (low, high),
+        Values::Densities => (0.0, high),
     }
 }
 
@@ -130,7 +146,10 @@ fn decimals(span: f64) -> usize {
 
 fn draw_panel(canvas: &Canvas, top: i32, bottom: i32, panel: &Panel) -> Drawn {
     let (low, high) = vertical_range(panel);
-    let scale = if panel.is_share { 100.0 } else { 1.0 };
+    let scale = match panel.values {
+        Values::Shares => 100.0,
+        Values::Any | Values::Densities => 1.0,
+    };
     let digits = decimals(scale * (high - low));
     let (area, _) = canvas.split_vertically(bottom);
     let (_, area) = area.split_vertically(top);
@@ -166,6 +185,11 @@ fn draw_panel(canvas: &Canvas, top: i32, bottom: i32, panel: &Panel) -> Drawn {
         let y = chart.backend_coord(&(panel.x.first(), value)).1;
         let style = style::line(AXIS, 1.5);
         marks::dashes(canvas, (across.start, y), (across.end, y), dash, style)?;
+    }
+    for &(value, dash) in &panel.verticals {
+        let x = chart.backend_coord(&(value, low)).0;
+        let style = style::line(AXIS, 1.5);
+        marks::dashes(canvas, (x, down.start), (x, down.end), dash, style)?;
     }
     for series in &panel.series {
         // Points outside the panel are drawn on its edge.
@@ -217,7 +241,10 @@ fn draw_series(
             marks::dashes(canvas, *zero, *smallest, 4.0, strong)?;
             marks::path(canvas, places[1..].to_vec(), strong)?;
         }
-        _ => marks::path(canvas, places.clone(), strong)?,
+        _ => match series.dash {
+            Some(dash) => marks::dashed_path(canvas, &places, dash, strong)?,
+            None => marks::path(canvas, places.clone(), strong)?,
+        },
     }
     for &(x, bounds) in &series.bars {
         let (x, ends) = ends(x, bounds);

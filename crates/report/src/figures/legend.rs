@@ -10,7 +10,9 @@ use super::style::{self, AXIS, WIDTH, units};
 pub(crate) enum Swatch {
     /// A series: its line and, where points have markers, its marker.
     Series(RGBColor, Option<Marker>),
-    /// A horizontal reference line with its dashes' length in CSS pixels.
+    /// A dashed series without markers, with its dashes' length in CSS pixels.
+    Dashed(RGBColor, f64),
+    /// A horizontal or vertical reference line with its dashes' length in CSS pixels.
     Reference(f64),
     /// The interval drawn as a thin bar with caps.
     Bar(RGBColor),
@@ -81,6 +83,9 @@ pub(crate) fn draw(canvas: &Canvas, title: &str, entries: &[Entry]) -> Drawn {
                 if let Some(marker) = marker {
                     marks::marker(canvas, at(middle, y), marker, color)?;
                 }
+            }
+            Swatch::Dashed(color, dash) => {
+                marks::dashes(canvas, across[0], across[1], dash, style::line(color, 2.0))?;
             }
             Swatch::Reference(dash) => {
                 marks::dashes(canvas, across[0], across[1], dash, style::line(AXIS, 1.5))?;

@@ -66,6 +66,49 @@ pub(crate) fn dashes(
     Ok(())
 }
 
+/// A dashed line through places; `dash` is the length of dashes and gaps in CSS pixels.
+pub(crate) fn dashed_path(
+    canvas: &Canvas,
+    places: &[Place],
+    dash: f64,
+    style: ShapeStyle,
+) -> Drawn {
+    let dash = f64::from(units(dash));
+    let mut dashed: Vec<Place> = Vec::new();
+    // Where dashes and gaps end, in distance along the line.
+    let (mut walked, mut end, mut is_gap) = (0.0, dash, false);
+    for pair in places.windows(2) {
+        let [from, to] = [pair[0], pair[1]].map(|(x, y)| (f64::from(x), f64::from(y)));
+        let length = (to.0 - from.0).hypot(to.1 - from.1);
+        let at = |distance: f64| {
+            let share = (distance - walked) / length;
+            let along = |from: f64, to: f64| (from + share * (to - from)).round() as i32;
+            (along(from.0, to.0), along(from.1, to.1))
+        };
+        if dashed.is_empty() && !is_gap {
+            dashed.push(pair[0]);
+        }
+        while end < walked + length {
+            match is_gap {
+                true => dashed.push(at(end)),
+                false => {
+                    dashed.push(at(end));
+                    path(canvas, std::mem::take(&mut dashed), style)?;
+                }
+            }
+            (end, is_gap) = (end + dash, !is_gap);
+        }
+        if !is_gap {
+            dashed.push(pair[1]);
+        }
+        walked += length;
+    }
+    match dashed.len() {
+        0 | 1 => Ok(()),
+        _ => path(canvas, dashed, style),
+    }
+}
+
 /// A series' marker.
 pub(crate) fn marker(canvas: &Canvas, (x, y): Place, marker: Marker, color: RGBColor) -> Drawn {
     let polygon = |corners: &[(f64, f64)]| {

@@ -4,12 +4,14 @@ mod axis;
 mod chart;
 mod legend;
 mod marks;
+mod ratios;
 mod style;
 mod training;
 mod weights;
 
 use crate::error::ReportError;
 use crate::printable::printable;
+use crate::ratios::RatioReport;
 use crate::report::Report;
 use crate::sweep::Sweep;
 use chart::Chart;
@@ -19,7 +21,8 @@ use chart::Chart;
 pub struct Figure {
     /// The file name without its extension, such as `accuracy`.
     pub name: String,
-    /// Which section of the report it belongs to.
+    /// Which section of the report it belongs to. Of figures of ratios: which data set, 0 for the
+    /// figure of all.
     pub section: usize,
     /// What it shows.
     pub title: String,
@@ -54,6 +57,24 @@ pub fn figures(sweep: &Sweep, report: &Report) -> Result<Vec<Figure>, ReportErro
     Ok(figures)
 }
 
+/// Draws the densities of generation ratios: all data sets in one figure `ratio`, and with several
+/// each in a figure of its own, `ratio-1` and so on. A figure without a density is left out.
+pub fn ratio_figures(report: &RatioReport) -> Result<Vec<Figure>, ReportError> {
+    let mut figures = Vec::new();
+    if let [dataset] = report.datasets.as_slice() {
+        let chart = ratios::dataset(dataset, report.unit);
+        figures.extend(chart.map(|chart| draw(chart, "ratio".to_string(), 0)));
+    } else {
+        let chart = ratios::together(report);
+        figures.extend(chart.map(|chart| draw(chart, "ratio".to_string(), 0)));
+        for (number, dataset) in (1..).zip(&report.datasets) {
+            let chart = ratios::dataset(dataset, report.unit);
+            figures.extend(chart.map(|chart| draw(chart, format!("ratio-{number}"), number)));
+        }
+    }
+    figures.into_iter().collect()
+}
+
 fn draw(chart: Chart, name: String, section: usize) -> Result<Figure, ReportError> {
     let svg = chart::draw(&chart).map_err(|problem| ReportError::Figure {
         name: name.clone(),
@@ -62,11 +83,11 @@ fn draw(chart: Chart, name: String, section: usize) -> Result<Figure, ReportErro
     // XML has no control characters, not even as entities.
     let svg = printable(&svg);
     Ok(Figure {
-        inline_svg: style::for_page(&svg, chart.title),
+        inline_svg: style::for_page(&svg, &chart.title),
         svg: style::on_white(&svg),
         name,
         section,
-        title: chart.title.to_string(),
+        title: chart.title,
         caption: chart.caption,
     })
 }

@@ -15,6 +15,9 @@ pub(crate) const AXIS: RGBColor = RGBColor(0x84, 0x84, 0x84);
 /// Grid lines; in the page `var(--grid)`.
 pub(crate) const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
 
+/// How many colors series have before they repeat.
+pub(crate) const COLORS: usize = SERIES.len();
+
 /// Okabe and Ito's colors (2008), distinct with every kind of color vision, without black and
 /// yellow, which vanish on a dark or a light page.
 const SERIES: [RGBColor; 7] = [

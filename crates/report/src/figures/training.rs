@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plw_record::MetricsRow;
 
 use super::axis::Axis;
-use super::chart::{Chart, Panel, Series};
+use super::chart::{Chart, Panel, Series, Values};
 use super::legend::{Entry, Swatch};
 use crate::format::percent;
 use crate::report::Section;
@@ -49,7 +49,7 @@ pub(crate) fn accuracy_over_steps(sweep: &Sweep, section: &Section) -> Option<Ch
     let last = last_step(&all)?;
     Some(Chart {
         name: "accuracy-over-steps",
-        title: "Validation accuracy during training",
+        title: "Validation accuracy during training".to_string(),
         caption: "Means over the seeds that were evaluated at a step; step 0 is before training."
             .to_string(),
         legend,
@@ -58,8 +58,9 @@ pub(crate) fn accuracy_over_steps(sweep: &Sweep, section: &Section) -> Option<Ch
             x_label: "optimizer step",
             y_label: "accuracy in %",
             height: 340.0,
-            is_share: true,
+            values: Values::Shares,
             references: vec![(section.chance, CHANCE_DASH)],
+            verticals: Vec::new(),
             series: all,
         }],
     })
@@ -118,7 +119,7 @@ pub(crate) fn loss_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart>
     };
     Some(Chart {
         name: "training-loss",
-        title: "Training loss",
+        title: "Training loss".to_string(),
         caption: format!(
             "{what}; means over seeds, averaged over a window of a twentieth of the steps."
         ),
@@ -128,8 +129,9 @@ pub(crate) fn loss_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart>
             x_label: "optimizer step",
             y_label,
             height: 340.0,
-            is_share: false,
+            values: Values::Any,
             references: Vec::new(),
+            verticals: Vec::new(),
             series: all,
         }],
     })

@@ -1,7 +1,7 @@
 //! Figures against the prompt loss weight.
 
 use super::axis::Axis;
-use super::chart::{Chart, Panel, Series};
+use super::chart::{Chart, Panel, Series, Values};
 use super::legend::{Entry, Swatch};
 use crate::format::percent;
 use crate::report::{GroupStatistics, Section};
@@ -85,7 +85,7 @@ pub(crate) fn accuracy(section: &Section) -> Option<Chart> {
     let references = references(section, &mut legend);
     Some(Chart {
         name: "accuracy",
-        title: "Accuracy against prompt loss weight",
+        title: "Accuracy against prompt loss weight".to_string(),
         caption: format!(
             "Choice among the options, on {} {} questions of {} passages. The bar is the \
              uncertainty of the mean over training seeds, the band that over passages; neither \
@@ -98,8 +98,9 @@ pub(crate) fn accuracy(section: &Section) -> Option<Chart> {
             x_label: X_LABEL,
             y_label: "accuracy in %",
             height: 360.0,
-            is_share: true,
+            values: Values::Shares,
             references,
+            verticals: Vec::new(),
             series: vec![series],
         }],
     })
@@ -139,7 +140,7 @@ pub(crate) fn levels(section: &Section) -> Option<Chart> {
     ));
     Some(Chart {
         name: "levels",
-        title: "Accuracy by level against prompt loss weight",
+        title: "Accuracy by level against prompt loss weight".to_string(),
         caption: "Means over seeds; points of one weight stand side by side.".to_string(),
         legend,
         panels: vec![Panel {
@@ -147,8 +148,9 @@ pub(crate) fn levels(section: &Section) -> Option<Chart> {
             x_label: X_LABEL,
             y_label: "accuracy in %",
             height: 330.0,
-            is_share: true,
+            values: Values::Shares,
             references: vec![(section.chance, CHANCE_DASH)],
+            verticals: Vec::new(),
             series: all,
         }],
     })
@@ -190,8 +192,9 @@ pub(crate) fn losses(section: &Section) -> Option<Chart> {
             x_label: X_LABEL,
             y_label,
             height: 250.0,
-            is_share: false,
+            values: Values::Any,
             references: Vec::new(),
+            verticals: Vec::new(),
             series: vec![series],
         });
     }
@@ -203,7 +206,7 @@ pub(crate) fn losses(section: &Section) -> Option<Chart> {
     };
     Some(Chart {
         name: "losses",
-        title: "Loss against prompt loss weight",
+        title: "Loss against prompt loss weight".to_string(),
         caption: format!("Mean loss a token in evaluation, in nats; lower is better.{before}"),
         legend,
         panels,
