@@ -3,8 +3,9 @@
 use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_batch::{Examples, Role};
 use plw_data::{
-    Example, ExampleReader, LoadError, ModelTokenizer, PromptEncoder, ReadOptions, SkippedRows,
-    Source, Split, TextReader, encode_examples, encode_texts, read_example_files, read_text,
+    DataSource, Dataset, Example, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions,
+    Reading, SkippedRows, Source, Split, TextReader, TokenCache, encode_texts, load_examples,
+    read_example_files, read_text,
 };
 use plw_loss::TokenWeights;
 use plw_model::LlamaConfig;
@@ -140,19 +141,59 @@ pub(crate) fn examples(
     split: Split,
     limit: Option<u64>,
 ) -> Result<Examples> {
-    let mut rows = reader(settings, source, split, limit)?;
-    let bar = reading(source);
-    let counted = rows.by_ref().inspect(|_| bar.inc(1));
-    let examples = encode_examples(counted, encoder, settings.batching.max_length);
-    bar.finish_and_clear();
-    let shapes = rows.shapes().join(", ");
-    tracing::info!(source, shapes, "{source}: the rows are {shapes}");
-    checked(
+    let Dataset { examples, reading } = load(
         settings,
+        encoder,
         source,
-        examples.into_diagnostic()?,
-        rows.skipped(),
-    )
+        split,
+        limit,
+        settings.batching.max_length,
+    )?;
+    checked(settings, source, examples, &reading.skipped)
+}
+
+/// Loads the examples of a source of at most `max_length` tokens, and says what they are.
+pub(crate) fn load(
+    settings: &Settings,
+    encoder: &PromptEncoder,
+    source: &str,
+    split: Split,
+    limit: Option<u64>,
+    max_length: usize,
+) -> Result<Dataset> {
+    let place: Source = source.parse().into_diagnostic()?;
+    let files = files(&place, split)?;
+    let bar = reading(source);
+    let loaded = load_examples(
+        &DataSource {
+            files: &files,
+            columns: &settings.source.columns(),
+            options: &read_options(settings, limit),
+            encoder,
+            cache: TokenCache::from_env().as_ref(),
+            progress: &|| bar.inc(1),
+        },
+        max_length,
+    );
+    bar.finish_and_clear();
+    let loaded = loaded.into_diagnostic()?;
+    say_what_they_are(source, &loaded.reading);
+    Ok(loaded)
+}
+
+/// Logs what the rows of a source are, and where their tokens come from.
+pub(crate) fn say_what_they_are(source: &str, reading: &Reading) {
+    let shapes = reading.shapes.join(", ");
+    let cached = match reading.is_cached {
+        true => ", and their tokens are kept from before",
+        false => "",
+    };
+    tracing::info!(
+        source,
+        shapes,
+        is_cached = reading.is_cached,
+        "{source}: the rows are those of {shapes}{cached}"
+    );
 }
 
 /// Loads the plain texts of a source.
@@ -210,7 +251,7 @@ fn text_reader(settings: &Settings, source: &str) -> Result<TextReader> {
     read_text(&place, Split::Train, "text", &options).into_diagnostic()
 }
 
-fn read_options(settings: &Settings, limit: Option<u64>) -> ReadOptions {
+pub(crate) fn read_options(settings: &Settings, limit: Option<u64>) -> ReadOptions {
     ReadOptions {
         on_bad_row: settings.source.on_bad_row,
         limit,
@@ -227,14 +268,12 @@ fn checked(
 ) -> Result<Examples> {
     let max_length = settings.batching.max_length;
     if examples.is_empty() {
-        let place: Source = source.parse().into_diagnostic()?;
-        return Err(LoadError::Empty {
-            place: Box::new(place),
-            dropped: examples.dropped.len(),
-            max_length,
-            skipped: skipped.rows,
-        })
-        .into_diagnostic();
+        let (dropped, skipped) = (examples.dropped.len(), skipped.rows);
+        return Err(miette!(
+            help = "check the data, or raise max_length",
+            "{source} holds no example that can be used ({dropped} longer than max_length \
+             {max_length}, {skipped} bad rows)"
+        ));
     }
     examples.skipped_rows = skipped.rows;
     if skipped.rows > 0 {

@@ -2,6 +2,7 @@
 
 mod activations;
 mod allocator;
+mod article;
 mod commands;
 mod complete_run;
 mod device;
@@ -57,6 +58,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Plan(flags) => commands::plan::run(flags),
         Command::Eval(flags) => commands::eval::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
+        Command::Ratio(flags) => commands::ratio::run(flags),
         Command::Sweep(flags) => commands::sweep::run(flags, cli.log),
         Command::Data(flags) => commands::data::run(flags),
         Command::Devices => commands::devices::run(),

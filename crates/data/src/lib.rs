@@ -14,8 +14,8 @@ mod shapes;
 mod tokenizer;
 
 pub use dataset::{
-    Dataset, DatasetStatistics, ExamplesError, GenerationRatio, LevelStatistics, LoadError,
-    encode_examples, encode_texts, load_examples, load_texts,
+    DataSource, Dataset, DatasetStatistics, ExamplesError, GenerationRatio, LevelStatistics,
+    Reading, Sample, TokenCache, encode_examples, encode_texts, load_examples, measure_lengths,
 };
 pub use encode::{
     EncodeError, Encoded, OptionTokenError, PromptEncoder, PromptError, PromptSettingsError,

@@ -7,16 +7,15 @@ use miette::{IntoDiagnostic, Result, miette};
 use plw_batch::{Role, Segment};
 use plw_data::{
     DatasetStatistics, Encoded, Example, LevelStatistics, PromptEncoder, SkippedRows, Split,
-    TokenSpan, Turn, encode_examples,
+    TokenSpan, Turn,
 };
 use plw_loss::TokenWeights;
 use plw_report::printable;
 use serde_json::{Map, Value, json};
 
-use crate::examples::{encoder, reader};
+use crate::examples::{encoder, load, reader};
 use crate::flags::InspectFlags;
 use crate::output::{Reader, print, print_styled};
-use crate::progress::reading;
 use crate::settings::Settings;
 
 /// Examples printed before the statistics.
@@ -78,13 +77,10 @@ fn statistics(
     data: &str,
     split: Split,
 ) -> Result<Statistics> {
-    let mut rows = reader(settings, data, split, settings.source.limit)?;
-    let bar = reading(data);
-    let counted = rows.by_ref().inspect(|_| bar.inc(1));
-    let encoded = encode_examples(counted, encoder, settings.batching.max_length);
-    bar.finish_and_clear();
-    let statistics = DatasetStatistics::of(&encoded.into_diagnostic()?);
-    Ok((statistics, rows.skipped().clone()))
+    let (limit, max_length) = (settings.source.limit, settings.batching.max_length);
+    let loaded = load(settings, encoder, data, split, limit, max_length)?;
+    let statistics = DatasetStatistics::of(&loaded.examples);
+    Ok((statistics, loaded.reading.skipped))
 }
 
 fn statistics_json((statistics, skipped): &Statistics) -> Map<String, Value> {

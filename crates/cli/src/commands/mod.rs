@@ -6,6 +6,7 @@ pub(crate) mod eval;
 mod grid;
 pub(crate) mod inspect;
 pub(crate) mod plan;
+pub(crate) mod ratio;
 pub(crate) mod report;
 pub(crate) mod sweep;
 pub(crate) mod train;

@@ -5,6 +5,7 @@ mod commands;
 mod names;
 mod numbers;
 mod prompt;
+mod ratio;
 mod training;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -12,6 +13,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) use commands::{
     DataCommand, DataFlags, EvalFlags, InspectFlags, PlanFlags, ReportFlags, SweepFlags, TrainFlags,
 };
+
+pub(crate) use ratio::{LengthUnit, RatioFlags, TableFormat};
 
 use crate::logging::LogFlags;
 
@@ -41,6 +44,9 @@ pub(crate) enum Command {
     /// Prints examples as the model gets them: prompt, completion and answer tokens in colors, with
     /// their weights.
     Inspect(Box<InspectFlags>),
+    /// Compares how long completions are with how long prompts are: generation ratios of data sets,
+    /// as a table and as a page with densities.
+    Ratio(Box<RatioFlags>),
     /// Runs a preset's grid of settings, each run in its own process. Complete runs are skipped.
     Sweep(SweepFlags),
     /// Lists what this machine can compute on.

@@ -94,7 +94,10 @@ pub(super) fn described(command: Command) -> Command {
     if matches!(command.get_name(), "train" | "plan") {
         defaults.extend(Settings::training_defaults());
     }
-    if !matches!(command.get_name(), "train" | "plan" | "eval" | "inspect") {
+    if !matches!(
+        command.get_name(),
+        "train" | "plan" | "eval" | "inspect" | "ratio"
+    ) {
         return command;
     }
     command.mut_args(|argument| {

@@ -5,16 +5,19 @@ use std::ffi::OsString;
 use miette::{Result, WrapErr, miette};
 use serde_json::{Map, Value};
 
+use plw_data::TokenCache;
+
 use super::wording::nearest;
 use crate::logging;
 
 /// What a setting's environment variable begins with.
 const PREFIX: &str = "PLW_";
 
-/// Variables with that prefix that are not settings: the log's filter, where xtask looks for shared
-/// files, how much tests try, and what plw-kernels leaves out on CUDA.
-const OTHER_VARIABLES: [&str; 5] = [
+/// Variables with that prefix that are not settings: the log's filter, where tokens are kept, where
+/// xtask looks for shared files, how much tests try, and what plw-kernels leaves out on CUDA.
+const OTHER_VARIABLES: [&str; 6] = [
     logging::FILTER,
+    TokenCache::VARIABLE,
     "PLW_SHARED",
     "PLW_FUZZ",
     "PLW_CUBLASLT",

@@ -1,98 +1,98 @@
-//! Loads the examples of a source, and says what was left out.
+//! Loads the examples of files, from the token cache where it has them.
 
 use plw_batch::Examples;
 
-use super::examples::{ExamplesError, encode_examples, encode_texts};
+use super::encode_rows::{ExamplesError, encode_rows};
+use super::encoded_row::{EncodedRow, encode_example};
+use super::examples::Collector;
+use super::reading::Reading;
+use super::token_cache::TokenCache;
 use crate::encode::PromptEncoder;
-use crate::files::{Source, Split};
-use crate::rows::{ReadOptions, RowError, SkippedRows, read_text};
-use crate::shapes::{ColumnOptions, read_examples};
-use crate::tokenizer::ModelTokenizer;
+use crate::files::DataFile;
+use crate::rows::{ReadOptions, RowError};
+use crate::shapes::{ColumnOptions, Example, read_example_files};
 
-/// The examples of a source, at least one, and why rows were left out.
+/// What examples are made of: files, and how to read and encode their rows.
+#[derive(Clone, Copy)]
+pub struct DataSource<'a> {
+    /// The files, in order.
+    pub files: &'a [DataFile],
+    /// What their columns are.
+    pub columns: &'a ColumnOptions,
+    /// How to read them.
+    pub options: &'a ReadOptions,
+    /// Makes tokens of their rows.
+    pub encoder: &'a PromptEncoder,
+    /// Where tokens are kept for the next time, if anywhere.
+    pub cache: Option<&'a TokenCache>,
+    /// Called for each row.
+    pub progress: &'a (dyn Fn() + Sync),
+}
+
+/// The examples of a source, and what was left out.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// The examples; those that are too long are [`Examples::dropped`].
     pub examples: Examples,
-    /// The bad rows left out, by their problems.
-    pub skipped: SkippedRows,
+    /// What was read.
+    pub reading: Reading,
 }
 
-/// Why a data set cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// A row cannot be read or encoded.
-    #[error(transparent)]
-    Examples(#[from] ExamplesError<RowError>),
-    /// No example is left.
-    #[error(
-        "{place} holds no example that can be used ({dropped} longer than max_length {max_length}, \
-         {skipped} bad rows); check the data, or raise max_length"
-    )]
-    Empty {
-        /// The source.
-        place: Box<Source>,
-        /// Number of examples that are too long.
-        dropped: usize,
-        /// The greatest number of tokens allowed.
-        max_length: usize,
-        /// Number of bad rows left out.
-        skipped: u64,
-    },
-}
-
-/// Reads and encodes the examples of a source's split, and leaves out those of more than
-/// `max_length` tokens.
+/// Reads and encodes examples, and leaves out those of more than `max_length` tokens.
 ///
 /// # Errors
-/// [`LoadError`].
+/// The first row that cannot be read or encoded.
 pub fn load_examples(
-    source: &Source,
-    split: Split,
-    columns: &ColumnOptions,
-    options: &ReadOptions,
-    encoder: &PromptEncoder,
+    source: &DataSource,
     max_length: usize,
-) -> Result<Dataset, LoadError> {
-    let mut reader = read_examples(source, split, columns, options).map_err(ExamplesError::Read)?;
-    let examples = encode_examples(reader.by_ref(), encoder, max_length)?;
-    dataset(source, examples, reader.skipped(), max_length)
+) -> Result<Dataset, ExamplesError<RowError>> {
+    let mut collected = Collector::new(max_length);
+    let reading = read_rows(source, |row| collected.add(row))?;
+    let mut examples = collected.examples;
+    examples.skipped_rows = reading.skipped.rows;
+    Ok(Dataset { examples, reading })
 }
 
-/// Reads and tokenizes the plain texts of a source's split, its column `text`, and leaves out those
-/// of more than `max_length` tokens.
-///
-/// # Errors
-/// [`LoadError`].
-pub fn load_texts(
-    source: &Source,
-    split: Split,
-    options: &ReadOptions,
-    tokenizer: &ModelTokenizer,
-    max_length: usize,
-) -> Result<Dataset, LoadError> {
-    let mut reader = read_text(source, split, "text", options).map_err(ExamplesError::Read)?;
-    let examples = encode_texts(reader.by_ref(), tokenizer, max_length)?;
-    dataset(source, examples, reader.skipped(), max_length)
-}
-
-fn dataset(
-    source: &Source,
-    mut examples: Examples,
-    skipped: &SkippedRows,
-    max_length: usize,
-) -> Result<Dataset, LoadError> {
-    if examples.is_empty() {
-        return Err(LoadError::Empty {
-            place: Box::new(source.clone()),
-            dropped: examples.dropped.len(),
-            max_length,
-            skipped: skipped.rows,
+/// Reads and encodes examples, and hands them to `take` in their order.
+pub(crate) fn read_rows(
+    source: &DataSource,
+    mut take: impl FnMut(EncodedRow),
+) -> Result<Reading, ExamplesError<RowError>> {
+    let cached = source.cache.and_then(|cache| {
+        let key = cache.key(source.files, source.columns, source.options, source.encoder)?;
+        Some((cache, key))
+    });
+    if let Some((cache, key)) = &cached
+        && let Some(rows) = cache.open(key)
+    {
+        let reading = rows.read(|row| {
+            (source.progress)();
+            take(row);
+        });
+        let reading = reading.map_err(ExamplesError::Cache)?;
+        return Ok(Reading {
+            is_cached: true,
+            ..reading
         });
     }
-    examples.skipped_rows = skipped.rows;
-    Ok(Dataset {
-        examples,
-        skipped: skipped.clone(),
-    })
+    let mut written = cached.and_then(|(cache, key)| cache.write(&key, source.files));
+    let mut reader = read_example_files(source.files.to_vec(), source.columns, source.options)
+        .map_err(ExamplesError::Read)?;
+    let counted = reader.by_ref().inspect(|_| (source.progress)());
+    let encode = |example| encode_example(source.encoder, example).map_err(ExamplesError::Prompt);
+    encode_rows(counted, Example::bytes, encode, |row| {
+        if let Some(written) = &mut written {
+            written.add(&row);
+        }
+        take(row);
+    })?;
+    let reading = Reading {
+        skipped: reader.skipped().clone(),
+        shapes: reader.shapes().into_iter().map(str::to_owned).collect(),
+        is_cached: false,
+    };
+    if let Some(written) = written {
+        written.finish(&reading);
+    }
+    Ok(reading)
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use plw_batch::{Answer, Role, Segment, Sequence};
+use tokenizers::Tokenizer;
+use tokenizers::models::bpe::BPE;
 
 use super::conversation_text::{ConversationText, conversation_text};
 use super::difference::not_a_prefix;
@@ -14,7 +16,7 @@ use super::option_tokens::{OptionTokenCache, OptionTokens, Renderings};
 use super::span::{Span, segments};
 use crate::prompt::{ChatTemplate, ChatTemplateError, PromptSettings, Rendered};
 use crate::shapes::{ASSISTANT, Conversation, Example, Question, Turn};
-use crate::tokenizer::ModelTokenizer;
+use crate::tokenizer::{ModelTokenizer, SpecialTokens};
 
 /// Encodes examples with a model's tokenizer and a chat template. Several threads may share it.
 #[derive(Debug)]
@@ -59,6 +61,22 @@ impl PromptEncoder {
             date,
         )?;
         Self::new(settings, tokenizer, chat)
+    }
+
+    /// Makes an encoder that counts characters and knows no token.
+    ///
+    /// # Errors
+    /// [`PromptSettingsError`]: the chat template cannot be loaded.
+    pub fn without_tokenizer(settings: PromptSettings) -> Result<Self, PromptSettingsError> {
+        let tokens = SpecialTokens::default();
+        let date = settings.chat_template_date.as_deref();
+        let chat = ChatTemplate::load(&settings.chat_template, Path::new(""), &tokens, date)?;
+        let settings = PromptSettings {
+            append_eos: false,
+            ..settings
+        };
+        let tokenizer = Tokenizer::new(BPE::default());
+        Self::new(settings, ModelTokenizer::new(tokenizer, tokens), chat)
     }
 
     /// Makes an encoder of its parts; ignores `settings.chat_template`.

@@ -36,6 +36,7 @@ enum Form {
     Jinja {
         environment: Box<Environment<'static>>,
         tokens: Value,
+        source: String,
         marks_generation: bool,
         /// Whether it prints the tools of a conversation.
         knows_tools: bool,
@@ -165,6 +166,7 @@ impl ChatTemplate {
         Ok(Self(Form::Jinja {
             environment,
             tokens: tokens.into(),
+            source: source.to_owned(),
             marks_generation: marks_generation(source),
             knows_tools: source.contains("tools"),
         }))
@@ -174,6 +176,14 @@ impl ChatTemplate {
     /// adds its own.
     pub fn is_jinja(&self) -> bool {
         matches!(self.0, Form::Jinja { .. })
+    }
+
+    /// Everything that decides what it renders, but for the date, as text.
+    pub(crate) fn identity(&self) -> String {
+        match &self.0 {
+            Form::Direct => String::new(),
+            Form::Jinja { source, tokens, .. } => format!("{tokens}\n{source}"),
+        }
     }
 
     /// Whether the template marks what the assistant generates (`{% generation %}`).

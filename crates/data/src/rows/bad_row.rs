@@ -22,7 +22,7 @@ pub enum OnBadRow {
 }
 
 /// What is wrong with a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Problem {
     /// A value is missing.
     Null,
@@ -82,7 +82,7 @@ impl fmt::Display for Problem {
 }
 
 /// The rows left out under [`OnBadRow::Skip`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SkippedRows {
     /// Their number.
     pub rows: u64,

@@ -8,7 +8,7 @@ use super::row::Columns;
 use crate::files::DataFile;
 
 /// An open file of rows.
-pub(crate) trait RowFile {
+pub(crate) trait RowFile: Send {
     /// The next of at most `limit` more rows; `None` at the end. Tables are decoded in batches of
     /// `batch_size` rows.
     fn next_row(&mut self, limit: u64, batch_size: usize) -> Result<Option<FileRow>, RowError>;

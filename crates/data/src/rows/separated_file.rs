@@ -1,8 +1,8 @@
 //! Rows of a file of separated values (CSV, TSV). Its first line names the columns.
 
-use std::cell::Cell;
 use std::io::{self, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::datatypes::{DataType, Field, Schema};
 use csv::{ByteRecord, Reader, ReaderBuilder};
@@ -24,7 +24,7 @@ pub(crate) struct SeparatedFile {
     reader: Reader<Bounded>,
     names: Vec<String>,
     /// Bytes that the row at hand may still have.
-    left: Rc<Cell<usize>>,
+    left: Arc<AtomicUsize>,
     read: u64,
     record: ByteRecord,
 }
@@ -37,7 +37,7 @@ impl SeparatedFile {
         delimiter: u8,
         columns: ChooseColumns,
     ) -> Result<Self, RowError> {
-        let left = Rc::new(Cell::new(LONGEST_RECORD));
+        let left = Arc::new(AtomicUsize::new(LONGEST_RECORD));
         let bounded = Bounded {
             text,
             left: left.clone(),
@@ -89,7 +89,7 @@ impl SeparatedFile {
 
 impl RowFile for SeparatedFile {
     fn next_row(&mut self, _: u64, _: usize) -> Result<Option<FileRow>, RowError> {
-        self.left.set(LONGEST_RECORD);
+        self.left.store(LONGEST_RECORD, Ordering::Relaxed);
         let line = self.reader.position().line();
         let columns = match self.reader.read_byte_record(&mut self.record) {
             Ok(false) => return Ok(None),
@@ -116,19 +116,21 @@ fn failed(file: &DataFile, error: csv::Error) -> RowError {
 /// A reader that fails where a row does not end: where a quote is never closed, say.
 struct Bounded {
     text: TextFile,
-    left: Rc<Cell<usize>>,
+    left: Arc<AtomicUsize>,
 }
 
 impl Read for Bounded {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.left.get() == 0 {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
             let problem = format!(
                 "a row has more than {LONGEST_RECORD} bytes; perhaps a quote is not closed"
             );
             return Err(io::Error::other(problem));
         }
         let count = self.text.read(into)?;
-        self.left.set(self.left.get().saturating_sub(count));
+        self.left
+            .store(left.saturating_sub(count), Ordering::Relaxed);
         Ok(count)
     }
 }

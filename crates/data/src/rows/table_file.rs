@@ -10,7 +10,7 @@ use super::row_file::{FileRow, RowFile};
 use crate::files::DataFile;
 
 /// A file that is decoded in batches.
-pub(crate) trait Batches {
+pub(crate) trait Batches: Send {
     /// The next rows, at most `limit` and, where the format allows it, at most `batch_size`; `None`
     /// at the end.
     fn next_batch(

@@ -17,7 +17,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The unpacked bytes of a file, and the number of the line that is read.
 pub(crate) struct TextFile {
-    bytes: BufReader<Box<dyn Read>>,
+    bytes: BufReader<Box<dyn Read + Send>>,
     /// From 1.
     line: u64,
 }
@@ -29,7 +29,7 @@ impl TextFile {
             file: file.name.clone(),
             source,
         };
-        let bytes: Box<dyn Read> = match compression {
+        let bytes: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(handle),
             Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(handle))),
             Compression::Zstandard => Box::new(zstd::Decoder::new(handle).map_err(failed)?),

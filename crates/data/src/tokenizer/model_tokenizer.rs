@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use plw_batch::{Segment, Sequence};
-use plw_files::guarded;
+use plw_files::{digest, guarded};
 use tokenizers::{Encoding, Tokenizer};
 
 use super::json_files::{ModelFileError, read_optional_json, read_required};
@@ -19,6 +19,8 @@ pub struct ModelTokenizer {
     eos: Option<u32>,
     /// The file that it was read from, for errors.
     path: PathBuf,
+    /// The digest of that file.
+    digest: Option<String>,
 }
 
 /// The tokenizer fails on a text.
@@ -50,6 +52,7 @@ impl ModelTokenizer {
         let token = special_tokens.get("eos_token").map(ToOwned::to_owned);
         let mut model = Self {
             path,
+            digest: Some(digest(&json)),
             ..Self::new(tokenizer, special_tokens)
         };
         match token {
@@ -78,6 +81,7 @@ impl ModelTokenizer {
             special_tokens,
             eos,
             path: "tokenizer.json".into(),
+            digest: None,
         }
     }
 
@@ -89,6 +93,11 @@ impl ModelTokenizer {
     /// The special tokens, by role.
     pub fn special_tokens(&self) -> &SpecialTokens {
         &self.special_tokens
+    }
+
+    /// The digest of the file that it was read from, if it was read from one.
+    pub(crate) fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
     }
 
     /// The token that ends a text, if the model has one.

@@ -1,0 +1,166 @@
+//! `plw ratio`: how long completions are next to prompts.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use plw_data::{DataSource, PromptEncoder, Sample, Source, Split, TokenCache, measure_lengths};
+use plw_ratio::{Ratios, Unit, analyze};
+use plw_report::{
+    NamedRatios, RatioReport, ratio_csv, ratio_json, ratio_markdown, ratio_text, write_ratios,
+};
+
+use crate::article;
+use crate::downloads::files;
+use crate::examples::{encoder, read_options, say_what_they_are};
+use crate::flags::{LengthUnit, RatioFlags, TableFormat};
+use crate::output::print;
+use crate::progress::reading;
+use crate::settings::Settings;
+
+/// A data set, and what it is called.
+struct Named {
+    name: String,
+    source: String,
+}
+
+pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
+    let settings = Settings::load(flags.config.as_deref(), flags)?;
+    let unit = match flags.unit {
+        LengthUnit::Tokens => Unit::Tokens,
+        LengthUnit::Chars => Unit::Chars,
+    };
+    let has_tokenizer = settings.source.model.is_some() || settings.source.tokenizer.is_some();
+    let encoder = match (unit, has_tokenizer) {
+        (Unit::Chars, false) => {
+            PromptEncoder::without_tokenizer(settings.prompt.clone()).into_diagnostic()?
+        }
+        _ => encoder(&settings)?,
+    };
+    let sample = match flags.article {
+        true => Some(flags.sample.unwrap_or(article::ROWS)),
+        false => flags.sample,
+    };
+    let sample = sample.map(|size| Sample {
+        size,
+        seed: flags.seed,
+    });
+    let mut datasets = Vec::new();
+    for Named { name, source } in sources(flags)? {
+        let measured = measure(&settings, &encoder, &source, unit, sample);
+        let ratios = match measured {
+            Ok(ratios) => ratios,
+            // The article's table is made of the data sets that can be had.
+            Err(error) if flags.article => {
+                tracing::warn!("{name} is left out: {error:#}");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        datasets.push(NamedRatios {
+            name,
+            analysis: analyze(&ratios, flags.seed),
+        });
+    }
+    if datasets.is_empty() {
+        return Err(miette!(
+            help = "put them into a directory under their names, and give it with --local DIR",
+            "none of the article's data sets can be read"
+        ));
+    }
+    let report = RatioReport { unit, datasets };
+    print(&match flags.format {
+        TableFormat::Text => ratio_text(&report),
+        TableFormat::Csv => ratio_csv(&report),
+        TableFormat::Json => ratio_json(&report),
+        TableFormat::Markdown => ratio_markdown(&report),
+    })?;
+    if let Some(directory) = &flags.output_dir {
+        write_ratios(directory, &report).into_diagnostic()?;
+        tracing::info!("{}", directory.join("ratio.html").display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The data sets that are asked for.
+fn sources(flags: &RatioFlags) -> Result<Vec<Named>> {
+    if !flags.article {
+        return Ok(flags.sources.iter().map(|text| named(text)).collect());
+    }
+    let mut found = Vec::new();
+    for dataset in &article::DATASETS {
+        let local = flags
+            .local
+            .as_deref()
+            .map(|folder| dataset.in_folder(folder))
+            .transpose()?;
+        found.push(Named {
+            name: dataset.name.to_owned(),
+            source: local.flatten().unwrap_or_else(|| dataset.hub.to_owned()),
+        });
+    }
+    Ok(found)
+}
+
+/// A source, under the name before its `=` or under its own.
+fn named(text: &str) -> Named {
+    let (name, source) = match text.split_once('=') {
+        Some((name, source)) if !name.is_empty() && !name.contains(['/', '\\', ':']) => {
+            (name, source)
+        }
+        _ => (text, text),
+    };
+    Named {
+        name: name.to_owned(),
+        source: source.to_owned(),
+    }
+}
+
+/// The lengths of a data set's examples.
+fn measure(
+    settings: &Settings,
+    encoder: &PromptEncoder,
+    source: &str,
+    unit: Unit,
+    sample: Option<Sample>,
+) -> Result<Ratios> {
+    let began = Instant::now();
+    let place: Source = source.parse().into_diagnostic()?;
+    let files = files(&place, settings.source.split.unwrap_or(Split::Train))?;
+    let bar = reading(source);
+    let mut ratios = Ratios::default();
+    let cache = TokenCache::from_env();
+    let measured = measure_lengths(
+        &DataSource {
+            files: &files,
+            columns: &settings.source.columns(),
+            options: &read_options(settings, settings.source.limit),
+            encoder,
+            cache: cache.as_ref(),
+            progress: &|| bar.inc(1),
+        },
+        unit,
+        sample,
+        |lengths| ratios.push(lengths),
+    );
+    bar.finish_and_clear();
+    let reading = measured
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot read {source}"))?;
+    say_what_they_are(source, &reading);
+    if reading.skipped.rows > 0 {
+        tracing::warn!("{source}: {}", reading.skipped);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let units = ratios.prompt_units() + ratios.completion_units();
+    tracing::info!(
+        source,
+        examples = ratios.examples(),
+        seconds,
+        "{source}: {} examples in {seconds:.1} s, {:.0} {} a second",
+        ratios.examples(),
+        units as f64 / seconds,
+        unit.name()
+    );
+    Ok(ratios)
+}
