@@ -10,9 +10,10 @@ use std::path::Path;
 
 use plw_batch::Role;
 use plw_data::{
-    ColumnOptions, DatasetStatistics, PromptEncoder, PromptSettings, Question, ReadOptions, Source,
-    Split, WriteError, load_examples, write_questions,
+    ColumnOptions, DataSource, DatasetStatistics, PromptEncoder, PromptSettings, Question,
+    ReadOptions, Source, Split, WriteError, load_examples, write_questions,
 };
+use plw_hub::Hub;
 
 /// Longer questions are left out.
 const MAX_LENGTH: usize = 2048;
@@ -39,15 +40,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..ReadOptions::default()
     };
     let encoder = PromptEncoder::from_directory(model.as_ref(), settings)?;
-    let columns = ColumnOptions::default();
-    let dataset = load_examples(
-        &source,
-        Split::Train,
-        &columns,
-        &options,
-        &encoder,
-        MAX_LENGTH,
-    )?;
+    let source = DataSource {
+        files: &source.files(Split::Train, Hub::from_env)?,
+        columns: &ColumnOptions::default(),
+        options: &options,
+        encoder: &encoder,
+        cache: None,
+        progress: &|| (),
+    };
+    let dataset = load_examples(&source, MAX_LENGTH)?;
     for (sequence, key) in dataset
         .examples
         .sequences

@@ -1,14 +1,17 @@
 //! Examples: their order and groups, which of them are dropped, and the statistics.
 
 use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 
 use plw_batch::Role;
 use plw_batch::option_letter;
 use plw_data::{
-    ChatTemplate, ColumnOptions, DatasetStatistics, Example, ExamplesError, ModelTokenizer,
-    OnBadRow, PromptEncoder, PromptSettings, PromptTemplate, Question, ReadOptions, Source,
-    SpecialTokens, Split, Text, encode_examples, encode_texts, load_examples, write_questions,
+    ChatTemplate, ChatTemplateChoice, ColumnOptions, DataSource, Dataset, DatasetStatistics,
+    Example, ExamplesError, ModelTokenizer, OnBadRow, PromptEncoder, PromptSettings,
+    PromptTemplate, Question, ReadOptions, Source, SpecialTokens, Split, Text, TokenCache,
+    encode_examples, encode_texts, load_examples, write_questions,
 };
+use plw_hub::Hub;
 use tokenizers::Tokenizer;
 
 fn tokenizer() -> ModelTokenizer {
@@ -187,27 +190,95 @@ fn a_loaded_data_set_has_examples_and_counts_the_rows_left_out() {
         ..example(0, "high", "1")
     });
     write_questions(&folder.path().join("train.parquet"), rows).expect("a file");
-    let source = Source::from(folder.path());
+    let load = |max_length| load(folder.path(), max_length, None);
+    let dataset = load(6);
+    let examples = &dataset.examples;
+    assert_eq!((examples.len(), examples.dropped.len()), (2, 1));
+    assert_eq!(
+        (examples.skipped_rows, dataset.reading.skipped.rows),
+        (1, 1)
+    );
+    assert_eq!(dataset.reading.shapes, ["RACE"]);
+    let examples = load(1).examples;
+    assert_eq!((examples.len(), examples.dropped.len()), (0, 3));
+}
+
+/// Loads the training questions of a folder, with the byte-level tokenizer as a model's file.
+fn load(folder: &Path, max_length: usize, cache: Option<&TokenCache>) -> Dataset {
+    let model = tempfile::tempdir().expect("a temporary folder");
+    let tokenizer = "tests/fixtures/byte_level.tokenizer.json";
+    std::fs::copy(tokenizer, model.path().join("tokenizer.json")).expect("a tokenizer");
+    let settings = PromptSettings {
+        prompt_template: Some(PromptTemplate::parse("{article}\n").expect("a template")),
+        chat_template: ChatTemplateChoice::None,
+        append_eos: false,
+        ..Default::default()
+    };
+    let encoder = PromptEncoder::from_directory(model.path(), settings).expect("a model");
+    let source = Source::from(folder);
     let options = ReadOptions {
         on_bad_row: OnBadRow::Skip,
         ..ReadOptions::default()
     };
-    let load = |max_length| {
-        let columns = ColumnOptions::default();
-        load_examples(
-            &source,
-            Split::Train,
-            &columns,
-            &options,
-            &encoder(),
-            max_length,
-        )
+    let source = DataSource {
+        files: &source.files(Split::Train, Hub::from_env).expect("files"),
+        columns: &ColumnOptions::default(),
+        options: &options,
+        encoder: &encoder,
+        cache,
+        progress: &|| (),
     };
-    let dataset = load(6).expect("two short questions");
-    let examples = &dataset.examples;
-    assert_eq!((examples.len(), examples.dropped.len()), (2, 1));
-    assert_eq!((examples.skipped_rows, dataset.skipped.rows), (1, 1));
-    let error = load(1).expect_err("no question is so short").to_string();
-    let expected = "holds no example that can be used (3 longer than max_length 1, 1 bad rows)";
-    assert!(error.contains(expected), "{error}");
+    load_examples(&source, max_length).expect("rows that can be encoded")
+}
+
+#[test]
+fn kept_tokens_are_those_that_were_made() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows =
+        |count| (0..count).map(|row| example(row, "high", &"1".repeat(row as usize % 7 + 1)));
+    write_questions(&folder.path().join("train.parquet"), rows(1300)).expect("a file");
+    let kept = folder.path().join("kept");
+    let cache = TokenCache::new(&kept).with_limits(0, u64::MAX);
+    let files = || -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&kept).expect("the cache");
+        entries.map(|entry| entry.expect("a file").path()).collect()
+    };
+    let made = load(folder.path(), 6, None);
+    assert!(made.examples.dropped.len() > 100);
+    for (is_cached, max_length) in [(false, 100), (true, 6), (true, 100)] {
+        let loaded = load(folder.path(), max_length, Some(&cache));
+        assert_eq!(loaded.reading.is_cached, is_cached);
+        assert_eq!(files().len(), 1);
+        if max_length == 6 {
+            assert_eq!(loaded.examples, made.examples);
+            assert_eq!(loaded.reading.shapes, made.reading.shapes);
+        }
+    }
+    // A damaged file is made again, wherever the damage is.
+    let whole = std::fs::read(&files()[0]).expect("kept");
+    for place in [3, 20, 100, whole.len() / 2, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        std::fs::write(&files()[0], damaged).expect("written");
+        assert!(
+            !load(folder.path(), 6, Some(&cache)).reading.is_cached,
+            "byte {place}"
+        );
+        assert!(load(folder.path(), 6, Some(&cache)).reading.is_cached);
+    }
+    std::fs::write(&files()[0], &whole[..whole.len() - 40]).expect("written");
+    assert!(!load(folder.path(), 6, Some(&cache)).reading.is_cached);
+    // Other rows have other tokens.
+    write_questions(&folder.path().join("train.parquet"), rows(1301)).expect("a file");
+    assert_eq!(
+        load(folder.path(), 6, Some(&cache)).reading.is_cached,
+        false
+    );
+    assert_eq!(files().len(), 2);
+    // What was not used for the longest time goes.
+    let small = TokenCache::new(&kept).with_limits(0, whole.len() as u64 * 3 / 2);
+    write_questions(&folder.path().join("train.parquet"), rows(1299)).expect("a file");
+    load(folder.path(), 6, Some(&small));
+    assert_eq!(files().len(), 1);
+    assert!(load(folder.path(), 6, Some(&small)).reading.is_cached);
 }

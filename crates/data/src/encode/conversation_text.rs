@@ -41,8 +41,8 @@ pub(crate) fn conversation_text(
     };
     let whole = conversation.render(turns.len(), false)?;
     let spans = match chat.marks_generation() {
-        true => marked_spans(&whole, turns, counts)?,
-        false => rendered_spans(&conversation, &whole.text, turns, counts)?,
+        true => marked_spans(&conversation, &whole, turns, counts)?,
+        false => rendered_spans(&conversation, &whole.text, turns, |_| true, counts)?,
     };
     Ok(ConversationText {
         text: whole.text,
@@ -81,17 +81,18 @@ impl Conversation<'_> {
     }
 }
 
-/// The spans of turns, found by rendering what is before and up to each.
+/// The spans of those turns that `is_asked`, found by rendering what is before and up to each.
 fn rendered_spans(
     conversation: &Conversation,
     text: &str,
     turns: &[Turn],
+    is_asked: impl Fn(usize) -> bool,
     counts: impl Fn(usize) -> bool,
 ) -> Result<Vec<Span>, EncodeError> {
     let mut spans = Vec::new();
     for (index, turn) in turns.iter().enumerate() {
         let is_completion = counts(index);
-        if !is_completion && turn.weight == 1.0 {
+        if !is_asked(index) || !is_completion && turn.weight == 1.0 {
             continue;
         }
         let end = match index + 1 == turns.len() {
@@ -106,34 +107,25 @@ fn rendered_spans(
         };
         spans.push(Span {
             bytes: start..end.max(start),
-            role: match is_completion {
-                true => Role::Completion,
-                false => Role::Prompt,
-            },
+            role: role(is_completion),
             weight: turn.weight,
         });
     }
     Ok(spans)
 }
 
-/// The spans that a template marks, one for each turn of the assistant.
+/// The spans that a template marks, one for each turn of the assistant, and those of other turns that
+/// have a weight.
 fn marked_spans(
+    conversation: &Conversation,
     whole: &Rendered,
     turns: &[Turn],
     counts: impl Fn(usize) -> bool,
 ) -> Result<Vec<Span>, EncodeError> {
-    let of_assistant = turns.iter().enumerate();
-    let of_assistant: Vec<(usize, &Turn)> = of_assistant
-        .filter(|(_, turn)| turn.role() == ASSISTANT)
-        .collect();
+    let of_assistant = |index: &usize| turns[*index].role() == ASSISTANT;
+    let of_assistant: Vec<usize> = (0..turns.len()).filter(of_assistant).collect();
     let counts_alike = turns.iter().all(|turn| turn.weight == 1.0)
-        && of_assistant.iter().all(|(index, _)| counts(*index));
-    if whole.generated.len() != of_assistant.len() && !counts_alike {
-        return Err(EncodeError::Generations {
-            marked: whole.generated.len(),
-            turns: of_assistant.len(),
-        });
-    }
+        && of_assistant.iter().all(|&index| counts(index));
     if counts_alike {
         return Ok(whole
             .generated
@@ -142,24 +134,30 @@ fn marked_spans(
             .map(Span::completion)
             .collect());
     }
-    if turns
-        .iter()
-        .any(|turn| turn.role() != ASSISTANT && turn.weight != 1.0)
-    {
-        return Err(EncodeError::WeightOfPrompt);
+    if whole.generated.len() != of_assistant.len() {
+        return Err(EncodeError::Generations {
+            marked: whole.generated.len(),
+            turns: of_assistant.len(),
+        });
     }
+    let is_prompt = |index: usize| turns[index].role() != ASSISTANT;
+    let mut spans = rendered_spans(conversation, &whole.text, turns, is_prompt, |_| false)?;
     let marked = whole.generated.iter().zip(of_assistant);
-    let spans = marked.filter(|(_, (index, turn))| counts(*index) || turn.weight != 1.0);
-    Ok(spans
-        .map(|(bytes, (index, turn))| Span {
-            bytes: bytes.clone(),
-            role: match counts(index) {
-                true => Role::Completion,
-                false => Role::Prompt,
-            },
-            weight: turn.weight,
-        })
-        .collect())
+    let marked = marked.filter(|(_, index)| counts(*index) || turns[*index].weight != 1.0);
+    spans.extend(marked.map(|(bytes, index)| Span {
+        bytes: bytes.clone(),
+        role: role(counts(index)),
+        weight: turns[index].weight,
+    }));
+    spans.sort_by_key(|span| span.bytes.start);
+    Ok(spans)
+}
+
+fn role(is_completion: bool) -> Role {
+    match is_completion {
+        true => Role::Completion,
+        false => Role::Prompt,
+    }
 }
 
 /// A prompt and its completion without a chat template. A system's turn stands before the prompt,

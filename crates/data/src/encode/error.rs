@@ -57,12 +57,6 @@ pub enum EncodeError {
         /// Turns of the assistant.
         turns: usize,
     },
-    /// A turn of the user has a weight, and the template does not tell which part of the text it is.
-    #[error(
-        "a turn that is not the assistant's has a weight, which a chat template with {{% \
-         generation %}} cannot place: leave the weight out, or use a template without it"
-    )]
-    WeightOfPrompt,
     /// Several turns cannot follow each other without a template.
     #[error(
         "without a chat template an example is one turn of the user and one of the assistant, in \

@@ -5,6 +5,7 @@ mod conversation_text;
 mod difference;
 mod encoder;
 mod error;
+mod option_token_cache;
 mod option_tokens;
 mod span;
 mod token_spans;

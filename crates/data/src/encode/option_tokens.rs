@@ -1,18 +1,12 @@
 //! The token that each option would put in place of the answer, found by tokenizing the text with
 //! the letter of each option.
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::RwLock;
 
 use plw_batch::option_letter;
-use tokenizers::Tokenizer;
 
 use super::difference::difference;
 use crate::tokenizer::TokenizeError;
-
-/// Bytes of the longest ending that is remembered: a longer one would rarely recur.
-const LONGEST_ENDING: usize = 256;
 
 /// One conversation, rendered with the letter of each option as the answer.
 #[derive(Debug)]
@@ -71,142 +65,8 @@ pub enum OptionTokenError {
     Tokenize(#[from] TokenizeError),
 }
 
-/// Finds the tokens of options, and remembers them by the end of the text if equal endings are
-/// certain to give equal tokens.
-///
-/// They are behind an *anchor*: an added token at which every tokenizer splits the text before
-/// anything else. What follows an anchor is tokenized by itself, whatever stands before it.
-#[derive(Debug)]
-pub(crate) struct OptionTokenCache {
-    anchors: HashMap<u32, String>,
-    by_ending: RwLock<HashMap<Ending, Remembered>>,
-}
-
-/// The text behind the anchor with the answer's letter taken out, and the number of options.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Ending {
-    before: String,
-    after: String,
-    options: usize,
-}
-
-/// The options' tokens, and how many tokens there are from the answer's to the end.
-#[derive(Debug, Clone)]
-struct Remembered {
-    from_end: usize,
-    tokens: Vec<u32>,
-}
-
-impl OptionTokenCache {
-    pub(crate) fn new(tokenizer: &Tokenizer) -> Self {
-        let added = tokenizer.get_added_tokens_decoder();
-        // If another token contains this one, the text is split at the longer token instead.
-        let stands_alone = |content: &str| {
-            added
-                .values()
-                .filter(|other| other.content.contains(content))
-                .count()
-                == 1
-        };
-        let anchors = added
-            .iter()
-            .filter(|(_, token)| {
-                !token.normalized && !token.single_word && !token.lstrip && !token.rstrip
-            })
-            .filter(|(_, token)| {
-                !tokenizer.get_encode_special_tokens() && stands_alone(&token.content)
-            })
-            .map(|(&id, token)| (id, token.content.clone()))
-            .collect();
-        Self {
-            anchors,
-            by_ending: RwLock::default(),
-        }
-    }
-
-    /// The options' tokens in the text of the right option, whose tokens and offsets are given.
-    /// Tokenizes the other options' texts unless the ending is known.
-    pub(crate) fn find(
-        &self,
-        renderings: &Renderings,
-        token_ids: &[u32],
-        offsets: &[(usize, usize)],
-        tokenize: impl Fn(&str) -> Result<Vec<u32>, TokenizeError>,
-    ) -> Result<OptionTokens, OptionTokenError> {
-        let letter = answer_letter(renderings)?;
-        let text = &renderings.texts[renderings.correct];
-        let ending = self.ending(renderings, &letter, token_ids, offsets);
-        let known = ending.as_ref().and_then(|ending| {
-            let by_ending = self
-                .by_ending
-                .read()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            by_ending.get(ending).cloned()
-        });
-        let known = known.and_then(|Remembered { from_end, tokens }| {
-            let index = token_ids.len().checked_sub(from_end)?;
-            let is_there = index > 0 && token_ids.get(index) == tokens.get(renderings.correct);
-            is_there.then_some(OptionTokens { index, tokens })
-        });
-        if let Some(found) = known {
-            return Ok(found);
-        }
-        let texts = renderings.texts.iter();
-        let tokenized: Result<Vec<Vec<u32>>, TokenizeError> = texts
-            .map(|other| {
-                if other == text {
-                    Ok(token_ids.to_vec())
-                } else {
-                    tokenize(other)
-                }
-            })
-            .collect();
-        let found = differing_token(&tokenized?)?;
-        let (start, end) = offsets[found.index];
-        if found.index == 0 || end <= letter.start || start >= letter.end {
-            return Err(OptionTokenError::Place(option_letter(renderings.correct)));
-        }
-        if let Some(ending) = ending {
-            let remembered = Remembered {
-                from_end: token_ids.len() - found.index,
-                tokens: found.tokens.clone(),
-            };
-            self.by_ending
-                .write()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .insert(ending, remembered);
-        }
-        Ok(found)
-    }
-
-    /// The text behind the last anchor before the answer, if it is short.
-    fn ending(
-        &self,
-        renderings: &Renderings,
-        letter: &Range<usize>,
-        token_ids: &[u32],
-        offsets: &[(usize, usize)],
-    ) -> Option<Ending> {
-        let text = &renderings.texts[renderings.correct];
-        let is_anchor = |id: &u32, start: usize, end: usize| {
-            self.anchors
-                .get(id)
-                .is_some_and(|content| text.get(start..end) == Some(content.as_str()))
-        };
-        let (_, &(_, start)) = token_ids
-            .iter()
-            .zip(offsets)
-            .rfind(|&(id, &(start, end))| end <= letter.start && is_anchor(id, start, end))?;
-        (text.len() - start <= LONGEST_ENDING).then(|| Ending {
-            before: text[start..letter.start].to_owned(),
-            after: text[letter.end..].to_owned(),
-            options: renderings.texts.len(),
-        })
-    }
-}
-
 /// The place of the answer's letter, the same in every rendering.
-fn answer_letter(renderings: &Renderings) -> Result<Range<usize>, OptionTokenError> {
+pub(crate) fn answer_letter(renderings: &Renderings) -> Result<Range<usize>, OptionTokenError> {
     let first = &renderings.texts[0];
     let mut letter = None;
     for (option, text) in renderings.texts.iter().enumerate().skip(1) {
@@ -234,7 +94,7 @@ fn answer_letter(renderings: &Renderings) -> Result<Range<usize>, OptionTokenErr
 }
 
 /// The one index at which the options' tokens differ, all of them from one another.
-fn differing_token(options: &[Vec<u32>]) -> Result<OptionTokens, OptionTokenError> {
+pub(crate) fn differing_token(options: &[Vec<u32>]) -> Result<OptionTokens, OptionTokenError> {
     let first = &options[0];
     let mut index = None;
     for (option, other) in options.iter().enumerate().skip(1) {
@@ -275,68 +135,6 @@ fn more_than_one_token(options: &[Vec<u32>], first: usize, other: usize) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What the cache finds for a text with `?` for the answer, and how many texts it had tokenized
-    /// for it.
-    fn find(cache: &OptionTokenCache, tokenizer: &Tokenizer, text: &str) -> (OptionTokens, usize) {
-        let texts = ["A", "B", "C"]
-            .map(|letter| text.replace('?', letter))
-            .to_vec();
-        let renderings = Renderings { texts, correct: 1 };
-        let encode = |text: &str| tokenizer.encode(text, false).expect("a text");
-        let encoding = encode(&renderings.texts[1]);
-        let tokenized = std::cell::Cell::new(0);
-        let tokenize = |text: &str| {
-            tokenized.set(tokenized.get() + 1);
-            Ok(encode(text).get_ids().to_vec())
-        };
-        let found = cache.find(
-            &renderings,
-            encoding.get_ids(),
-            encoding.get_offsets(),
-            tokenize,
-        );
-        (found.expect("one token for each letter"), tokenized.get())
-    }
-
-    #[test]
-    fn equal_endings_behind_an_anchor_are_tokenized_once() {
-        let json = include_str!("../../tests/fixtures/byte_level.tokenizer.json");
-        let tokenizer: Tokenizer = json.parse().expect("the fixture is a tokenizer");
-        let cache = OptionTokenCache::new(&tokenizer);
-        let cases = [
-            ("red<|im_start|>bot: ?<|im_end|>", 2),
-            ("blue, no<|im_start|>bot: ?<|im_end|>", 0),
-            ("blue, no<|im_start|>you: ?<|im_end|>", 2),
-            ("blue, no<|im_start|>bot: ?", 2),
-            ("bot: ?<|im_end|>", 2),
-            ("bot: ?<|im_end|>", 2),
-        ];
-        for (text, tokenized) in cases {
-            let (found, count) = find(&cache, &tokenizer, text);
-            let fresh = find(&OptionTokenCache::new(&tokenizer), &tokenizer, text);
-            assert_eq!((&found, count), (&fresh.0, tokenized), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_token_that_another_contains_is_no_anchor() {
-        let json = include_str!("../../tests/fixtures/byte_level.tokenizer.json");
-        let mut tokenizer: Tokenizer = json.parse().expect("the fixture is a tokenizer");
-        let added = |content: &str| tokenizers::AddedToken::from(content, true);
-        tokenizer
-            .add_special_tokens([added("<s>A"), added("<left>").lstrip(true)])
-            .expect("new tokens");
-        let mut anchors: Vec<String> = OptionTokenCache::new(&tokenizer)
-            .anchors
-            .into_values()
-            .collect();
-        anchors.sort();
-        assert_eq!(
-            anchors,
-            ["</s>", "<s>A", "<unk>", "<|im_end|>", "<|im_start|>"]
-        );
-    }
 
     #[test]
     fn options_differ_in_exactly_one_token() {

@@ -4,6 +4,7 @@ use std::io;
 
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, State, Value};
+use rustpython_literal::float;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
@@ -28,11 +29,15 @@ pub(crate) fn python_json(state: &State, value: &Value, kwargs: Kwargs) -> Resul
     })?;
     let mut json = Bounded(Vec::new());
     let written = match indent {
-        Some(width) => value.serialize(&mut Serializer::with_formatter(
-            &mut json,
-            PrettyFormatter::with_indent(" ".repeat(width).as_bytes()),
-        )),
-        None => value.serialize(&mut Serializer::with_formatter(&mut json, SpacedFormatter)),
+        Some(width) => {
+            let indent = " ".repeat(width);
+            let formatter = Python(PrettyFormatter::with_indent(indent.as_bytes()));
+            value.serialize(&mut Serializer::with_formatter(&mut json, formatter))
+        }
+        None => {
+            let formatter = Python(SpacedFormatter);
+            value.serialize(&mut Serializer::with_formatter(&mut json, formatter))
+        }
     };
     written.map_err(|error| failed(error.to_string()))?;
     String::from_utf8(json.0).map_err(|error| failed(error.to_string()))
@@ -85,5 +90,81 @@ impl Formatter for SpacedFormatter {
 
     fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         writer.write_all(b": ")
+    }
+}
+
+/// A formatter whose numbers are written as Python writes them: `1e+22` and `3e-07`.
+struct Python<F>(F);
+
+impl<F: Formatter> Formatter for Python<F> {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        writer.write_all(float::to_string(value).as_bytes())
+    }
+
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.0.begin_array_value(writer, first)
+    }
+
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.0.begin_object_key(writer, first)
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_python() {
+        let environment = minijinja::Environment::new();
+        for (number, expected) in [
+            (1e22, "1e+22"),
+            (-3e-7, "-3e-07"),
+            (0.1, "0.1"),
+            (2.0, "2.0"),
+            (1e16, "1e+16"),
+            (123_456_789.125, "123456789.125"),
+        ] {
+            let state = environment.empty_state();
+            let kwargs = Kwargs::from_iter(Vec::<(String, Value)>::new());
+            let json = python_json(&state, &Value::from(vec![number]), kwargs);
+            assert_eq!(json.expect("a number"), format!("[{expected}]"));
+        }
     }
 }
