@@ -2,8 +2,8 @@
 //! one.
 //!
 //! Knows that most vocabularies need 16 bits a token, that most sequences are a prompt and a
-//! completion, and that questions share their options' tokens. Tokens are in blocks that never move,
-//! so that growing takes no second copy.
+//! completion, and that questions share their options' tokens. Tokens are in blocks that never
+//! move, so that growing takes no second copy.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The data sets of the article's table of generation ratios (Vaughn 2024, table 1): their names, and
-//! where the hub has them.
+//! The data sets of the article's table of generation ratios (Vaughn 2024, table 1): their names,
+//! and where the hub has them.
 
 use std::path::Path;
 

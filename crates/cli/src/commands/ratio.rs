@@ -71,7 +71,7 @@ pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
     let report = RatioReport { unit, datasets };
     print(&match flags.format {
         TableFormat::Text => ratio_text(&report),
-        TableFormat::Csv => ratio_csv(&report),
+        TableFormat::Csv => ratio_csv(&report).replace("\r\n", "\n"),
         TableFormat::Json => ratio_json(&report),
         TableFormat::Markdown => ratio_markdown(&report),
     })?;

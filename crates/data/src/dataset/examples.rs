@@ -19,8 +19,8 @@ const TEXT_LEVEL: &str = "text";
 /// Reads in chunks, encodes each chunk on all threads, and keeps the order.
 ///
 /// The group of a sequence is the number of its passage, by first appearance: questions on one
-/// passage share a group wherever they are. An example without a passage is a group of its own. [`Examples::skipped_rows`] is 0: only the reader knows
-/// it.
+/// passage share a group wherever they are. An example without a passage is a group of its own.
+/// [`Examples::skipped_rows`] is 0: only the reader knows it.
 ///
 /// # Errors
 /// The first error of the reader, or the first example that cannot be encoded.

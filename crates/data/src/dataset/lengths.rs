@@ -1,5 +1,5 @@
-//! How long the prompts and completions of examples are, for their generation ratios. Memory does not
-//! grow with the rows.
+//! How long the prompts and completions of examples are, for their generation ratios. Memory does
+//! not grow with the rows.
 
 use plw_batch::Role;
 use plw_ratio::{Lengths, Unit};

@@ -1,5 +1,5 @@
-//! The tokens of data sets, kept on disk, so that the next program that reads the same data with the
-//! same tokenizer and template need not make them again. What fails here is as if there were no
+//! The tokens of data sets, kept on disk, so that the next program that reads the same data with
+//! the same tokenizer and template need not make them again. What fails here is as if there were no
 //! cache.
 
 use std::fs::File;

@@ -114,8 +114,8 @@ fn rendered_spans(
     Ok(spans)
 }
 
-/// The spans that a template marks, one for each turn of the assistant, and those of other turns that
-/// have a weight.
+/// The spans that a template marks, one for each turn of the assistant, and those of other turns
+/// that have a weight.
 fn marked_spans(
     conversation: &Conversation,
     whole: &Rendered,

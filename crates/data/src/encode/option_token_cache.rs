@@ -20,14 +20,14 @@ const NEAR: usize = 4;
 
 /// Finds the tokens of options, and remembers them where they are certain to be the same again.
 ///
-/// Equal endings give equal tokens behind an *anchor*: an added token at which every tokenizer splits
-/// the text before anything else. What follows an anchor is tokenized by itself, whatever stands
-/// before it.
+/// Equal endings give equal tokens behind an *anchor*: an added token at which every tokenizer
+/// splits the text before anything else. What follows an anchor is tokenized by itself, whatever
+/// stands before it.
 ///
-/// Byte-pair encoding of a text that is not split into words is decided by neighbors: tokens are the
-/// encoding of their text exactly if each two that follow each other are that of theirs (Berglund and
-/// van der Merwe 2023, arXiv 2309.08715). An option's token that stood between two tokens can
-/// therefore stand between them again.
+/// Byte-pair encoding of a text that is not split into words is decided by neighbors: tokens are
+/// the encoding of their text exactly if each two that follow each other are that of theirs
+/// (Berglund and van der Merwe 2023, arXiv 2309.08715). An option's token that stood between two
+/// tokens can therefore stand between them again.
 #[derive(Debug)]
 pub(crate) struct OptionTokenCache {
     anchors: HashMap<u32, String>,
@@ -42,7 +42,8 @@ pub(crate) struct OptionTokenCache {
 struct Neighbors {
     /// The tokens before and behind the letter's.
     tokens: [Option<u32>; 2],
-    /// The text before the letter in a few bytes, and all behind it: added tokens stand there alike.
+    /// The text before the letter in a few bytes, and all behind it: added tokens stand there
+    /// alike.
     before: String,
     after: String,
     /// The bytes of the letter's token before and behind the letter.
@@ -218,8 +219,8 @@ impl OptionTokenCache {
     }
 }
 
-/// Whether the encoding is that of byte pairs, over a text that is not split and whose characters are
-/// normalized one by one.
+/// Whether the encoding is that of byte pairs, over a text that is not split and whose characters
+/// are normalized one by one.
 fn neighbors_decide(tokenizer: &Tokenizer) -> bool {
     let is_pure = match tokenizer.get_model() {
         ModelWrapper::BPE(model) => {

@@ -126,7 +126,8 @@ impl Shape {
         }))
     }
 
-    /// Whether the types of columns with the right names are those of this shape and not of another.
+    /// Whether the types of columns with the right names are those of this shape and not of
+    /// another.
     fn suits(self, columns: &Schema) -> bool {
         let type_of = |column| columns.column_with_name(column).map(|(_, f)| f.data_type());
         match self {
