@@ -109,12 +109,13 @@ mod tests {
                 level: "middle".into(),
                 answer: Some('A'),
             },
-            choice: if right { 'A' } else { 'B' },
+            choice: Some(if right { 'A' } else { 'B' }),
             logits: vec![0.0; 4],
             argmax_is_answer: right,
             prompt_loss: None,
             completion_loss: None,
             answer_loss: None,
+            completion_tokens: None,
         };
         outcomes.iter().map(row).collect()
     }

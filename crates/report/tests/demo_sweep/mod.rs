@@ -71,7 +71,7 @@ pub(crate) fn predictions(run: &DemoRun, accuracy: f64, noise_seed: u64) -> Vec<
                     level: level.into(),
                     answer: Some(option_letter(answer)),
                 },
-                choice: option_letter(choice),
+                choice: Some(option_letter(choice)),
                 logits: (0..run.options)
                     .map(|option| if option == choice { 2.0 } else { 0.0 })
                     .collect(),
@@ -79,6 +79,7 @@ pub(crate) fn predictions(run: &DemoRun, accuracy: f64, noise_seed: u64) -> Vec<
                 prompt_loss: Some(run.prompt_loss as f32),
                 completion_loss: Some(run.completion_loss as f32),
                 answer_loss: Some(run.completion_loss as f32),
+                completion_tokens: Some(2),
             });
         }
     }
