@@ -6,10 +6,12 @@
 
 mod analysis;
 mod comparison;
+mod contradiction;
 mod error;
 mod figures;
 mod findings;
 mod format;
+mod metric;
 mod page;
 mod passages;
 mod printable;
@@ -25,9 +27,13 @@ mod write;
 pub use analysis::analyze;
 pub use error::ReportError;
 pub use figures::{Figure, figures};
+pub use metric::Metric;
 pub use page::page;
 pub use printable::printable;
-pub use report::{AnalysisOptions, Comparison, Estimate, GroupStatistics, Report, Section};
+pub use report::{
+    AnalysisOptions, AnswerScores, Comparison, CompletionScores, Estimate, GroupStatistics, Report,
+    Scores, Section,
+};
 pub use sweep::{IncompleteRun, Run, Sweep, read_sweep};
 pub use table::Table;
 pub use tables::{markdown, text};
