@@ -57,18 +57,60 @@ struct Section {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 struct Group {
     label: String,
-    accuracy: Accuracy,
+    /// Not there where no question was asked.
+    accuracy: Option<Estimate>,
+    completion_loss: Option<Estimate>,
+}
+
+impl Group {
+    /// What its runs are judged by.
+    fn metric(&self) -> Metric {
+        match self.accuracy {
+            Some(_) => Metric::Accuracy,
+            None => Metric::CompletionLoss,
+        }
+    }
+
+    /// What that metric says.
+    fn estimate(&self) -> Option<&Estimate> {
+        self.accuracy.as_ref().or(self.completion_loss.as_ref())
+    }
+}
+
+/// What runs are judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metric {
+    /// A share of questions.
+    Accuracy,
+    /// In nats a token, of runs that were asked no question.
+    CompletionLoss,
+}
+
+impl Metric {
+    fn number(self, value: f64) -> String {
+        match self {
+            Self::Accuracy => format!("{:.1}", 100.0 * value),
+            Self::CompletionLoss => format!("{value:.4}"),
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Accuracy => "%",
+            Self::CompletionLoss => "nats",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-struct Accuracy {
+struct Estimate {
     mean: f64,
     per_run: Vec<f64>,
     seed_interval: Option<[f64; 2]>,
     article_interval: Option<[f64; 2]>,
 }
 
-impl Accuracy {
+impl Estimate {
     /// The interval over seeds; with one run, which has none, that over passages.
     fn interval(&self) -> Option<[f64; 2]> {
         self.seed_interval.or(self.article_interval)
@@ -80,9 +122,11 @@ impl Accuracy {
 pub(crate) struct Compared {
     /// The weight, and the settings that tell the section from others.
     pub(crate) label: String,
-    /// Mean accuracy here, and over how many runs.
+    /// What is compared.
+    pub(crate) metric: Metric,
+    /// The mean here, and over how many runs.
     pub(crate) here: (f64, usize),
-    /// The committed mean accuracy, and over how many runs.
+    /// The committed mean, and over how many runs.
     pub(crate) committed: (f64, usize),
     /// The committed 95 % interval.
     pub(crate) interval: Option<[f64; 2]>,
@@ -104,7 +148,10 @@ pub(crate) fn compare(here: &Value, committed: &Value) -> Result<Vec<Compared>> 
         figures(committed).wrap_err("the committed result has another form than expected")?;
     let mut compared = Vec::new();
     for section in &here.sections {
-        let same = |other: &&Section| other.settings == section.settings;
+        let metric = |section: &Section| section.groups.first().map(Group::metric);
+        let same = |other: &&Section| {
+            other.settings == section.settings && metric(other) == metric(section)
+        };
         let Some(other) = committed.sections.iter().find(same) else {
             continue;
         };
@@ -114,14 +161,18 @@ pub(crate) fn compare(here: &Value, committed: &Value) -> Result<Vec<Compared>> 
             .map(|(name, value)| format!(", {name} {value}"))
             .collect();
         for group in &section.groups {
-            let Some(kept) = other.groups.iter().find(|kept| kept.label == group.label) else {
+            let is_same =
+                |kept: &&Group| kept.label == group.label && kept.metric() == group.metric();
+            let kept = other.groups.iter().find(is_same).and_then(Group::estimate);
+            let (Some(found), Some(kept)) = (group.estimate(), kept) else {
                 continue;
             };
             compared.push(Compared {
                 label: format!("{}{settings}", group.label),
-                here: (group.accuracy.mean, group.accuracy.per_run.len()),
-                committed: (kept.accuracy.mean, kept.accuracy.per_run.len()),
-                interval: kept.accuracy.interval(),
+                metric: group.metric(),
+                here: (found.mean, found.per_run.len()),
+                committed: (kept.mean, kept.per_run.len()),
+                interval: kept.interval(),
             });
         }
     }
@@ -130,10 +181,12 @@ pub(crate) fn compare(here: &Value, committed: &Value) -> Result<Vec<Compared>> 
 
 /// The comparison as a table.
 pub(crate) fn table(compared: &[Compared]) -> String {
-    let mean = |(mean, runs): (f64, usize)| format!("{:.1} % (n = {runs})", 100.0 * mean);
     let cells = |row: &Compared| {
+        let (metric, unit) = (row.metric, row.metric.unit());
+        let mean =
+            |(mean, runs): (f64, usize)| format!("{} {unit} (n = {runs})", metric.number(mean));
         let interval = row.interval.map_or("none".to_string(), |[low, high]| {
-            format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high)
+            format!("{} to {} {unit}", metric.number(low), metric.number(high))
         });
         let within = match row.is_within() {
             Some(true) => "yes",
@@ -199,6 +252,34 @@ mod tests {
         let text = table(&compared);
         assert!(
             text.contains("| 70.0 % (n = 1) | 50.0 % (n = 1) | 40.0 to 60.0 % | no "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn completion_losses_are_compared_where_nothing_was_asked() {
+        let section = |losses: &[f64], accuracy: Option<Value>| {
+            let loss = json!({
+                "mean": losses[0], "per_run": losses, "seed_interval": null,
+                "article_interval": [1.2, 1.3],
+            });
+            let mut group = json!({"label": "0.1", "completion_loss": loss});
+            if let Some(accuracy) = accuracy {
+                group["accuracy"] = accuracy;
+            }
+            json!({"settings": {}, "groups": [group]})
+        };
+        let accuracy = json!({"mean": 0.5, "per_run": [0.5], "seed_interval": null,
+            "article_interval": null});
+        let here = json!({"sections": [section(&[1.25], None)]});
+        let committed =
+            json!({"sections": [section(&[1.0], Some(accuracy)), section(&[1.22], None)]});
+        let compared = compare(&here, &committed).expect("both are reports");
+        let text = table(&compared);
+        assert!(
+            text.contains(
+                "| 1.2500 nats (n = 1) | 1.2200 nats (n = 1) | 1.2000 to 1.3000 nats | yes "
+            ),
             "{text}"
         );
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use plw_record::{EvaluationRow, MetricsRow};
+use plw_record::{EvaluationRow, EvaluationSummary, MetricsRow};
 use plw_report::printable;
 use plw_train::{Beginning, Observer, Plan};
 
@@ -14,7 +14,7 @@ use crate::signals::{self, Stop};
 
 /// The bar of an evaluation.
 pub(crate) const EVALUATION: &str =
-    "evaluation {pos}/{len} {wide_bar} {per_sec} questions, {eta} left";
+    "evaluation {pos}/{len} {wide_bar} {per_sec} examples, {eta} left";
 
 /// Shows a run on a terminal. Elsewhere it logs a line for each tenth of the run.
 pub(crate) struct Progress {
@@ -54,10 +54,69 @@ impl Progress {
         }
     }
 
+    fn log_accuracy(&self, row: &EvaluationRow) {
+        let accuracy = &row.summary.accuracy;
+        let [low, high] = accuracy.accuracy_interval;
+        tracing::info!(
+            run = self.name.as_str(),
+            step = row.step,
+            split = row.split.as_str(),
+            accuracy = accuracy.accuracy,
+            accuracy_low = low,
+            accuracy_high = high,
+            questions = accuracy.questions,
+            "{} step {} {}: accuracy {:.1} % (95 % interval {:.1} to {:.1}, {} questions)",
+            self.name,
+            row.step,
+            row.split,
+            100.0 * accuracy.accuracy,
+            100.0 * low,
+            100.0 * high,
+            accuracy.questions
+        );
+    }
+
+    fn log_losses(&self, row: &EvaluationRow) {
+        let summary = &row.summary;
+        tracing::info!(
+            run = self.name.as_str(),
+            step = row.step,
+            split = row.split.as_str(),
+            completion_loss = summary.completion_loss,
+            perplexity = summary.perplexity,
+            examples = summary.examples,
+            unscored_examples = summary.unscored_examples,
+            "{} step {} {}: {}",
+            self.name,
+            row.step,
+            row.split,
+            losses(summary)
+        );
+    }
+
     /// What a run that was stopped exits with.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.stop.load(Ordering::SeqCst))
     }
+}
+
+/// An evaluation's loss on all its examples: `12 examples, completion loss 1.234, perplexity 3.43`.
+pub(crate) fn losses(summary: &EvaluationSummary) -> String {
+    let examples = summary.examples;
+    let mut text = match (summary.completion_loss, summary.perplexity) {
+        (Some(loss), Some(perplexity)) => {
+            format!("{examples} examples, completion loss {loss:.3}, perplexity {perplexity:.2}")
+        }
+        (Some(loss), None) => format!("{examples} examples, completion loss {loss:.3}"),
+        (None, _) => format!("{examples} examples, without a completion loss"),
+    };
+    if summary.unscored_examples > 0 {
+        text.push_str(&format!(
+            " ({} without a completion token that counts)",
+            summary.unscored_examples
+        ));
+    }
+    text
 }
 
 /// A bar on standard error where that is a terminal.
@@ -150,30 +209,52 @@ impl Observer for Progress {
         if let Some(evaluation) = self.evaluation.take() {
             evaluation.finish_and_clear();
         }
-        let accuracy = &row.summary.accuracy;
-        let [low, high] = accuracy.accuracy_interval;
-        self.steps.suspend(|| {
-            tracing::info!(
-                run = self.name.as_str(),
-                step = row.step,
-                split = row.split.as_str(),
-                accuracy = accuracy.accuracy,
-                accuracy_low = low,
-                accuracy_high = high,
-                questions = accuracy.questions,
-                "{} step {} {}: accuracy {:.1} % (95 % interval {:.1} to {:.1}, {} questions)",
-                self.name,
-                row.step,
-                row.split,
-                100.0 * accuracy.accuracy,
-                100.0 * low,
-                100.0 * high,
-                accuracy.questions
-            );
+        self.steps.suspend(|| match row.summary.accuracy.questions {
+            0 => self.log_losses(row),
+            questions => {
+                self.log_accuracy(row);
+                if row.summary.examples > questions {
+                    self.log_losses(row);
+                }
+            }
         });
     }
 
     fn should_stop(&self) -> bool {
         self.stop.load(Ordering::SeqCst) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_in_a_line() {
+        let summary = |completion_loss: Option<f64>, unscored_examples| EvaluationSummary {
+            examples: 12,
+            unscored_examples,
+            completion_loss,
+            perplexity: completion_loss.map(f64::exp),
+            ..EvaluationSummary::default()
+        };
+        for (summary, line) in [
+            (
+                summary(Some(1.234), 0),
+                "12 examples, completion loss 1.234, perplexity 3.43",
+            ),
+            (
+                summary(Some(1.234), 2),
+                "12 examples, completion loss 1.234, perplexity 3.43 \
+                 (2 without a completion token that counts)",
+            ),
+            (
+                summary(None, 12),
+                "12 examples, without a completion loss \
+                 (12 without a completion token that counts)",
+            ),
+        ] {
+            assert_eq!(losses(&summary), line);
+        }
     }
 }

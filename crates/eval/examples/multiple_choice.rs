@@ -43,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .ok_or("nothing stops it")?;
         println!("{layout:?}: {} tokens computed", evaluation.tokens_computed);
         for row in &evaluation.predictions {
-            println!("  row {}: {} of {:?}", row.key.row, row.choice, row.logits);
+            let choice = row.choice.ok_or("every example is a question")?;
+            println!("  row {}: {choice} of {:?}", row.key.row, row.logits);
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
-//! One pass over a data set: the options' logits at each answer position, and the losses.
+//! One pass over a data set: every example's losses, and a question's logits of its options.
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use plw_batch::{Answer, Batch, Examples, Layout, option_letter};
+use plw_batch::{Batch, ExampleKey, Examples, Layout, Role, SequenceInfo, option_letter};
 use plw_kernels::Readback;
 use plw_loss::{
     LossTotals, MeanLosses, WeightError, WeightedTargets, default_chunk, linear_cross_entropy,
@@ -53,6 +53,17 @@ pub enum EvaluationError {
         /// Its row there.
         row: u64,
     },
+    /// A mean over such losses says nothing.
+    #[error(
+        "the model's loss on {file} row {row} is not finite: \
+         its weights are damaged, or its training diverged"
+    )]
+    LossNotFinite {
+        /// The example's file.
+        file: String,
+        /// Its row there.
+        row: u64,
+    },
 }
 
 /// How to evaluate.
@@ -78,7 +89,7 @@ impl Default for EvaluationOptions {
 /// What an evaluation found.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
-    /// One row per question, in the order of the examples.
+    /// One row per example, in the order of the examples.
     pub predictions: Vec<PredictionRow>,
     /// Means over all examples.
     pub losses: MeanLosses,
@@ -88,7 +99,7 @@ pub struct Evaluation {
     pub tokens_computed: usize,
     /// How the sequences of a forward pass were laid out.
     pub layout: Layout,
-    /// Questions left out for their length.
+    /// Examples left out for their length.
     pub dropped_examples: u64,
     /// Bad rows left out.
     pub skipped_rows: u64,
@@ -101,12 +112,12 @@ pub struct Evaluation {
 ///
 /// With [`Layout::SharedPrefixes`] examples go through the model group by group, and predictions
 /// still come in the examples' order. Examples are never packed, so that [`Layout::CrossDocument`]
-/// puts each in a row of its own.
+/// puts each in a row of its own. A batch of which no token has a loss weight is not computed.
 ///
 /// # Errors
 ///
 /// If an example has a single token, so that nothing of it is predicted, if a token is outside the
-/// model's vocabulary, or if the model's logits are not finite.
+/// model's vocabulary, or if the model's logits or losses are not finite.
 pub fn evaluate(
     model: &Llama,
     examples: &Examples,
@@ -115,32 +126,25 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Evaluation>, EvaluationError> {
     let began = Instant::now();
+    check_lengths(examples, options)?;
     check_tokens(examples, model.config().vocab_size())?;
     let mut totals = LossTotals::default();
-    let mut predictions = Vec::new();
+    let mut predictions = Vec::with_capacity(examples.len());
     let (mut done, mut tokens_computed) = (0, 0);
     for batch in options.batches(&examples.sequences, layout) {
         if progress(done).is_break() {
             return Ok(None);
         }
-        tokens_computed += batch.positions();
-        let targets = options.targets(&batch).map_err(|cause| {
-            let (file, row) = place(examples, batch.sequences[0].example);
-            EvaluationError::Weight { file, row, cause }
-        })?;
-        let scored = score(model, &batch, &targets);
-        for (sequence, score) in batch.sequences.iter().zip(scored) {
-            totals.merge(score.losses);
-            if let (Some(answer), Some(logits)) = (&sequence.answer, score.logits) {
-                if logits.iter().any(|logit| !logit.is_finite()) {
-                    let (file, row) = place(examples, sequence.example);
-                    return Err(EvaluationError::NotFinite { file, row });
-                }
-                predictions.push((
-                    sequence.example,
-                    predict(examples, sequence.example, answer, &logits, score.losses),
-                ));
+        let scores = match options.targets(&batch) {
+            Some(targets) => {
+                tokens_computed += batch.positions();
+                score(model, &batch, &targets)
             }
+            None => batch.sequences.iter().map(|_| Score::default()).collect(),
+        };
+        for (sequence, score) in batch.sequences.iter().zip(scores) {
+            totals.merge(score.losses);
+            predictions.push((sequence.example, predict(examples, sequence, score)?));
         }
         done += batch.sequences.len();
     }
@@ -157,6 +161,25 @@ pub fn evaluate(
         skipped_rows: examples.skipped_rows,
         elapsed: began.elapsed(),
     }))
+}
+
+/// Checks that something of every example is predicted.
+fn check_lengths(examples: &Examples, options: &EvaluationOptions) -> Result<(), EvaluationError> {
+    let sequences = &examples.sequences;
+    let mut numbers = 0..sequences.len() as u32;
+    match numbers.find(|&number| sequences.length(number) < 2) {
+        None => Ok(()),
+        Some(number) => {
+            let (file, row) = place(examples, sequences.get(number).example);
+            let weights = options.weights();
+            let cause = WeightError::NothingCounts {
+                sequences: 1,
+                prompt: weights.of(Role::Prompt),
+                completion: weights.of(Role::Completion),
+            };
+            Err(EvaluationError::Weight { file, row, cause })
+        }
+    }
 }
 
 /// Checks that a model of `vocabulary` tokens knows every token of these examples and of the
@@ -195,7 +218,8 @@ fn place(examples: &Examples, example: u32) -> (String, u64) {
     (key.file.to_string(), key.row)
 }
 
-/// What a forward pass gives for one sequence.
+/// What a forward pass gives for one sequence; nothing where it was not computed.
+#[derive(Default)]
 struct Score {
     losses: LossTotals,
     /// `[vocab]` at the answer position, if it is a question.
@@ -212,7 +236,7 @@ fn score(model: &Llama, batch: &Batch, targets: &WeightedTargets) -> Vec<Score> 
     let answer_rows: Vec<Option<usize>> = batch
         .sequences
         .iter()
-        // An answer is a completion token, and those always have a weight here.
+        // An answer is a completion token, and has a weight unless the data gives it 0.
         .map(|s| {
             s.answer
                 .as_ref()
@@ -251,26 +275,44 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 fn predict(
     examples: &Examples,
-    example: u32,
-    answer: &Answer,
-    logits: &[f32],
-    losses: LossTotals,
-) -> PredictionRow {
-    let of_options: Vec<f32> = answer
-        .option_tokens
-        .iter()
-        .map(|&token| logits[token as usize])
-        .collect();
-    let means = losses.means();
-    PredictionRow {
-        key: examples.key(example).clone(),
-        choice: option_letter(first_maximum(&of_options)),
-        argmax_is_answer: first_maximum(logits) == answer.token() as usize,
-        logits: of_options,
+    sequence: &SequenceInfo,
+    score: Score,
+) -> Result<PredictionRow, EvaluationError> {
+    let key = examples.key(sequence.example);
+    let means = score.losses.means();
+    let logits = score.logits.unwrap_or_default();
+    if logits.iter().any(|logit| !logit.is_finite()) {
+        let (file, row) = place(examples, sequence.example);
+        return Err(EvaluationError::NotFinite { file, row });
+    }
+    let losses = [means.prompt, means.completion];
+    if losses.into_iter().flatten().any(|loss| !loss.is_finite()) {
+        let (file, row) = place(examples, sequence.example);
+        return Err(EvaluationError::LossNotFinite { file, row });
+    }
+    let answer = sequence.answer.as_ref().filter(|_| !logits.is_empty());
+    let of_options = answer.map(|answer| {
+        let tokens = answer.option_tokens.iter();
+        tokens
+            .map(|&token| logits[token as usize])
+            .collect::<Vec<f32>>()
+    });
+    Ok(PredictionRow {
+        key: ExampleKey {
+            answer: key.answer.filter(|_| answer.is_some()),
+            ..key.clone()
+        },
+        choice: of_options
+            .as_deref()
+            .map(|logits| option_letter(first_maximum(logits))),
+        argmax_is_answer: answer
+            .is_some_and(|answer| first_maximum(&logits) == answer.token() as usize),
+        logits: of_options.unwrap_or_default(),
         prompt_loss: means.prompt.map(|loss| loss as f32),
         completion_loss: means.completion.map(|loss| loss as f32),
         answer_loss: means.answer.map(|loss| loss as f32),
-    }
+        completion_tokens: Some(u64::from(sequence.completion_targets.count)),
+    })
 }
 
 /// Index of the largest value, of equals the first: the choice of Python's `max` and torch's
@@ -286,23 +328,27 @@ fn first_maximum(values: &[f32]) -> usize {
 }
 
 impl Evaluation {
-    /// Accuracy over all and by level, losses and speed.
+    /// Accuracy over all questions and by level, losses over all examples, and speed.
     pub fn summary(&self) -> EvaluationSummary {
         let seconds = self.elapsed.as_secs_f64();
+        let of = EvaluationSummary::of(&self.predictions);
+        let perplexity = self.losses.completion.map(f64::exp);
         EvaluationSummary {
             dropped_examples: self.dropped_examples,
             skipped_rows: self.skipped_rows,
             prompt_loss: self.losses.prompt,
             completion_loss: self.losses.completion,
+            perplexity: perplexity.filter(|perplexity| perplexity.is_finite()),
             answer_loss: self.losses.answer,
             tokens: self.tokens as u64,
             tokens_computed: self.tokens_computed as u64,
             share_prefixes: self.layout == Layout::SharedPrefixes,
             tokens_per_second: self.tokens as f64 / seconds,
-            questions_per_second: self.predictions.len() as f64 / seconds,
+            questions_per_second: of.accuracy.questions as f64 / seconds,
+            examples_per_second: of.examples as f64 / seconds,
             peak_memory_bytes: peak_memory_bytes(),
             seconds,
-            ..EvaluationSummary::of(&self.predictions)
+            ..of
         }
     }
 }

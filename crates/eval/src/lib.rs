@@ -1,4 +1,4 @@
-//! Multiple-choice scoring: which option a causal language model chooses, and its losses.
+//! Evaluation of a causal language model: its losses, and which option of a question it chooses.
 //!
 //! Knows models, batches and predictions; knows no file format, no tokenizer, no optimizer.
 #![doc = include_str!("../README.md")]

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use plw_batch::{Batch, Layout, Sequence, Sequences};
-use plw_loss::{Normalization, Normalizer, Objective, TokenWeights, WeightError, WeightedTargets};
+use plw_loss::{Normalization, Normalizer, Objective, TokenWeights, WeightedTargets};
 
 use crate::EvaluationOptions;
 
@@ -23,21 +23,23 @@ impl EvaluationOptions {
             })
     }
 
-    /// The targets of a batch whose loss is computed.
-    ///
-    /// # Errors
-    ///
-    /// If there is none.
-    pub fn targets(&self, batch: &Batch) -> Result<WeightedTargets, WeightError> {
+    /// The weights of the tokens whose loss is computed.
+    pub(crate) fn weights(&self) -> TokenWeights {
+        match self.prompt_loss {
+            true => TokenWeights::UNIFORM,
+            false => TokenWeights::COMPLETION_ONLY,
+        }
+    }
+
+    /// The targets of a batch whose loss is computed. None if nothing of it counts, because the
+    /// data gives its tokens no weight: such a batch needs no forward pass.
+    pub fn targets(&self, batch: &Batch) -> Option<WeightedTargets> {
         let objective = Objective {
-            weights: match self.prompt_loss {
-                true => TokenWeights::UNIFORM,
-                false => TokenWeights::COMPLETION_ONLY,
-            },
+            weights: self.weights(),
             normalization: Normalization::NonzeroCount,
         };
-        let normalizer = Normalizer::of_step(&batch.sequences, objective)?;
-        Ok(WeightedTargets::new(batch, &normalizer))
+        let normalizer = Normalizer::of_step(&batch.sequences, objective).ok()?;
+        Some(WeightedTargets::new(batch, &normalizer))
     }
 }
 

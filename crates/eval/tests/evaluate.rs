@@ -172,9 +172,11 @@ fn an_example_without_targets_is_named() {
         sequence.segments = Segment::prompt_and_completion(0, 1);
         sequence.answer = None;
     });
-    let error = run(&model, &examples, 1, Layout::Concatenated).expect_err("refused");
-    let message = error.to_string();
-    assert!(message.contains("questions.parquet row 11"), "{message}");
+    for size in [1, 2] {
+        let error = run(&model, &examples, size, Layout::Concatenated).expect_err("refused");
+        let message = error.to_string();
+        assert!(message.contains("questions.parquet row 11"), "{message}");
+    }
 }
 
 #[test]

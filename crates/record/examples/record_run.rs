@@ -93,11 +93,12 @@ fn prediction(row: u64) -> PredictionRow {
             level: "middle".into(),
             answer: Some('B'),
         },
-        choice: if row == 0 { 'A' } else { 'B' },
+        choice: Some(if row == 0 { 'A' } else { 'B' }),
         logits: vec![0.5, 1.5],
         argmax_is_answer: row > 0,
         prompt_loss: None,
         completion_loss: Some(0.25),
         answer_loss: Some(0.25),
+        completion_tokens: Some(2),
     }
 }

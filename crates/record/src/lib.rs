@@ -15,6 +15,8 @@ mod lines;
 mod lock;
 mod logs;
 mod machine;
+mod prediction_columns;
+mod prediction_row;
 mod predictions;
 mod proportion;
 mod summary;
@@ -31,7 +33,8 @@ pub use logs::{
     resume_evaluations, resume_metrics,
 };
 pub use machine::{Machine, peak_memory_bytes};
-pub use predictions::{PredictionRow, read_predictions, write_predictions};
+pub use prediction_row::PredictionRow;
+pub use predictions::{read_predictions, write_predictions};
 pub use proportion::{Proportion, Z_95};
 pub use summary::{
     Accuracy, EvaluationRecord, EvaluationRow, EvaluationSummary, TrainingSummary,

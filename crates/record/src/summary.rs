@@ -45,24 +45,20 @@ impl Accuracy {
         }
     }
 
-    /// Counts both over these predictions.
+    /// Counts both over the questions among these predictions.
     pub fn of<'a>(predictions: impl IntoIterator<Item = &'a PredictionRow> + Clone) -> Self {
+        let questions = || predictions.clone().into_iter().filter(|p| p.is_question());
         Self::new(
-            Proportion::of(
-                predictions
-                    .clone()
-                    .into_iter()
-                    .map(PredictionRow::is_correct),
-            ),
-            Proportion::of(predictions.into_iter().map(|p| p.argmax_is_answer)),
+            Proportion::of(questions().map(PredictionRow::is_correct)),
+            Proportion::of(questions().map(|p| p.argmax_is_answer)),
         )
     }
 }
 
-/// The accuracy on the questions of each level.
+/// The accuracy on the questions of each level that has some.
 pub fn accuracy_by_level(predictions: &[PredictionRow]) -> BTreeMap<String, Accuracy> {
     let mut by_level = BTreeMap::<String, Vec<&PredictionRow>>::new();
-    for prediction in predictions {
+    for prediction in predictions.iter().filter(|p| p.is_question()) {
         let level = by_level
             .entry(prediction.key.level.to_string())
             .or_default();
@@ -80,9 +76,17 @@ pub struct EvaluationSummary {
     /// Over all questions. Its fields are keys at the top level.
     #[serde(flatten)]
     pub accuracy: Accuracy,
-    /// For each level.
+    /// For each level that has questions.
     pub by_level: BTreeMap<String, Accuracy>,
-    /// Questions dropped because they are longer than `max_length`.
+    /// Examples evaluated: the questions, and those without options to choose among. 0 in files of
+    /// earlier versions.
+    #[serde(default)]
+    pub examples: u64,
+    /// Examples among them of which no completion token has a loss weight, so that their
+    /// completions have no loss.
+    #[serde(default)]
+    pub unscored_examples: u64,
+    /// Examples dropped because they are longer than `max_length`.
     #[serde(default)]
     pub dropped_examples: u64,
     /// Bad rows skipped.
@@ -90,8 +94,11 @@ pub struct EvaluationSummary {
     pub skipped_rows: u64,
     /// Mean loss of the prompt tokens. Null if it was not asked for.
     pub prompt_loss: Option<f64>,
-    /// Mean loss of the completion tokens.
+    /// Mean loss of the completion tokens. Null if no completion token was predicted.
     pub completion_loss: Option<f64>,
+    /// exp(`completion_loss`). Null where that is null, or where f64 cannot hold it.
+    #[serde(default)]
+    pub perplexity: Option<f64>,
     /// Mean loss of the answer tokens.
     pub answer_loss: Option<f64>,
     /// Tokens of the sequences. A prefix counts once for each sequence that shares it.
@@ -104,21 +111,29 @@ pub struct EvaluationSummary {
     pub tokens_per_second: f64,
     /// Questions per second.
     pub questions_per_second: f64,
+    /// `examples` per second.
+    #[serde(default)]
+    pub examples_per_second: f64,
     /// Peak resident memory of the process in bytes, if the system reports it.
     pub peak_memory_bytes: Option<u64>,
     /// Wall-clock seconds.
     pub seconds: f64,
-    /// Whether the questions of a passage shared its tokens.
+    /// Whether the examples of a group, such as the questions of a passage, shared its tokens.
     pub share_prefixes: bool,
 }
 
 impl EvaluationSummary {
-    /// Accuracy of these predictions, overall and by level. The caller fills in losses, speed and
-    /// memory.
+    /// Accuracy of these predictions, overall and by level, and how many there are. The caller
+    /// fills in losses, speed and memory.
     pub fn of(predictions: &[PredictionRow]) -> Self {
+        let unscored = predictions
+            .iter()
+            .filter(|p| p.completion_tokens == Some(0));
         Self {
             accuracy: Accuracy::of(predictions),
             by_level: accuracy_by_level(predictions),
+            examples: predictions.len() as u64,
+            unscored_examples: unscored.count() as u64,
             ..Self::default()
         }
     }
@@ -243,12 +258,13 @@ mod tests {
                 level: level.into(),
                 answer: Some('A'),
             },
-            choice,
+            choice: Some(choice),
             logits: vec![1.0, 0.0],
             argmax_is_answer,
             prompt_loss: None,
             completion_loss: None,
             answer_loss: None,
+            completion_tokens: Some(2),
         }
     }
 
@@ -276,6 +292,56 @@ mod tests {
         assert_eq!(json["tokens_per_second"], 92.5);
         assert_eq!(json["peak_memory_bytes"], 1 << 30);
         assert!(json["prompt_loss"].is_null() && json["accuracy_interval"][0].is_f64());
+        Ok(())
+    }
+
+    #[test]
+    fn accuracy_is_that_of_the_questions_alone() -> Result<(), Box<dyn std::error::Error>> {
+        let question = prediction("middle", 'A', true);
+        let example = |completion_tokens| PredictionRow {
+            key: ExampleKey {
+                level: "chats".into(),
+                answer: None,
+                ..question.key.clone()
+            },
+            choice: None,
+            logits: Vec::new(),
+            argmax_is_answer: false,
+            completion_tokens: Some(completion_tokens),
+            ..question.clone()
+        };
+        let both = EvaluationSummary::of(&[question.clone(), example(7), example(0)]);
+        assert_eq!((both.examples, both.unscored_examples), (3, 1));
+        assert_eq!((both.accuracy.questions, both.accuracy.accuracy), (1, 1.0));
+        assert_eq!(both.by_level.keys().collect::<Vec<_>>(), ["middle"]);
+        let none = EvaluationSummary::of(&[example(7)]);
+        assert_eq!((none.examples, none.accuracy.questions), (1, 0));
+        assert_eq!(none.accuracy.accuracy_interval, [0.0, 1.0]);
+        assert!(none.by_level.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn evaluations_of_earlier_versions_are_read() -> Result<(), Box<dyn std::error::Error>> {
+        let summary = EvaluationSummary::of(&[prediction("middle", 'A', true)]);
+        let mut keys: serde_json::Map<_, _> =
+            serde_json::from_str(&serde_json::to_string(&summary)?)?;
+        for key in [
+            "examples",
+            "unscored_examples",
+            "perplexity",
+            "examples_per_second",
+        ] {
+            assert!(keys.remove(key).is_some(), "{key}");
+        }
+        let read: EvaluationSummary = serde_json::from_value(keys.into())?;
+        assert_eq!(
+            read,
+            EvaluationSummary {
+                examples: 0,
+                ..summary
+            }
+        );
         Ok(())
     }
 

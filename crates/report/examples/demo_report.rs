@@ -2,6 +2,7 @@
 //!
 //!     cargo run --release --example demo_report -- target/demo-report
 //!
+//! With `conversations` after the folder, the runs are asked no questions and judged by their loss.
 //! `demo_sweep` shows which records a trainer of your own must write.
 
 use std::error::Error;
@@ -17,7 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runs = folder.join("runs");
     let page = folder.join("report.html");
 
-    demo_sweep::write_sweep(&runs, &[0.0, 0.01, 0.1, 0.5, 1.0], 3, 120)?;
+    let weights = [0.0, 0.01, 0.1, 0.5, 1.0];
+    match std::env::args().nth(2).as_deref() {
+        None => demo_sweep::write_sweep(&runs, &weights, 3, 120)?,
+        Some("conversations") => demo_sweep::write_completion_sweep(&runs, &weights, 3, 480)?,
+        Some(other) => return Err(format!("{other} is unknown; `conversations` is known").into()),
+    }
     let report = plw_report::write_report(&runs, &page)?;
 
     print!("{}", plw_report::text(&report));

@@ -34,9 +34,30 @@ pub(crate) fn p_value(p: f64) -> String {
     }
 }
 
-/// A loss in nats with four decimals; a dash where there is none.
+/// A loss in nats with four decimals: `1.2345`.
+pub(crate) fn nats(loss: f64) -> String {
+    format!("{loss:.4}")
+}
+
+/// A difference of losses in nats, with its sign: `-0.0123`.
+pub(crate) fn nats_difference(difference: f64) -> String {
+    // Adding 0 turns a negative zero into a positive one.
+    format!("{:+.4}", (1e4 * difference).round() / 1e4 + 0.0)
+}
+
+/// A loss in nats; a dash where there is none.
 pub(crate) fn loss(loss: Option<f64>) -> String {
-    loss.map_or("-".to_string(), |loss| format!("{loss:.4}"))
+    loss.map_or("-".to_string(), nats)
+}
+
+/// A perplexity with four significant digits, as far as they are decimals: `3.435`, `21.7`, `1204`.
+pub(crate) fn perplexity(value: f64) -> String {
+    match value {
+        value if value < 10.0 => format!("{value:.3}"),
+        value if value < 1000.0 => format!("{value:.1}"),
+        value if value < 1e6 => format!("{value:.0}"),
+        value => format!("{value:.2e}"),
+    }
 }
 
 /// A number with three significant digits: `0.0123`, `1.50`, `213`; `1.2e-7` where small.
@@ -113,6 +134,14 @@ mod tests {
         assert_eq!(
             [0.0421, -0.0001, -0.02].map(points),
             ["+4.2", "+0.0", "-2.0"]
+        );
+        assert_eq!(
+            [0.0123, -0.00001, -0.02].map(nats_difference),
+            ["+0.0123", "+0.0000", "-0.0200"]
+        );
+        assert_eq!(
+            [3.43512, 21.66, 1203.7, 2e9].map(perplexity),
+            ["3.435", "21.7", "1204", "2.00e9"]
         );
         assert_eq!(
             [0.00002, 0.0123, 0.5].map(p_value),

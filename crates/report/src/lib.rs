@@ -7,11 +7,13 @@
 
 mod analysis;
 mod comparison;
+mod contradiction;
 mod error;
 mod figures;
 mod findings;
 mod format;
 mod html;
+mod metric;
 mod page;
 mod passages;
 mod printable;
@@ -28,13 +30,17 @@ mod write;
 pub use analysis::analyze;
 pub use error::ReportError;
 pub use figures::{Figure, figures, ratio_figures};
+pub use metric::Metric;
 pub use page::page;
 pub use printable::printable;
 pub use ratios::{
     NamedRatios, RatioReport, ratio_csv, ratio_json, ratio_markdown, ratio_page, ratio_text,
     write_ratios,
 };
-pub use report::{AnalysisOptions, Comparison, Estimate, GroupStatistics, Report, Section};
+pub use report::{
+    AnalysisOptions, AnswerScores, Comparison, CompletionScores, Estimate, GroupStatistics, Report,
+    Scores, Section,
+};
 pub use sweep::{IncompleteRun, Run, Sweep, read_sweep};
 pub use table::Table;
 pub use tables::{markdown, text};

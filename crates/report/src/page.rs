@@ -5,23 +5,36 @@ use crate::figures::Figure;
 use crate::findings::findings;
 use crate::format::escape;
 use crate::html::{self, METHODS_TITLE, document};
+use crate::metric::Metric;
 use crate::report::{Report, Section};
 use crate::sweep::Sweep;
 use crate::tables::{results_table, runs_table, section_tables, section_title};
 
-/// How the numbers are computed, for a reader who doubts them.
-const METHODS: &str = include_str!("methods.html");
+/// How the numbers of a metric are computed, for a reader who doubts them.
+fn methods(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Accuracy => include_str!("methods.html"),
+        Metric::CompletionLoss => include_str!("methods_completion_loss.html"),
+    }
+}
 
 /// Renders the page: findings, tables, figures, runs and methods.
 pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
     let mut body = String::new();
     let runs = sweep.runs.len();
+    let is_reported = |metric: &Metric| report.sections.iter().any(|s| s.metric == *metric);
+    let metrics: Vec<Metric> = Metric::ALL.into_iter().filter(is_reported).collect();
+    let evaluated_on = metrics.iter().map(|metric| match metric {
+        Metric::Accuracy => "multiple-choice questions",
+        Metric::CompletionLoss => "the loss of completions",
+    });
     body.push_str(&format!(
         "<h1>{}</h1>\n<p class=\"subtitle\">{runs} complete run{}, {} left out. Fine-tuning with \
-         weighted prompt tokens, evaluated on multiple-choice questions.</p>\n",
+         weighted prompt tokens, evaluated on {}.</p>\n",
         escape(&report.name),
         if runs == 1 { "" } else { "s" },
         report.incomplete.len(),
+        evaluated_on.collect::<Vec<_>>().join(" and on "),
     ));
     body.push_str(&warnings(report));
     for (index, section) in report.sections.iter().enumerate() {
@@ -36,8 +49,10 @@ pub fn page(sweep: &Sweep, report: &Report, figures: &[Figure]) -> String {
     body.push_str(&machines(report));
     body.push_str(&format!(
         "{METHODS_TITLE}\n\
-         <div class=\"note\">\n{METHODS}<p>{} resamples, seed {}.</p></div>\n",
-        report.options.resamples, report.options.seed
+         <div class=\"note\">\n{}<p>{} resamples, seed {}.</p></div>\n",
+        metrics.into_iter().map(methods).collect::<String>(),
+        report.options.resamples,
+        report.options.seed
     ));
     document(&report.name, &body)
 }
@@ -74,7 +89,7 @@ fn section_html<'a>(section: &Section, figures: impl Iterator<Item = &'a Figure>
     let first = figures.next().map(html::figure).unwrap_or_default();
     let best = match section.groups.len() {
         0 | 1 => None,
-        _ => best_group(&section.groups),
+        _ => best_group(section.metric, &section.groups),
     };
     html.push_str(&html::table(&results_table(section), |row| match row {
         row if Some(row) == best => " class=\"best\"",

@@ -7,8 +7,8 @@ use plw_files::read_bounded;
 
 use crate::error::ReportError;
 use crate::html::METHODS_TITLE;
+use crate::metric::Metric;
 use crate::ratios::{csv, json, tables};
-use crate::tables::RESULTS_TITLE;
 
 /// The most bytes of a report's file. No page is as large, whatever its figures.
 const MOST_BYTES: u64 = 1 << 28;
@@ -38,8 +38,11 @@ pub(crate) fn check_replaceable(path: &Path) -> Result<(), ReportError> {
 
 /// A results table comes first, after the heading of its section if there is more than one.
 fn is_markdown(text: &str) -> bool {
-    (text.starts_with("### ") || text.starts_with(RESULTS_TITLE))
-        && text.lines().any(|line| line.starts_with(RESULTS_TITLE))
+    let has_title = |line: &str| {
+        let mut titles = Metric::ALL.iter().map(|metric| metric.results_title());
+        titles.any(|title| line.starts_with(title))
+    };
+    (text.starts_with("### ") || has_title(text)) && text.lines().any(has_title)
 }
 
 fn is_json(text: &str) -> bool {

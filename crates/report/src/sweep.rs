@@ -5,13 +5,15 @@ use std::path::Path;
 
 use plw_files::Verified;
 use plw_record::{
-    Accuracy, EvaluationRow, MetricsRow, PredictionRow, RunDirectory, TrainingSummary,
-    read_predictions,
+    EvaluationRow, MetricsRow, PredictionRow, RunDirectory, TrainingSummary, read_predictions,
 };
 use serde::Serialize;
 use toml::{Table, Value};
 
+use crate::contradiction::contradiction;
 use crate::error::ReportError;
+use crate::metric::Metric;
+use crate::passages::item;
 
 /// The setting that a sweep varies, in whatever table of the configuration it is.
 const WEIGHT: &str = "prompt_loss_weight";
@@ -162,14 +164,16 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
         .clone();
     let predictions_path = directory.predictions_of(&reported.split, reported.step);
     let predictions = read_predictions(&predictions_path).map_err(reason)?;
-    if predictions.is_empty() {
-        return Err(format!("{} holds no question", predictions_path.display()));
+    let metric = Metric::of(&predictions);
+    if predictions.iter().all(|p| metric.part(p).is_none()) {
+        return Err(format!(
+            "{} holds no question, and no example with a completion loss and the number of its \
+             tokens",
+            predictions_path.display()
+        ));
     }
     let mut seen = BTreeSet::new();
-    if let Some(twice) = predictions
-        .iter()
-        .find(|p| !seen.insert((&p.key.file, p.key.row)))
-    {
+    if let Some(twice) = predictions.iter().find(|p| !seen.insert(item(p))) {
         return Err(format!(
             "{} holds row {} of {} twice",
             predictions_path.display(),
@@ -177,7 +181,7 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
             twice.key.file
         ));
     }
-    if let Some((name, said, counted)) = contradiction(&reported.summary.accuracy, &predictions) {
+    if let Some((name, said, counted)) = contradiction(&reported.summary, &predictions) {
         return Err(format!(
             "summary.json says that `{name}` is {said}, and by {} it is {counted}: one of the two \
              was changed; train or evaluate again",
@@ -217,28 +221,6 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
         metrics,
         evaluations: directory.read_evaluations().map_err(reason)?,
     })
-}
-
-/// The first value of a summary's accuracy that is not that of the predictions beside it, and both.
-/// Its intervals are not compared: another version may compute them otherwise.
-fn contradiction(
-    said: &Accuracy,
-    predictions: &[PredictionRow],
-) -> Option<(&'static str, f64, f64)> {
-    let values = |of: &Accuracy| {
-        [
-            ("questions", of.questions as f64),
-            ("correct", of.correct as f64),
-            ("accuracy", of.accuracy),
-            ("argmax_correct", of.argmax_correct as f64),
-            ("argmax_accuracy", of.argmax_accuracy),
-        ]
-    };
-    let counted = values(&Accuracy::of(predictions)).into_iter();
-    let mut both = values(said).into_iter().zip(counted);
-    let ((name, said), (_, counted)) =
-        both.find(|((_, said), (_, counted))| (said - counted).abs() >= 1e-9)?;
-    Some((name, said, counted))
 }
 
 /// The last part of a dotted key.

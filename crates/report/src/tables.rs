@@ -1,41 +1,44 @@
 //! The tables of a report, and its whole text for a terminal and for a README.
 
 use crate::findings::findings;
-use crate::format::{count, duration, interval, loss, markdown_text, p_value, percent, points};
+use crate::format::{count, duration, interval, loss, markdown_text, p_value, percent, perplexity};
+use crate::metric::Metric;
 use crate::printable::printable;
-use crate::report::{Comparison, GroupStatistics, Report, Section};
+use crate::report::{Comparison, GroupStatistics, Report, Scores, Section};
 use crate::statistics::MeanOverSeeds;
 use crate::sweep::Sweep;
 use crate::table::Table;
 
-/// How the title of a section's first table begins.
-pub(crate) const RESULTS_TITLE: &str = "Accuracy in % on ";
-
-/// Accuracy and losses of each weight.
+/// The metric and losses of each weight.
 pub(crate) fn results_table(section: &Section) -> Table {
+    let metric = section.metric;
+    let number = |value| metric.value(value);
+    let mean = |over: Option<&MeanOverSeeds>| loss(over.map(|over| over.mean));
     let row = |group: &GroupStatistics, seeds: String, seed_interval: String| {
-        let mean = |of: &Option<MeanOverSeeds>| loss(of.as_ref().map(|over| over.mean));
-        [
+        let estimate = group.estimate();
+        let begin = [
             group.label.clone(),
             seeds,
-            percent(group.accuracy.over_seeds.mean),
+            number(estimate.over_seeds.mean),
             seed_interval,
-            interval(group.accuracy.passage_interval, percent),
-            percent(group.argmax_accuracy.over_seeds.mean),
-            mean(&group.completion_loss),
-            mean(&group.prompt_loss),
-        ]
+            interval(estimate.passage_interval, number),
+        ];
+        let middle = match &group.scores {
+            Scores::Answers(scores) => vec![
+                percent(scores.argmax_accuracy.over_seeds.mean),
+                mean(scores.completion_loss.as_ref()),
+            ],
+            Scores::Completions(scores) => vec![perplexity(scores.perplexity)],
+        };
+        let end = [mean(group.prompt_loss.as_ref())];
+        begin.into_iter().chain(middle).chain(end).collect()
     };
-    let mut rows: Vec<_> = section
+    let mut rows: Vec<Vec<String>> = section
         .groups
         .iter()
         .map(|group| {
-            let seeds = group.accuracy.over_seeds.seed_interval;
-            row(
-                group,
-                group.runs.len().to_string(),
-                interval(seeds, percent),
-            )
+            let seeds = group.estimate().over_seeds.seed_interval;
+            row(group, group.runs.len().to_string(), interval(seeds, number))
         })
         .collect();
     // All runs start from one model, so its results do not vary over seeds.
@@ -45,32 +48,51 @@ pub(crate) fn results_table(section: &Section) -> Table {
             .iter()
             .map(|before| row(before, "-".to_string(), "-".to_string())),
     );
-    Table::new(
-        &format!(
-            "{RESULTS_TITLE}{} {} questions of {} passages (guessing: {} %)",
-            count(section.questions as u64),
-            section.split,
-            count(section.passages as u64),
-            percent(section.chance)
-        ),
-        [
-            "prompt loss weight",
-            "seeds",
-            "accuracy",
-            "95 % over seeds",
-            "95 % over passages",
-            "argmax accuracy",
-            "completion loss",
-            "prompt loss",
-        ],
+    let over_clusters = format!("95 % over {}", section.clusters());
+    let begin = [
+        "prompt loss weight",
+        "seeds",
+        metric.name(),
+        "95 % over seeds",
+        &over_clusters,
+    ];
+    let end: &[&str] = match metric {
+        Metric::Accuracy => &["argmax accuracy", "completion loss", "prompt loss"],
+        Metric::CompletionLoss => &["perplexity", "prompt loss"],
+    };
+    let header = begin.iter().chain(end);
+    Table {
+        title: results_title(section),
+        header: header.map(|head| head.to_string()).collect(),
         rows,
-    )
+    }
+}
+
+/// What a section's results are, and on which data.
+fn results_title(section: &Section) -> String {
+    let mut title = format!(
+        "{}{} {} {}",
+        section.metric.results_title(),
+        count(section.items() as u64),
+        section.split,
+        section.metric.items()
+    );
+    if section.clusters() == "passages" {
+        title.push_str(&format!(" of {} passages", count(section.passages as u64)));
+    }
+    if let Some(chance) = section.chance {
+        title.push_str(&format!(" (guessing: {} %)", percent(chance)));
+    }
+    title
 }
 
 /// Accuracy level by level; `None` with fewer than two levels.
 pub(crate) fn levels_table(section: &Section) -> Option<Table> {
-    let groups = || section.groups.iter().chain(&section.before);
-    let levels: Vec<&String> = groups().next()?.by_level.keys().collect();
+    let groups = || {
+        let groups = section.groups.iter().chain(&section.before);
+        groups.filter_map(|group| Some((group, group.answers()?)))
+    };
+    let levels: Vec<&String> = groups().next()?.1.by_level.keys().collect();
     if levels.len() < 2 {
         return None;
     }
@@ -80,12 +102,12 @@ pub(crate) fn levels_table(section: &Section) -> Option<Table> {
             .iter()
             .flat_map(|level| [level.to_string(), "95 % over passages".to_string()]),
     );
-    let rows = groups().map(|group| {
+    let rows = groups().map(|(group, answers)| {
         let mut row = vec![group.label.clone()];
         row.extend(
             levels
                 .iter()
-                .flat_map(|level| match group.by_level.get(*level) {
+                .flat_map(|level| match answers.by_level.get(*level) {
                     Some(estimate) => [
                         percent(estimate.over_seeds.mean),
                         interval(estimate.passage_interval, percent),
@@ -104,6 +126,8 @@ pub(crate) fn levels_table(section: &Section) -> Option<Table> {
 
 /// The paired comparisons; `None` where there are none.
 pub(crate) fn comparisons_table(section: &Section) -> Option<Table> {
+    let metric = section.metric;
+    let number = |value| metric.difference(value);
     let row = |comparison: &Comparison| {
         let seeds = comparison.over_seeds.as_ref();
         let best = if comparison.chosen_as_best {
@@ -113,11 +137,11 @@ pub(crate) fn comparisons_table(section: &Section) -> Option<Table> {
         };
         [
             format!("{}{best} minus {}", comparison.group, comparison.against),
-            points(comparison.difference),
-            interval(comparison.passage_interval, points),
+            number(comparison.difference),
+            interval(comparison.passage_interval, number),
             p_value(comparison.permutation_p),
             p_value(comparison.holm_p),
-            interval(seeds.map(|seeds| seeds.interval), points),
+            interval(seeds.map(|seeds| seeds.interval), number),
             seeds
                 .and_then(|seeds| seeds.p)
                 .map_or("-".to_string(), p_value),
@@ -125,11 +149,16 @@ pub(crate) fn comparisons_table(section: &Section) -> Option<Table> {
     };
     (!section.comparisons.is_empty()).then(|| {
         Table::new(
-            "Differences in accuracy, in points, paired by question",
+            &format!(
+                "Differences in {}, in {}, paired by {}",
+                metric.name(),
+                metric.difference_unit(),
+                metric.items().trim_end_matches('s')
+            ),
             [
                 "weights",
                 "difference",
-                "95 % over passages",
+                &format!("95 % over {}", section.clusters()),
                 "p",
                 "p (Holm)",
                 "95 % over seeds",
@@ -140,18 +169,30 @@ pub(crate) fn comparisons_table(section: &Section) -> Option<Table> {
     })
 }
 
-/// Every complete run.
+/// Every complete run: with its accuracy, or its perplexity where no run was asked questions.
 pub(crate) fn runs_table(sweep: &Sweep) -> Table {
+    let asks = sweep.runs.iter();
+    let mut asks = asks.map(|run| Metric::of(&run.predictions));
+    let metric = asks.find(|metric| *metric == Metric::Accuracy);
+    let metric = metric.unwrap_or(Metric::CompletionLoss);
     let rows = sweep.runs.iter().map(|run| {
         let summary = &run.summary;
+        let reported = &run.reported.summary;
+        let result = match metric {
+            Metric::Accuracy if reported.accuracy.questions == 0 => "-".to_string(),
+            Metric::Accuracy => percent(reported.accuracy.accuracy),
+            Metric::CompletionLoss => reported
+                .completion_loss
+                .map_or("-".to_string(), |loss| perplexity(loss.exp())),
+        };
         [
             run.name.clone(),
             run.weight
                 .map_or("-".to_string(), |weight| weight.to_string()),
             run.seed.map_or("-".to_string(), |seed| seed.to_string()),
             count(summary.steps),
-            percent(run.reported.summary.accuracy.accuracy),
-            loss(run.reported.summary.completion_loss),
+            result,
+            loss(reported.completion_loss),
             duration(summary.seconds),
             summary
                 .tokens_per_second
@@ -168,7 +209,10 @@ pub(crate) fn runs_table(sweep: &Sweep) -> Table {
             "weight",
             "seed",
             "steps",
-            "accuracy %",
+            match metric {
+                Metric::Accuracy => "accuracy %",
+                Metric::CompletionLoss => "perplexity",
+            },
             "completion loss",
             "training time",
             "tokens/s",

@@ -5,13 +5,19 @@ use std::collections::BTreeSet;
 use plw_files::Verified;
 
 use crate::format::weight_label;
-use crate::passages::questions;
+use crate::metric::Metric;
+use crate::passages::items;
 use crate::sweep::Run;
 
-/// Warns of runs in one section that were not asked the same questions on the same split.
-pub(crate) fn warn_of_differences(runs: &[&Run], warnings: &mut Vec<String>) {
+/// Warns of runs in one section that were not evaluated on the same questions or examples of the
+/// same split.
+pub(crate) fn warn_of_differences(metric: Metric, runs: &[&Run], warnings: &mut Vec<String>) {
     let first = runs[0];
-    let asked = questions(&first.predictions);
+    let asked = items(&first.predictions, metric);
+    let (were, values) = match metric {
+        Metric::Accuracy => ("asked different questions", "accuracies"),
+        Metric::CompletionLoss => ("scored on different examples", "completion losses"),
+    };
     for run in &runs[1..] {
         if run.reported.split != first.reported.split {
             warnings.push(format!(
@@ -19,12 +25,11 @@ pub(crate) fn warn_of_differences(runs: &[&Run], warnings: &mut Vec<String>) {
                 run.name, run.reported.split, first.name, first.reported.split
             ));
         }
-        let own = questions(&run.predictions);
+        let own = items(&run.predictions, metric);
         if own != asked {
             warnings.push(format!(
-                "{} and {} were asked different questions: {} in common, {} only the former, {} \
-                 only the latter; accuracies are over each run's own, comparisons over those in \
-                 common",
+                "{} and {} were {were}: {} in common, {} only the former, {} only the latter; \
+                 {values} are over each run's own, comparisons over those in common",
                 run.name,
                 first.name,
                 own.intersection(&asked).count(),
@@ -32,6 +37,20 @@ pub(crate) fn warn_of_differences(runs: &[&Run], warnings: &mut Vec<String>) {
                 asked.difference(&own).count()
             ));
         }
+    }
+}
+
+/// Warns of examples that completion loss says nothing about, by the first run of a section.
+pub(crate) fn warn_of_unscored(metric: Metric, first: &Run, warnings: &mut Vec<String>) {
+    let unscored = first.predictions.iter();
+    let unscored = unscored.filter(|p| metric.part(p).is_none()).count();
+    if metric == Metric::CompletionLoss && unscored > 0 {
+        warnings.push(format!(
+            "completion loss says nothing about {} of {} examples, whose completion tokens have \
+             no loss weight",
+            unscored,
+            first.predictions.len()
+        ));
     }
 }
 

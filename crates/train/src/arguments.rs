@@ -56,7 +56,8 @@ pub struct TrainingArguments {
     /// Type in which checkpoints hold the weights of a model whose weights are all trained. Another
     /// than float32 needs `save_only_model`: rounded weights would change a resumed run.
     pub save_dtype: WeightType,
-    /// Whether the checkpoint that was best on the validation questions is the run's result.
+    /// Whether the checkpoint that was best on the validation examples is the run's result: by
+    /// accuracy, or by completion loss where no example is a question.
     pub load_best_model_at_end: bool,
 }
 

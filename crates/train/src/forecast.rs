@@ -131,7 +131,10 @@ fn largest_evaluation(
     let mut largest = Largest::default();
     for examples in evaluated {
         for batch in evaluation.batches(&examples.sequences, batching.evaluation_layout()) {
-            let targets = evaluation.targets(&batch)?;
+            // Without targets there is no pass.
+            let Some(targets) = evaluation.targets(&batch) else {
+                continue;
+            };
             let size = PassSize {
                 positions: batch.positions() as u64,
                 rows: targets.rows.len() as u64,

@@ -44,9 +44,10 @@ pub struct TrainerState {
     pub train_loss: Option<f64>,
     /// The evaluation before the first step.
     pub initial: Option<EvaluationRow>,
-    /// The last evaluation on the validation questions.
+    /// The last evaluation on the validation examples.
     pub last: Option<EvaluationRow>,
-    /// The evaluation with the best accuracy, the earliest of equals.
+    /// The evaluation with the best accuracy, or without questions the lowest completion loss; the
+    /// earliest of equals.
     pub best: Option<EvaluationRow>,
     /// The logs and predictions until then, by their paths from the run's folder.
     #[serde(default)]

@@ -12,7 +12,7 @@ use crate::TrainError;
 use crate::run::{Observer, Run};
 use crate::trainer_state::TrainerState;
 
-/// Whether the validation questions are to be evaluated now: before the first step, where the
+/// Whether the validation examples are to be evaluated now: before the first step, where the
 /// settings say, and after the last, once each.
 pub(crate) fn evaluation_due(run: &Run<'_>, state: &TrainerState, total_steps: u64) -> bool {
     let step = state.step;
@@ -21,7 +21,7 @@ pub(crate) fn evaluation_due(run: &Run<'_>, state: &TrainerState, total_steps: u
         && state.last.as_ref().is_none_or(|last| last.step != step)
 }
 
-/// Evaluates on the validation questions, records the result and says whether it is the best so
+/// Evaluates on the validation examples, records the result and says whether it is the best so
 /// far. None if the run was asked to stop meanwhile: nothing is recorded then.
 pub(crate) fn evaluate_and_record(
     run: &Run<'_>,
@@ -49,13 +49,24 @@ pub(crate) fn evaluate_and_record(
     Ok(Some(improved))
 }
 
-/// Whether an evaluation is better than the best before it. Of equals the earliest is the best.
+/// Whether an evaluation is better than the best before it: by its accuracy, or where the data
+/// holds no question by its completion loss. Of equals the earliest is the best.
 fn improves(row: &EvaluationRow, best: Option<&EvaluationRow>) -> bool {
-    let accuracy = |row: &EvaluationRow| row.summary.accuracy.accuracy;
-    best.is_none_or(|best| accuracy(row) > accuracy(best))
+    let Some(best) = best else {
+        return true;
+    };
+    let (new, best) = (&row.summary, &best.summary);
+    match new.accuracy.questions {
+        0 => match (new.completion_loss, best.completion_loss) {
+            (Some(new), Some(best)) => new < best,
+            (new, None) => new.is_some(),
+            (None, Some(_)) => false,
+        },
+        _ => new.accuracy.accuracy > best.accuracy.accuracy,
+    }
 }
 
-/// The best of a run's evaluations on the validation questions.
+/// The best of a run's evaluations on the validation examples.
 pub(crate) fn best_of(rows: &[EvaluationRow]) -> Option<&EvaluationRow> {
     rows.iter()
         .fold(None, |best, row| match improves(row, best) {
@@ -64,7 +75,7 @@ pub(crate) fn best_of(rows: &[EvaluationRow]) -> Option<&EvaluationRow> {
         })
 }
 
-/// Evaluates on one split's questions and records the result. None if the run was asked to stop.
+/// Evaluates on one split's examples and records the result. None if the run was asked to stop.
 pub(crate) fn evaluate_on(
     run: &Run<'_>,
     lock: &RunLock,
@@ -108,4 +119,56 @@ pub(crate) fn evaluate_on(
     append_evaluation(run.directory.evaluations(), &row)?;
     observer.evaluated(&row);
     Ok(Some(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plw_record::{Accuracy, EvaluationSummary};
+
+    fn row(step: u64, questions: u64, accuracy: f64, loss: Option<f64>) -> EvaluationRow {
+        EvaluationRow {
+            step,
+            split: "validation".to_string(),
+            summary: EvaluationSummary {
+                accuracy: Accuracy {
+                    questions,
+                    accuracy,
+                    ..Accuracy::default()
+                },
+                completion_loss: loss,
+                ..EvaluationSummary::default()
+            },
+        }
+    }
+
+    #[test]
+    fn the_best_is_that_of_the_questions_or_else_of_the_lowest_loss() {
+        // Questions, then accuracy and completion loss of each evaluation; which is the best.
+        type Case<'a> = (u64, &'a [(f64, Option<f64>)], u64);
+        let cases: [Case; 5] = [
+            (
+                4,
+                &[(0.5, Some(2.0)), (0.75, Some(3.0)), (0.75, Some(1.0))],
+                1,
+            ),
+            (
+                0,
+                &[(0.0, Some(2.0)), (0.0, Some(1.5)), (0.0, Some(1.7))],
+                1,
+            ),
+            (0, &[(0.0, Some(2.0)), (0.0, Some(2.0))], 0),
+            (0, &[(0.0, None), (0.0, Some(9.0)), (0.0, None)], 1),
+            (0, &[(0.0, None), (0.0, None)], 0),
+        ];
+        for (questions, evaluations, expected) in cases {
+            let rows: Vec<EvaluationRow> = (0..)
+                .zip(evaluations)
+                .map(|(step, &(accuracy, loss))| row(step, questions, accuracy, loss))
+                .collect();
+            let best = best_of(&rows).map(|best| best.step);
+            assert_eq!(best, Some(expected), "{evaluations:?}");
+        }
+        assert_eq!(best_of(&[]), None);
+    }
 }

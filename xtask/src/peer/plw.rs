@@ -168,7 +168,7 @@ fn answer(row: PredictionRow) -> Answer {
     Answer {
         example_id: row.key.example_id,
         answer: row.key.answer.map(String::from).unwrap_or_default(),
-        choice: row.choice.to_string(),
+        choice: row.choice.map(String::from).unwrap_or_default(),
         logits: row.logits.iter().map(|&logit| f64::from(logit)).collect(),
         argmax_is_answer: row.argmax_is_answer,
     }

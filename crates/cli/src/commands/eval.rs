@@ -21,7 +21,7 @@ use crate::inputs::Inputs;
 use crate::model_folder::check_saved;
 use crate::output::print;
 use crate::output_folder::check_writable;
-use crate::progress::{EVALUATION, bar};
+use crate::progress::{EVALUATION, bar, losses};
 use crate::settings::Settings;
 
 pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
@@ -140,7 +140,20 @@ impl Output {
     }
 }
 
+/// The accuracy where questions were asked, and the losses where there are other examples.
 fn describe(summary: &EvaluationSummary) -> String {
+    let questions = summary.accuracy.questions;
+    let mut lines = String::new();
+    if questions > 0 {
+        lines.push_str(&describe_accuracy(summary));
+    }
+    if questions == 0 || summary.examples > questions {
+        lines.push_str(&format!("{}\n", losses(summary)));
+    }
+    lines
+}
+
+fn describe_accuracy(summary: &EvaluationSummary) -> String {
     let mut lines = vec![("all".to_string(), &summary.accuracy)];
     let levels = summary.by_level.iter();
     // A single one would repeat the first line, under the name of the data's folder.
@@ -165,6 +178,29 @@ fn describe(summary: &EvaluationSummary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accuracy_and_losses_are_told_where_there_are_some() {
+        let summary = |questions, examples| EvaluationSummary {
+            accuracy: Accuracy {
+                questions,
+                ..Accuracy::default()
+            },
+            examples,
+            completion_loss: Some(1.234),
+            perplexity: Some(3.4349),
+            ..EvaluationSummary::default()
+        };
+        let loss = "12 examples, completion loss 1.234, perplexity 3.43\n";
+        assert_eq!(describe(&summary(0, 12)), loss);
+        let questions = describe(&summary(12, 12));
+        assert!(questions.starts_with("all: 0 of 12 right") && !questions.contains("perplexity"));
+        let both = describe(&summary(4, 12));
+        assert!(
+            both.starts_with("all: 0 of 4 right") && both.ends_with(loss),
+            "{both}"
+        );
+    }
 
     #[test]
     fn results_are_not_overwritten_by_those_of_something_else() {

@@ -16,20 +16,25 @@ use plw_record::{PredictionRow, read_predictions, write_predictions};
 use crate::readers;
 
 pub(crate) fn good() -> Vec<PredictionRow> {
+    // The last few are no questions.
     let row = |row| PredictionRow {
         key: ExampleKey {
             file: "middle/validation.parquet".into(),
             row,
             example_id: format!("middle{}.txt", row / 4),
             level: ["middle", "high"][row as usize % 2].into(),
-            answer: Some('B'),
+            answer: (row < 9).then_some('B'),
         },
-        choice: ['A', 'B'][row as usize % 2],
-        logits: vec![0.5, -1.0, row as f32, 2.0],
-        argmax_is_answer: row % 3 == 0,
+        choice: (row < 9).then(|| ['A', 'B'][row as usize % 2]),
+        logits: match row {
+            0..9 => vec![0.5, -1.0, row as f32, 2.0],
+            _ => Vec::new(),
+        },
+        argmax_is_answer: row < 9 && row % 3 == 0,
         prompt_loss: Some(2.5),
         completion_loss: Some(0.5),
         answer_loss: None,
+        completion_tokens: Some(row),
     };
     (0..12).map(row).collect()
 }

@@ -40,10 +40,10 @@ pub fn figures(sweep: &Sweep, report: &Report) -> Result<Vec<Figure>, ReportErro
     let mut figures = Vec::new();
     for (index, section) in report.sections.iter().enumerate() {
         let charts = [
-            weights::accuracy(section),
+            weights::results(section),
             weights::levels(section),
             weights::losses(section),
-            training::accuracy_over_steps(sweep, section),
+            training::results_over_steps(sweep, section),
             training::loss_over_steps(sweep, section),
         ];
         for chart in charts.into_iter().flatten() {

@@ -8,6 +8,7 @@ use super::axis::Axis;
 use super::chart::{Chart, Panel, Series, Values};
 use super::legend::{Entry, Swatch};
 use crate::format::percent;
+use crate::metric::Metric;
 use crate::report::Section;
 use crate::sweep::{Run, Sweep};
 
@@ -17,13 +18,17 @@ const MOST_POINTS: usize = 300;
 /// Above this many points, a line gets no markers.
 const MOST_MARKERS: usize = 24;
 
-/// Accuracy at each evaluation during training; `None` where no run was evaluated twice.
-pub(crate) fn accuracy_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart> {
+/// The metric at each evaluation during training; `None` where no run was evaluated twice.
+pub(crate) fn results_over_steps(sweep: &Sweep, section: &Section) -> Option<Chart> {
+    let metric = section.metric;
     let mut legend = Vec::new();
     let mut all = Vec::new();
     for (index, group) in section.groups.iter().enumerate() {
         let runs = runs_of(sweep, &group.runs);
-        let lines: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| validation_curve(run)).collect();
+        let lines: Vec<Vec<(f64, f64)>> = runs
+            .iter()
+            .map(|run| validation_curve(run, metric))
+            .collect();
         let mut series = Series::new(index);
         series.points = mean_curve(&lines);
         if series.points.len() < 2 {
@@ -44,22 +49,34 @@ pub(crate) fn accuracy_over_steps(sweep: &Sweep, section: &Section) -> Option<Ch
     if all.iter().any(|series| !series.faint.is_empty()) {
         legend.push(Entry::new(Swatch::Faint(all[0].color), "one seed"));
     }
-    let chance = format!("guessing ({} %)", percent(section.chance));
-    legend.push(Entry::new(Swatch::Reference(CHANCE_DASH), chance));
+    if let Some(chance) = section.chance {
+        let label = format!("guessing ({} %)", percent(chance));
+        legend.push(Entry::new(Swatch::Reference(CHANCE_DASH), label));
+    }
     let last = last_step(&all)?;
     Some(Chart {
-        name: "accuracy-over-steps",
-        title: "Validation accuracy during training".to_string(),
+        name: match metric {
+            Metric::Accuracy => "accuracy-over-steps",
+            Metric::CompletionLoss => "completion-loss-over-steps",
+        },
+        title: match metric {
+            Metric::Accuracy => "Validation accuracy during training",
+            Metric::CompletionLoss => "Validation completion loss during training",
+        }
+        .to_string(),
         caption: "Means over the seeds that were evaluated at a step; step 0 is before training."
             .to_string(),
         legend,
         panels: vec![Panel {
             x: Axis::Steps(last),
             x_label: "optimizer step",
-            y_label: "accuracy in %",
+            y_label: metric.name_with_unit(),
             height: 340.0,
-            values: Values::Shares,
-            references: vec![(section.chance, CHANCE_DASH)],
+            values: match metric {
+                Metric::Accuracy => Values::Shares,
+                Metric::CompletionLoss => Values::Any,
+            },
+            references: Vec::from_iter(section.chance.map(|chance| (chance, CHANCE_DASH))),
             verticals: Vec::new(),
             series: all,
         }],
@@ -152,8 +169,8 @@ fn group_label(section: &Section, group: usize) -> String {
     }
 }
 
-/// A run's evaluations on validation questions, or on what else it was evaluated.
-fn validation_curve(run: &Run) -> Vec<(f64, f64)> {
+/// A run's evaluations on validation data, or on what else it was evaluated.
+fn validation_curve(run: &Run, metric: Metric) -> Vec<(f64, f64)> {
     let has_validation = run.evaluations.iter().any(|row| row.split == "validation");
     let wanted = if has_validation {
         "validation"
@@ -161,7 +178,7 @@ fn validation_curve(run: &Run) -> Vec<(f64, f64)> {
         &run.reported.split
     };
     let rows = run.evaluations.iter().filter(|row| row.split == wanted);
-    rows.map(|row| (row.step as f64, row.summary.accuracy.accuracy))
+    rows.filter_map(|row| Some((row.step as f64, metric.of_summary(&row.summary)?)))
         .collect()
 }
 

@@ -4,6 +4,7 @@ use super::axis::Axis;
 use super::chart::{Chart, Panel, Series, Values};
 use super::legend::{Entry, Swatch};
 use crate::format::percent;
+use crate::metric::Metric;
 use crate::report::{GroupStatistics, Section};
 use crate::statistics::MeanOverSeeds;
 
@@ -24,13 +25,16 @@ fn weighted(section: &Section) -> Option<Vec<(f64, &GroupStatistics)>> {
 }
 
 /// Adds to the legend what the intervals of a series mean.
-fn interval_entries(legend: &mut Vec<Entry>, series: &Series) {
+fn interval_entries(legend: &mut Vec<Entry>, series: &Series, section: &Section) {
     if !series.bars.is_empty() {
         legend.push(Entry::new(Swatch::Bar(series.color), "95 % over seeds"));
         legend.push(Entry::new(Swatch::Dot(series.color), "one seed"));
     }
     if !series.bands.is_empty() {
-        legend.push(Entry::new(Swatch::Band(series.color), "95 % over passages"));
+        legend.push(Entry::new(
+            Swatch::Band(series.color),
+            format!("95 % over {}", section.clusters()),
+        ));
     }
 }
 
@@ -44,61 +48,66 @@ fn add_seeds(series: &mut Series, weight: f64, over: &MeanOverSeeds) {
     }
 }
 
+/// Guessing, and the model before training, where the metric is accuracy. A loss before training is
+/// told in words: next to it the differences between weights would look flat.
 fn references(section: &Section, legend: &mut Vec<Entry>) -> Vec<(f64, f64)> {
-    let mut lines = vec![(section.chance, CHANCE_DASH)];
-    let chance = format!("guessing ({} %)", percent(section.chance));
-    legend.push(Entry::new(Swatch::Reference(CHANCE_DASH), chance));
+    let Some(chance) = section.chance else {
+        return Vec::new();
+    };
+    let mut lines = vec![(chance, CHANCE_DASH)];
+    let label = format!("guessing ({} %)", percent(chance));
+    legend.push(Entry::new(Swatch::Reference(CHANCE_DASH), label));
     if let Some(before) = &section.before {
-        lines.push((before.accuracy.over_seeds.mean, BEFORE_DASH));
-        let label = format!(
-            "before training ({} %)",
-            percent(before.accuracy.over_seeds.mean)
-        );
+        let mean = before.estimate().over_seeds.mean;
+        lines.push((mean, BEFORE_DASH));
+        let label = format!("before training ({} %)", percent(mean));
         legend.push(Entry::new(Swatch::Reference(BEFORE_DASH), label));
     }
     lines
 }
 
-/// Accuracy against weight.
-pub(crate) fn accuracy(section: &Section) -> Option<Chart> {
+/// The metric against weight.
+pub(crate) fn results(section: &Section) -> Option<Chart> {
+    let metric = section.metric;
     let groups = weighted(section)?;
     let mut series = Series::new(0);
     for (weight, group) in &groups {
-        add_seeds(&mut series, *weight, &group.accuracy.over_seeds);
-        series.bands.extend(
-            group
-                .accuracy
-                .passage_interval
-                .map(|bounds| (*weight, bounds)),
-        );
+        let estimate = group.estimate();
+        add_seeds(&mut series, *weight, &estimate.over_seeds);
+        let bounds = estimate.passage_interval.map(|bounds| (*weight, bounds));
+        series.bands.extend(bounds);
     }
-    let seeds = if series.bars.is_empty() {
-        "accuracy (one seed a weight)"
-    } else {
-        "mean accuracy"
+    let points = match series.bars.is_empty() {
+        true => format!("{} (one seed a weight)", metric.name()),
+        false => format!("mean {}", metric.name()),
     };
     let mut legend = vec![Entry::new(
         Swatch::Series(series.color, series.marker),
-        seeds,
+        points,
     )];
-    interval_entries(&mut legend, &series);
+    interval_entries(&mut legend, &series, section);
     let references = references(section, &mut legend);
     Some(Chart {
-        name: "accuracy",
-        title: "Accuracy against prompt loss weight".to_string(),
-        caption: format!(
-            "Choice among the options, on {} {} questions of {} passages. The bar is the \
-             uncertainty of the mean over training seeds, the band that over passages; neither \
-             includes the other.",
-            section.questions, section.split, section.passages
-        ),
+        name: match metric {
+            Metric::Accuracy => "accuracy",
+            Metric::CompletionLoss => "completion-loss",
+        },
+        title: match metric {
+            Metric::Accuracy => "Accuracy against prompt loss weight",
+            Metric::CompletionLoss => "Completion loss against prompt loss weight",
+        }
+        .to_string(),
+        caption: results_caption(section),
         legend,
         panels: vec![Panel {
             x: Axis::Weights(groups.iter().map(|(weight, _)| *weight).collect()),
             x_label: X_LABEL,
-            y_label: "accuracy in %",
+            y_label: metric.name_with_unit(),
             height: 360.0,
-            values: Values::Shares,
+            values: match metric {
+                Metric::Accuracy => Values::Shares,
+                Metric::CompletionLoss => Values::Any,
+            },
             references,
             verticals: Vec::new(),
             series: vec![series],
@@ -106,10 +115,36 @@ pub(crate) fn accuracy(section: &Section) -> Option<Chart> {
     })
 }
 
+fn results_caption(section: &Section) -> String {
+    let clusters = section.clusters();
+    let (what, before) = match section.metric {
+        Metric::Accuracy => ("Choice among the options, on", String::new()),
+        Metric::CompletionLoss => (
+            "Mean loss of a completion token, in nats, on",
+            section.before.as_ref().map_or(String::new(), |before| {
+                let mean = before.estimate().over_seeds.mean;
+                format!(" Lower is better. Before training: {mean:.4}.")
+            }),
+        ),
+    };
+    let of_passages = match clusters {
+        "passages" => format!(" of {} passages", section.passages),
+        _ => String::new(),
+    };
+    format!(
+        "{what} {} {} {}{of_passages}. The bar is the uncertainty of the mean over training seeds, \
+         the band that over {clusters}; neither includes the other.{before}",
+        section.items(),
+        section.split,
+        section.metric.items(),
+    )
+}
+
 /// Accuracy against weight, level by level; `None` with fewer than two levels.
 pub(crate) fn levels(section: &Section) -> Option<Chart> {
     let groups = weighted(section)?;
-    let levels: Vec<&String> = groups[0].1.by_level.keys().collect();
+    let chance = section.chance?;
+    let levels: Vec<&String> = groups[0].1.answers()?.by_level.keys().collect();
     if levels.len() < 2 {
         return None;
     }
@@ -119,7 +154,8 @@ pub(crate) fn levels(section: &Section) -> Option<Chart> {
         let mut series = Series::new(index);
         series.offset = 13.0 * (index as f64 - (levels.len() - 1) as f64 / 2.0);
         for (weight, group) in &groups {
-            let Some(estimate) = group.by_level.get(*level) else {
+            let answers = group.answers();
+            let Some(estimate) = answers.and_then(|answers| answers.by_level.get(*level)) else {
                 continue;
             };
             series.points.push((*weight, estimate.over_seeds.mean));
@@ -136,7 +172,7 @@ pub(crate) fn levels(section: &Section) -> Option<Chart> {
     legend.push(Entry::new(Swatch::Band(all[0].color), "95 % over passages"));
     legend.push(Entry::new(
         Swatch::Reference(CHANCE_DASH),
-        format!("guessing ({} %)", percent(section.chance)),
+        format!("guessing ({} %)", percent(chance)),
     ));
     Some(Chart {
         name: "levels",
@@ -149,19 +185,20 @@ pub(crate) fn levels(section: &Section) -> Option<Chart> {
             y_label: "accuracy in %",
             height: 330.0,
             values: Values::Shares,
-            references: vec![(section.chance, CHANCE_DASH)],
+            references: vec![(chance, CHANCE_DASH)],
             verticals: Vec::new(),
             series: all,
         }],
     })
 }
 
-/// Completion and prompt loss against weight, one above the other since their scales differ.
+/// Completion and prompt loss against weight, one above the other since their scales differ. Where
+/// completion loss is the metric, it has a figure of its own.
 pub(crate) fn losses(section: &Section) -> Option<Chart> {
     let groups = weighted(section)?;
     let kinds: [(&str, LossOf); 2] = [
         ("completion loss in nats", |group| {
-            group.completion_loss.as_ref()
+            group.answers()?.completion_loss.as_ref()
         }),
         ("prompt loss in nats", |group| group.prompt_loss.as_ref()),
     ];
@@ -199,7 +236,7 @@ pub(crate) fn losses(section: &Section) -> Option<Chart> {
         });
     }
     let first = panels.first()?;
-    interval_entries(&mut legend, &first.series[0]);
+    interval_entries(&mut legend, &first.series[0], section);
     let before = match before.is_empty() {
         true => String::new(),
         false => format!(" Before training: {}.", before.join(", ")),

@@ -15,8 +15,9 @@ pub(crate) struct DemoRun<'a> {
     pub(crate) name: String,
     /// Lines of its `config.toml`.
     pub(crate) config: String,
-    /// Passages, four questions each.
+    /// Passages, four questions each. Of no options: conversations.
     pub(crate) passages: u64,
+    /// Options of a question; 0 for conversations, which have none to choose among.
     pub(crate) options: usize,
     /// Probability of a right answer before and after training.
     pub(crate) accuracy: [f64; 2],
@@ -71,7 +72,7 @@ pub(crate) fn predictions(run: &DemoRun, accuracy: f64, noise_seed: u64) -> Vec<
                     level: level.into(),
                     answer: Some(option_letter(answer)),
                 },
-                choice: option_letter(choice),
+                choice: Some(option_letter(choice)),
                 logits: (0..run.options)
                     .map(|option| if option == choice { 2.0 } else { 0.0 })
                     .collect(),
@@ -79,10 +80,53 @@ pub(crate) fn predictions(run: &DemoRun, accuracy: f64, noise_seed: u64) -> Vec<
                 prompt_loss: Some(run.prompt_loss as f32),
                 completion_loss: Some(run.completion_loss as f32),
                 answer_loss: Some(run.completion_loss as f32),
+                completion_tokens: Some(2),
             });
         }
     }
     rows
+}
+
+/// Predictions for conversations with an expected completion loss, the last of which has no token
+/// that counts. How long and how hard a conversation is does not depend on the run.
+pub(crate) fn completions(run: &DemoRun, loss: f64, noise_seed: u64) -> Vec<PredictionRow> {
+    let mut conversations = ChaCha8Rng::seed_from_u64(1);
+    // Models of equal loss are one model.
+    let mut noise = ChaCha8Rng::seed_from_u64(noise_seed ^ loss.to_bits());
+    let row = |row| {
+        let tokens: u64 = conversations.random_range(5..200);
+        let hardness: f64 = conversations.random_range(-0.3..0.3);
+        let luck: f64 = noise.random_range(-0.2..0.2);
+        let is_scored = row < run.passages;
+        PredictionRow {
+            key: ExampleKey {
+                file: "validation.jsonl".into(),
+                row,
+                example_id: format!("validation-{row}"),
+                level: "chats".into(),
+                answer: None,
+            },
+            choice: None,
+            logits: Vec::new(),
+            argmax_is_answer: false,
+            prompt_loss: Some(run.prompt_loss as f32),
+            completion_loss: is_scored.then_some((loss + hardness + luck) as f32),
+            answer_loss: None,
+            completion_tokens: Some(if is_scored { tokens } else { 0 }),
+        }
+    };
+    (0..=run.passages).map(row).collect()
+}
+
+/// The mean loss of a completion token of these predictions, in the order of the rows.
+pub(crate) fn completion_loss(rows: &[PredictionRow]) -> f64 {
+    let (mut sum, mut tokens) = (0.0, 0.0);
+    for row in rows {
+        let count = row.completion_tokens.unwrap_or(0) as f64;
+        sum += f64::from(row.completion_loss.unwrap_or(0.0)) * count;
+        tokens += count;
+    }
+    sum / tokens
 }
 
 /// Writes a complete run.
@@ -171,13 +215,20 @@ fn write_evaluations(
         } else {
             1000 * run.seed + part as u64
         };
-        let rows = predictions(run, accuracy, noise_seed);
+        let loss = run.completion_loss + (1.0 - share);
+        let rows = match run.options {
+            0 => completions(run, 1.6 + (run.completion_loss - 1.6) * share, noise_seed),
+            _ => predictions(run, accuracy, noise_seed),
+        };
+        let loss = match run.options {
+            0 => completion_loss(&rows),
+            _ => loss + 0.01 * random.random_range(-1.0..1.0),
+        };
         let summary = EvaluationSummary {
             prompt_loss: Some(run.prompt_loss + 0.3 * (1.0 - share)),
-            completion_loss: Some(
-                run.completion_loss + (1.0 - share) + 0.01 * random.random_range(-1.0..1.0),
-            ),
-            answer_loss: Some(run.completion_loss),
+            completion_loss: Some(loss),
+            perplexity: Some(loss.exp()),
+            answer_loss: (run.options > 0).then_some(run.completion_loss),
             ..EvaluationSummary::of(&rows)
         };
         let row = EvaluationRow {
@@ -201,6 +252,34 @@ pub(crate) fn write_sweep(
     seeds: u64,
     passages: u64,
 ) -> Result<(), RecordError> {
+    let kind = DemoRun {
+        passages,
+        ..DemoRun::default()
+    };
+    write_sweep_of(sweep, weights, seeds, &kind)
+}
+
+/// A sweep like [`write_sweep`] of runs on conversations: the middle weights have the lowest loss.
+pub(crate) fn write_completion_sweep(
+    sweep: &Path,
+    weights: &[f64],
+    seeds: u64,
+    conversations: u64,
+) -> Result<(), RecordError> {
+    let kind = DemoRun {
+        passages: conversations,
+        options: 0,
+        ..DemoRun::default()
+    };
+    write_sweep_of(sweep, weights, seeds, &kind)
+}
+
+fn write_sweep_of(
+    sweep: &Path,
+    weights: &[f64],
+    seeds: u64,
+    kind: &DemoRun,
+) -> Result<(), RecordError> {
     for &weight in weights {
         for seed in 1..=seeds {
             let log_weight = weight.max(1e-4).log10();
@@ -212,7 +291,8 @@ pub(crate) fn write_sweep(
                         "model = \"tiny\"\nlearning_rate = 1e-3\n\
                          prompt_loss_weight = {weight:?}\nseed = {seed}\n"
                     ),
-                    passages,
+                    passages: kind.passages,
+                    options: kind.options,
                     accuracy: [0.27, 0.62 - 0.03 * (log_weight + 1.5).powi(2)],
                     completion_loss: 0.42 + 0.02 * (log_weight + 1.5).powi(2),
                     prompt_loss: 2.2 - 0.15 * log_weight,

@@ -6,17 +6,27 @@ mod demo_sweep;
 mod readers;
 
 use std::fs;
+use std::path::Path;
 
-use demo_sweep::write_sweep;
+use demo_sweep::{write_completion_sweep, write_sweep};
 use plw_mutate::{edited, edits, mutated, mutations, toml_of, try_all};
 use plw_record::RunDirectory;
 use serde_json::Value;
 
 #[test]
 fn a_report_of_any_records_is_made_or_refused() {
+    try_changes(|sweep| write_sweep(sweep, &[0.0, 1.0], 2, 2).expect("written"));
+}
+
+#[test]
+fn a_report_of_any_records_without_questions_is_made_or_refused() {
+    try_changes(|sweep| write_completion_sweep(sweep, &[0.0, 1.0], 2, 4).expect("written"));
+}
+
+fn try_changes(write: impl Fn(&Path)) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let sweep = folder.path().join("sweep");
-    write_sweep(&sweep, &[0.0, 1.0], 2, 2).expect("written");
+    write(&sweep);
     let run = RunDirectory::new(sweep.join("plw-0-seed-1"));
     let files = [
         run.summary(),

@@ -2,6 +2,7 @@
 
 mod cases;
 mod changes;
+mod completions;
 mod damages;
 mod divergence;
 mod folders;
