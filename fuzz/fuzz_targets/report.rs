@@ -3,6 +3,7 @@
 #![no_main]
 
 #[path = "../../crates/report/tests/demo_sweep/mod.rs"]
+#[allow(dead_code)]
 mod demo_sweep;
 #[path = "../../crates/report/tests/hostile/readers.rs"]
 #[allow(dead_code)]

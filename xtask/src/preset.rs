@@ -129,7 +129,9 @@ mod tests {
         let presets = all(&workspace.path("experiments")).expect("they can be read");
         let names: Vec<&str> = presets.iter().map(|preset| preset.name.as_str()).collect();
         for name in [
+            "conversations",
             "default",
+            "instructions",
             "race-llama2-7b",
             "race-smollm2",
             "race-smollm2-lora",

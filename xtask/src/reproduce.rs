@@ -16,9 +16,10 @@ use crate::{binary, generated, process};
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// Which experiment: a file of experiments/ without its extension.
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    preset: String,
+    /// Which experiment: a file of experiments/ without its extension. Without it the default, which
+    /// has two parts: `default` and `conversations`.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Prompt loss weights instead of the preset's, separated by commas.
     #[arg(long, alias = "plw", value_name = "X,Y", value_delimiter = ',')]
     prompt_loss_weight: Option<Vec<f64>>,
@@ -26,7 +27,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
     /// Folder of the runs and the report; runs/PRESET if not given. What is complete there is not
-    /// done again.
+    /// done again. The second part of the default goes into a folder of its name there.
     #[arg(long, alias = "out", value_name = "DIR")]
     output_dir: Option<PathBuf>,
     /// Directory of the model, for presets that name none (or PLW_MODEL).
@@ -44,11 +45,28 @@ pub(crate) struct Flags {
     record: bool,
 }
 
+/// The parts of the default experiment: short completions, and long ones.
+const DEFAULT: [&str; 2] = ["default", "conversations"];
+
 pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
-    let preset = Preset::find(&workspace.path("experiments"), &flags.preset)?;
+    let Some(preset) = &flags.preset else {
+        for (index, name) in DEFAULT.iter().enumerate() {
+            let part = flags.output_dir.as_ref().map(|out| match index {
+                0 => out.clone(),
+                _ => out.join(name),
+            });
+            reproduce(workspace, flags, name, part.as_deref())?;
+        }
+        return Ok(());
+    };
+    reproduce(workspace, flags, preset, flags.output_dir.as_deref())
+}
+
+fn reproduce(workspace: &Workspace, flags: &Flags, name: &str, out: Option<&Path>) -> Result<()> {
+    let preset = Preset::find(&workspace.path("experiments"), name)?;
     let sources = sources(flags)?;
     check_sources(workspace, &preset, &sources)?;
-    let out = match &flags.output_dir {
+    let out = match out {
         Some(out) => absolute(out)?,
         None => workspace.path("runs").join(&preset.name),
     };
@@ -164,7 +182,7 @@ fn show_comparison(here: &Value, committed: &CommittedResult) -> Result<()> {
     let compared = committed_result::compare(here, &committed.report)?;
     let commit = committed.commit.get(..12).unwrap_or(&committed.commit);
     println!(
-        "\nAccuracy here and in results/{}.json (commit {commit}):",
+        "\nHere and in results/{}.json (commit {commit}):",
         committed.preset
     );
     print!("{}", committed_result::table(&compared));

@@ -17,7 +17,8 @@ pub struct Examples {
     pub skipped_rows: u64,
 }
 
-/// The row of a data file that an example is from. File and row identify it.
+/// The row of a data file that an example is from. File, row and id identify it: a row may be
+/// several examples.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExampleKey {
     /// The name of the data file.

@@ -163,8 +163,15 @@ pub fn evaluate(
     }))
 }
 
-/// Checks that something of every example is predicted.
-fn check_lengths(examples: &Examples, options: &EvaluationOptions) -> Result<(), EvaluationError> {
+/// Checks that something of every example is predicted, whatever its weight.
+///
+/// # Errors
+///
+/// [`EvaluationError::Weight`], for the first example of a single token.
+pub fn check_lengths(
+    examples: &Examples,
+    options: &EvaluationOptions,
+) -> Result<(), EvaluationError> {
     let sequences = &examples.sequences;
     let mut numbers = 0..sequences.len() as u32;
     match numbers.find(|&number| sequences.length(number) < 2) {

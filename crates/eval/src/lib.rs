@@ -6,4 +6,6 @@
 mod evaluate;
 mod passes;
 
-pub use evaluate::{Evaluation, EvaluationError, EvaluationOptions, check_tokens, evaluate};
+pub use evaluate::{
+    Evaluation, EvaluationError, EvaluationOptions, check_lengths, check_tokens, evaluate,
+};

@@ -117,7 +117,8 @@ fn findings_and_tables_tell_of_losses() -> TestResult {
     let text = text(&report(directory.path())?);
     for says in [
         "Completion loss in nats a token on 40 validation examples\n",
-        "prompt loss weight  seeds  completion loss   95 % over seeds  95 % over examples  perplexity",
+        "prompt loss weight  seeds  completion loss   95 % over seeds  95 % over examples  ",
+        "  perplexity  prompt loss\n",
         "Differences in completion loss, in nats, paired by example",
         "The lowest completion loss is 0.",
         " nats a token at prompt loss weight 0.1 (perplexity 1.",
@@ -225,6 +226,35 @@ fn predictions_of_nothing_are_left_out() -> TestResult {
             .reason
             .contains("holds no question, and no example"),
         "{left_out:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn examples_that_share_an_id_are_resampled_together() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    write_completion_sweep(directory.path(), &[0.0, 1.0], 2, 40)?;
+    for entry in fs::read_dir(directory.path())? {
+        let run = RunDirectory::new(entry?.path());
+        let (summary, _) = run.read_summary()?;
+        let mut rows = read_predictions(run.predictions(200))?;
+        for row in &mut rows {
+            row.key.example_id = format!("passage-{}", row.key.row / 4);
+        }
+        write_predictions(run.predictions(200), &rows)?;
+        run.write_summary(&summary)?;
+    }
+    let report = report(directory.path())?;
+    let section = &report.sections[0];
+    assert_eq!((section.examples, section.passages), (Some(40), 10));
+    let text = text(&report);
+    assert!(
+        text.contains("on 40 validation examples of 10 passages\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("95 % over passages") && !text.contains("over examples"),
+        "{text}"
     );
     Ok(())
 }

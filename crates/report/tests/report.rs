@@ -1,5 +1,6 @@
 //! From folders of invented runs to reports.
 
+#[allow(dead_code, reason = "other tests use more of it")]
 mod demo_sweep;
 
 use std::error::Error;

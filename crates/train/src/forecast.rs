@@ -1,7 +1,7 @@
 //! What a training run will compute and need, before it starts.
 
 use plw_batch::Examples;
-use plw_eval::EvaluationOptions;
+use plw_eval::{EvaluationOptions, check_lengths};
 use plw_loss::WeightedTargets;
 use plw_model::PassSize;
 use serde::Serialize;
@@ -130,6 +130,7 @@ fn largest_evaluation(
 ) -> Result<Option<PassSize>, TrainError> {
     let mut largest = Largest::default();
     for examples in evaluated {
+        check_lengths(examples, evaluation)?;
         for batch in evaluation.batches(&examples.sequences, batching.evaluation_layout()) {
             // Without targets there is no pass.
             let Some(targets) = evaluation.targets(&batch) else {
@@ -163,7 +164,7 @@ impl Largest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plw_batch::{Segment, Sequence};
+    use plw_batch::{ExampleKey, Segment, Sequence};
     use plw_model::{LlamaConfig, WeightType};
 
     fn examples(count: u32) -> Examples {
@@ -230,5 +231,21 @@ mod tests {
         assert_eq!((many.steps, many.steps_laid_out), (1 << 40, MOST_STEPS));
         assert_eq!(many.memory.peak, few.memory.peak);
         assert!(matches!(of(1 << 63, &[]), Err(TrainError::TooLarge)));
+        // What training refuses is refused: an example of which nothing is predicted.
+        let mut single = examples(1);
+        let token = Sequence {
+            token_ids: vec![1],
+            segments: Segment::prompt_and_completion(0, 1),
+            ..single.sequences.get(0)
+        };
+        single.sequences = std::iter::once(token).collect();
+        single.keys = vec![ExampleKey {
+            file: "texts.txt".into(),
+            row: 3,
+            example_id: String::new(),
+            level: "texts".into(),
+            answer: None,
+        }];
+        assert!(matches!(of(4, &[&single]), Err(TrainError::Evaluation(_))));
     }
 }
