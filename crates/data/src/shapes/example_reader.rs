@@ -1,6 +1,6 @@
 //! The examples of a source, read one after the other.
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use plw_hub::Hub;
 use serde::{Deserialize, Serialize};
 
@@ -157,11 +157,13 @@ impl RowFormat for Examples {
             },
         })?;
         let typed = shape.typed_columns(self.columns.answer_style);
-        for column in typed.text {
-            column_of(file, &renamed, column, is_text, "text")?;
+        for (column, expected) in typed.text {
+            column_of(file, &renamed, column, is_text, expected)?;
         }
         if let Some(column) = typed.list {
-            let is_list = |kind: &_| item_type(kind).is_some_and(is_printable);
+            // A list of JSON may be empty, or begin with null.
+            let is_item = |kind: &DataType| is_printable(kind) || *kind == DataType::Null;
+            let is_list = |kind: &DataType| item_type(kind).is_some_and(is_item);
             column_of(file, &renamed, column, is_list, "a list of text")?;
         }
         let fields = schema.fields().iter().enumerate();
