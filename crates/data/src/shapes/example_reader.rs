@@ -111,23 +111,24 @@ impl Examples {
 
     /// The shape of a row: that of the rows before it, unless it has other columns.
     fn shape_of(&mut self, columns: &Columns) -> Result<Shape, Refusal> {
-        if let Some(shape) = self.shape.filter(|shape| shape.fits(columns)) {
+        if let Some(shape) = self.shape.filter(|shape| shape.is_first_of(columns)) {
             return Ok(shape);
         }
-        match Shape::of(&schema_of(columns)) {
+        let lacking = match Shape::of(&schema_of(columns)) {
             Ok(shape) => {
                 self.found(shape);
-                Ok(shape)
+                return Ok(shape);
             }
-            Err(lacking) => {
-                let column = match (self.shape, lacking) {
-                    (Some(shape), _) => shape.lacks(columns).unwrap_or_default(),
-                    (None, Some(lacking)) => lacking.column,
-                    (None, None) => "",
-                };
-                Err(Refusal::new(column, Problem::Missing))
-            }
-        }
+            Err(lacking) => lacking.map(|lacking| lacking.column),
+        };
+        let lacking = self
+            .shape
+            .and_then(|shape| shape.lacks(columns))
+            .or(lacking);
+        Err(match lacking {
+            Some(column) => Refusal::new(column, Problem::Missing),
+            None => Refusal::new("", Problem::UnknownShape),
+        })
     }
 }
 
