@@ -1,5 +1,5 @@
-//! Encodes examples: renders their turns, tokenizes the text once, and finds the completions and the
-//! answer.
+//! Encodes examples: renders their turns, tokenizes the text once, and finds the completions and
+//! the answer.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -254,8 +254,8 @@ impl PromptEncoder {
         Ok(Cow::from(turns))
     }
 
-    /// Renders an example and counts the characters (Unicode scalar values) of its prompt and of its
-    /// completions, without tokenizing it.
+    /// Renders an example and counts the characters (Unicode scalar values) of its prompt and of
+    /// its completions, without tokenizing it.
     ///
     /// # Errors
     /// [`PromptError`], which names the example.

@@ -57,7 +57,8 @@ pub enum EncodeError {
         /// Turns of the assistant.
         turns: usize,
     },
-    /// A turn of the user has a weight, and the template does not tell which part of the text it is.
+    /// A turn of the user has a weight, and the template does not tell which part of the text it
+    /// is.
     #[error(
         "a turn that is not the assistant's has a weight, which a chat template with {{% \
          generation %}} cannot place: leave the weight out, or use a template without it"

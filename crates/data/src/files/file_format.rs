@@ -112,7 +112,8 @@ mod tests {
     fn names_and_first_bytes_tell_the_format() {
         use Compression::{Gzip, None as Plain, Zstandard};
         use FileFormat::{Arrow, Json, Parquet, Separated};
-        let cases: [(&str, &[u8], Option<(FileFormat, Compression)>); 17] = [
+        type Found = Option<(FileFormat, Compression)>;
+        let cases: [(&str, &[u8], Found); 17] = [
             ("a.parquet", b"", Some((Parquet, Plain))),
             ("a.b.JSONL", b"", Some((Json, Plain))),
             ("a.json.gz", b"", Some((Json, Gzip))),

@@ -54,8 +54,8 @@ pub(crate) fn split_files<'a>(
     Ok(files.into_iter().map(str::to_owned).collect())
 }
 
-/// Whether a file at the top or in a folder holds rows: a data set without splits is one of training
-/// data. What describes a model or a data set is not meant.
+/// Whether a file at the top or in a folder holds rows: a data set without splits is one of
+/// training data. What describes a model or a data set is not meant.
 fn is_rows_of_folder(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let describes = [

@@ -77,8 +77,8 @@ impl JsonFile {
         Ok(opened)
     }
 
-    /// Reads up to the first row whose columns are right. Those before it are bad rows, and where no
-    /// row is right the file is bad as the first of them is.
+    /// Reads up to the first row whose columns are right. Those before it are bad rows, and where
+    /// no row is right the file is bad as the first of them is.
     fn learn_columns(&mut self, columns: ChooseColumns) -> Result<(), RowError> {
         let (mut failed, mut bytes) = (None, 0);
         while self.first.len() < FIRST_ROWS && bytes <= LONGEST_JSON {

@@ -1,5 +1,5 @@
-//! The schema that a row of JSON would have as a table, so that its columns are recognized and named
-//! as those of a table are.
+//! The schema that a row of JSON would have as a table, so that its columns are recognized and
+//! named as those of a table are.
 
 use std::sync::Arc;
 

@@ -90,7 +90,8 @@ impl AnswerStyle {
     }
 }
 
-/// The number that an answer is. Programs write whole numbers with a point where others are missing.
+/// The number that an answer is. Programs write whole numbers with a point where others are
+/// missing.
 fn number(answer: &Value, shown: &str) -> Option<usize> {
     let whole = answer
         .as_f64()

@@ -55,8 +55,8 @@ pub struct Conversation {
     pub turns: Vec<Turn>,
     /// The tools that the assistant may call, as chat templates take them.
     pub tools: Option<Value>,
-    /// Where the row is an instruction and its answer, the fields of templates: the row's columns as
-    /// text, {prompt} and {completion}. The last two turns are then made of {prompt} and
+    /// Where the row is an instruction and its answer, the fields of templates: the row's columns
+    /// as text, {prompt} and {completion}. The last two turns are then made of {prompt} and
     /// {completion}, unless a template says otherwise.
     pub fields: Option<BTreeMap<String, String>>,
 }

@@ -38,9 +38,9 @@ pub struct ColumnOptions {
 ///
 /// Files come in the order of their names, rows in the order of the file. Memory is bounded: only
 /// the pages of one batch of rows, or one row of text, are in memory at a time. A row is bad if a
-/// field that it needs is missing, null, empty, of the wrong type or not UTF-8, if it has fewer than
-/// 2 or more than 26 options, if its answer names no option, if no turn is the assistant's, or if it
-/// is longer than [`crate::LONGEST_ROW`]. [`crate::OnBadRow`] says what to do with it.
+/// field that it needs is missing, null, empty, of the wrong type or not UTF-8, if it has fewer
+/// than 2 or more than 26 options, if its answer names no option, if no turn is the assistant's, or
+/// if it is longer than [`crate::LONGEST_ROW`]. [`crate::OnBadRow`] says what to do with it.
 ///
 /// # Errors
 /// The source has no files of the split, or the first file cannot be read. The iterator returns the

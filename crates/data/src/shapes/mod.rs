@@ -1,5 +1,5 @@
-//! What rows mean: questions with options, and conversations. Knows columns by name; knows no prompt
-//! and no token.
+//! What rows mean: questions with options, and conversations. Knows columns by name; knows no
+//! prompt and no token.
 
 mod answer_style;
 mod column_names;

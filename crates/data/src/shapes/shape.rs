@@ -126,7 +126,8 @@ impl Shape {
         }))
     }
 
-    /// Whether the types of columns with the right names are those of this shape and not of another.
+    /// Whether the types of columns with the right names are those of this shape and not of
+    /// another.
     fn suits(self, columns: &Schema) -> bool {
         let type_of = |column| columns.column_with_name(column).map(|(_, f)| f.data_type());
         match self {
@@ -145,9 +146,7 @@ impl Shape {
     /// Whether this is the first shape whose columns a row has, whatever their types.
     pub(crate) fn is_first_of(self, columns: &Columns) -> bool {
         let has = |column: &&str| columns.contains_key(*column);
-        let first = KNOWN
-            .iter()
-            .find(|known| known.required.iter().all(|c| has(c)));
+        let first = KNOWN.iter().find(|known| known.required.iter().all(has));
         first.is_some_and(|known| known.shape == self)
     }
 

@@ -29,8 +29,8 @@ const ROLES: [(&str, &str); 19] = [
     ("context", "context"),
 ];
 
-/// The keys of a turn that say nothing; one without a content must have another, such as a call of a
-/// tool.
+/// The keys of a turn that say nothing; one without a content must have another, such as a call of
+/// a tool.
 const SAYS_NOTHING: [&str; 3] = ["role", "content", "name"];
 
 /// The keys of a turn's weight: OpenAI's and LLaMA-Factory's.

@@ -20,7 +20,8 @@ fn rows() -> Vec<Value> {
     vec![
         json!({"id": "one", "system": "s", "messages": [
             {"role": "user", "content": "Où? 😀"},
-            {"role": "assistant", "content": null, "tool_calls": [{"name": "f", "arguments": {"x": 1}}]},
+            {"role": "assistant", "content": null, "tool_calls": [{"name": "f", "arguments":
+                {"x": 1}}]},
             {"role": "tool", "content": "1", "weight": 0.5},
             {"role": "assistant", "content": [{"type": "text", "text": "b"}], "loss_weight": 2},
         ], "tools": [{"type": "function", "function": {"name": "f"}}]}),
@@ -187,7 +188,7 @@ fn damaged_arrow_files_are_errors() {
         ];
         let folder = tempfile::tempdir().expect("a temporary folder");
         run(inputs.len(), constants.len(), |input, edits| {
-            // The beginning and the end of a file keep their place: all else would be cut off there.
+            // The beginning and the end of a file keep their place: all else would be cut off.
             let bytes = &inputs[input];
             let is_file = bytes.starts_with(b"ARROW1");
             let (start, end) = if is_file {

@@ -119,11 +119,12 @@ pub(crate) fn source(folder: &Path, text: &str) -> bool {
         return true;
     };
     // From the root a pattern would read the whole machine.
-    let inside = path
-        .to_string_lossy()
-        .trim_start_matches(['/', '.'])
-        .replace("..", ".");
-    let source = Source::Path(folder.join(inside));
+    let text = path.to_string_lossy().replace("..", ".");
+    let inside = text.split(',').map(|part| {
+        let part = part.trim().trim_start_matches('/');
+        folder.join(part).display().to_string()
+    });
+    let source = Source::Path(inside.collect::<Vec<_>>().join(",").into());
     let no_hub = || panic!("a path needs no hub");
     if let Ok(files) = source.files(Split::Train, no_hub) {
         assert!(files.iter().all(|file| file.path.starts_with(folder)));

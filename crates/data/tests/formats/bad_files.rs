@@ -37,7 +37,8 @@ fn half(bytes: &[u8]) -> Vec<u8> {
 fn files_that_end_early_or_go_on_are_errors() {
     // Text that is not packed well, so that half of it holds whole rows.
     let rows: Vec<_> = (0..20_000u32)
-        .map(|row| json!({"prompt": format!("{:x}", row.wrapping_mul(2_654_435_761)), "completion": "b"}))
+        .map(|row| format!("{:x}", row.wrapping_mul(2_654_435_761)))
+        .map(|prompt| json!({"prompt": prompt, "completion": "b"}))
         .collect();
     let text = lines(&rows);
     let whole = table(&rows);

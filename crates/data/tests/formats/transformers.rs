@@ -1,4 +1,5 @@
-//! Conversations as tokens, compared with transformers: `xtask/fixtures/prompts.py` makes the cases.
+//! Conversations as tokens, compared with transformers: `xtask/fixtures/prompts.py` makes the
+//! cases.
 
 use plw_batch::Role;
 use plw_data::{Conversation, Encoded, Turn};
