@@ -8,6 +8,7 @@ mod conversations;
 mod lines;
 mod questions;
 mod same_rows;
+mod samples;
 mod shapes;
 mod sources;
 mod table;
