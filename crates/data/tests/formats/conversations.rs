@@ -346,3 +346,18 @@ fn templates_that_render_turns_otherwise_are_errors() {
         assert!(error.contains(part), "{part:?} in {error}");
     }
 }
+
+/// Of two turns of the assistant behind each other, the line end belongs to the first alone.
+#[test]
+fn turns_that_end_behind_the_beginning_of_the_next_are_counted_once() {
+    let source = "{% for m in messages %}{{ m.role + ':' + m.content }}\
+        {{ '\\n' if not (add_generation_prompt and loop.last) }}{% endfor %}";
+    let encoder = encoder(json!({}), "byte_level", jinja(source));
+    let turns = [("user", "a"), ("assistant", "x"), ("assistant", "y")];
+    let turns = turns.map(|(role, content)| Turn::new(role, content));
+    let example = conversation(turns.into()).into();
+    let encoded = encoder.encode(&example).expect("a conversation");
+    assert_eq!(parts(&encoded), ["user:a", "*\nassistant:x\nassistant:y\n"]);
+    let counts = encoder.count_characters(&example).expect("a conversation");
+    assert_eq!(counts, [6, encoded.text.len() - 6]);
+}
