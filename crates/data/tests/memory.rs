@@ -1,6 +1,7 @@
 //! Reading and writing hold a batch of rows, not the file. Each is measured in its own process,
 //! since a peak cannot be reset: the test runs its own binary again with [`TASK`] set.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use plw_data::{
-    ColumnOptions, Question, ReadOptions, Source, Split, read_examples, read_text, write_questions,
+    ColumnOptions, Example, Question, ReadOptions, Source, Split, read_examples, read_text,
+    write_questions,
 };
 
 /// The peak memory of the process in MB; `None` if the system does not report it.
@@ -66,6 +68,29 @@ fn write_repeated(path: &Path) {
     assert!(std::fs::metadata(path).expect("a file").len() < 100_000);
 }
 
+/// Rows of about 100 bytes: 4 million in lines, and 1.6 million as an array and as CSV.
+fn write_short_rows(folder: &Path) {
+    let file = |name: &str| {
+        let file = std::fs::File::create(folder.join(name)).expect("a file");
+        std::io::BufWriter::new(file)
+    };
+    let (mut lines, mut array, mut table) = (file("a.jsonl"), file("a.json"), file("a.csv"));
+    let mut write = |row: u64| -> std::io::Result<()> {
+        let (prompt, completion) = (row.wrapping_mul(0x9e37_79b9_7f4a_7c15), row % 97);
+        let prompt = format!("What comes behind {prompt:020} in the list of numbers that we have?");
+        let row_of_json = format!(r#"{{"prompt":"{prompt}","completion":"It is {completion}."}}"#);
+        writeln!(lines, "{row_of_json}")?;
+        if row < 1_600_000 {
+            writeln!(array, "{}{row_of_json}", if row == 0 { "[" } else { "," })?;
+            let head = if row == 0 { "prompt,completion\n" } else { "" };
+            writeln!(table, "{head}\"{prompt}\",\"It is \n{completion}.\"")?;
+        }
+        Ok(())
+    };
+    (0..4_000_000).try_for_each(&mut write).expect("a disk");
+    writeln!(array, "]").expect("a disk");
+}
+
 /// Does one task and returns the bytes of text that went through it.
 fn run(task: &str, folder: &Path) -> usize {
     let questions = folder.join("train.parquet");
@@ -105,6 +130,23 @@ fn run(task: &str, folder: &Path) -> usize {
                 .map(|article| article.len())
                 .sum()
         }
+        file if file.starts_with("a.") => {
+            let reader = read_examples(
+                &Source::Path(folder.join(file)),
+                Split::Train,
+                &ColumnOptions::default(),
+                &options,
+            )
+            .expect("a file");
+            let bytes = reader.map(|row| match row.expect("a good row") {
+                Example::Conversation(row) => {
+                    let texts = row.turns.iter().filter_map(|turn| turn.content());
+                    texts.map(str::len).sum::<usize>()
+                }
+                Example::Question(_) => 0,
+            });
+            bytes.sum()
+        }
         _ => {
             let path = if task == "read texts" {
                 texts
@@ -142,11 +184,15 @@ fn memory_is_bounded_by_the_batch_not_the_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write_one_group(&folder.path().join("texts.parquet"));
     write_repeated(&folder.path().join("repeated.parquet"));
+    write_short_rows(folder.path());
     for task in [
         "write questions",
         "read questions",
         "read texts",
         "read a repeated text",
+        "a.jsonl",
+        "a.json",
+        "a.csv",
     ] {
         let mut child = Command::new(std::env::current_exe().expect("this binary"));
         let child = child

@@ -105,6 +105,10 @@ fn rendered_spans(
             0 if !of_assistant => 0,
             _ => conversation.length(index, of_assistant, text)?,
         };
+        // A template may end a turn behind the place where it begins the next.
+        let start = spans
+            .last()
+            .map_or(start, |before: &Span| start.max(before.bytes.end));
         spans.push(Span {
             bytes: start..end.max(start),
             role: role(is_completion),
@@ -177,6 +181,11 @@ fn direct(turns: &[Turn]) -> Result<ConversationText, EncodeError> {
     let mut spans = Vec::new();
     if let Some(system) = system {
         text.push_str(system.content().ok_or(EncodeError::NeedsChatTemplate)?);
+        spans.push(Span {
+            bytes: 0..text.len(),
+            role: Role::Prompt,
+            weight: system.weight,
+        });
         text.push_str("\n\n");
     }
     for (turn, content, role) in [

@@ -20,8 +20,8 @@ pub enum SourceError {
     HubName(String),
     /// There is no such file or folder.
     #[error(
-        "{path} does not exist; give a data file, a folder of them, a pattern such as data/*.jsonl, \
-         or hub:owner/name",
+        "{path} does not exist; give a data file, a folder of them, a pattern such as \
+         data/*.jsonl, or hub:owner/name",
         path = .0.display()
     )]
     NotFound(PathBuf),

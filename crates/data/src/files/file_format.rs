@@ -67,7 +67,7 @@ impl FileFormat {
                 [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [0xff, 0xff, 0xff, 0xff, ..] => {
                     Self::Arrow
                 }
-                _ => match first.trim_ascii_start() {
+                _ => match without_mark(first).trim_ascii_start() {
                     [b'[' | b'{', ..] => Self::Json,
                     _ => return None,
                 },
@@ -77,16 +77,23 @@ impl FileFormat {
     }
 }
 
+/// Text without the byte-order mark that some programs begin it with.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 /// A name without the ending of a compressed file.
-fn unpacked_name(name: &str) -> (&str, Compression) {
+pub(crate) fn unpacked_name(name: &str) -> (&str, Compression) {
     let endings = [
         (".gz", Compression::Gzip),
         (".zst", Compression::Zstandard),
         (".zstd", Compression::Zstandard),
     ];
-    let found = endings
-        .iter()
-        .find_map(|(ending, compression)| Some((name.strip_suffix(ending)?, *compression)));
+    let found = endings.iter().find_map(|(ending, compression)| {
+        let (stem, end) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
+        end.eq_ignore_ascii_case(ending)
+            .then_some((stem, *compression))
+    });
     found.unwrap_or((name, Compression::None))
 }
 
@@ -105,10 +112,13 @@ mod tests {
     fn names_and_first_bytes_tell_the_format() {
         use Compression::{Gzip, None as Plain, Zstandard};
         use FileFormat::{Arrow, Json, Parquet, Separated};
-        let cases: [(&str, &[u8], Option<(FileFormat, Compression)>); 15] = [
+        type Found = Option<(FileFormat, Compression)>;
+        let cases: [(&str, &[u8], Found); 17] = [
             ("a.parquet", b"", Some((Parquet, Plain))),
             ("a.b.JSONL", b"", Some((Json, Plain))),
             ("a.json.gz", b"", Some((Json, Gzip))),
+            ("a.CSV.GZ", b"", Some((Separated(b','), Gzip))),
+            ("data", b"\xef\xbb\xbf{", Some((Json, Plain))),
             ("a.csv.zst", b"", Some((Separated(b','), Zstandard))),
             ("a.tsv", b"PAR1", Some((Separated(b'\t'), Plain))),
             ("a.parquet.gz", b"\x1f\x8b", Some((Json, Gzip))),

@@ -1,7 +1,7 @@
 //! Which of a folder's files hold a split. Knows file names; opens no file.
 
 use super::error::SourceError;
-use super::file_format::FileFormat;
+use super::file_format::{FileFormat, unpacked_name};
 use super::split::{Split, is_data_file, split_of_file};
 
 /// The files of a folder (and of its subfolders, as `folder/file`) that hold a split, in the order
@@ -30,6 +30,13 @@ pub(crate) fn split_files<'a>(
     if let Some(preferred) = files.iter().filter_map(format).min() {
         files.retain(|name| format(name) == Some(preferred));
     }
+    // A file that was unpacked may lie beside the packed one.
+    let unpacked: Vec<&str> = files
+        .iter()
+        .copied()
+        .filter(|name| unpacked_name(name).0 == *name)
+        .collect();
+    files.retain(|name| unpacked.contains(name) || !unpacked.contains(&unpacked_name(name).0));
     if files.iter().any(|name| folder_of(name).is_empty()) {
         files.retain(|name| folder_of(name).is_empty());
     }
@@ -120,7 +127,7 @@ mod tests {
 
     #[test]
     fn file_names_decide_the_split() {
-        let cases: [(Names, Result<Names, &str>); 15] = [
+        let cases: [(Names, Result<Names, &str>); 16] = [
             (
                 &["train-00000-of-00001.parquet", "test.parquet"],
                 Ok(&["train-00000-of-00001.parquet"]),
@@ -173,6 +180,10 @@ mod tests {
             (
                 &["rows.jsonl.gz", "more.json", "dataset_infos.json"],
                 Ok(&["more.json", "rows.jsonl.gz"]),
+            ),
+            (
+                &["train.csv.gz", "train.csv", "train-1.csv.gz", "test.csv"],
+                Ok(&["train-1.csv.gz", "train.csv"]),
             ),
             (
                 &["train-1.csv", "train-0.csv", "valid.csv"],

@@ -281,7 +281,7 @@ impl ChatTemplate {
         let variables = context! {
             messages,
             add_generation_prompt,
-            tools,
+            tools => tools.clone(),
             documents => (),
             ..tokens.clone()
         };
@@ -295,10 +295,8 @@ impl ChatTemplate {
                 generated: Vec::new(),
             });
         }
-        if messages
-            .iter()
-            .any(|message| holds_mark(&message.to_string()))
-        {
+        let holds_mark = |value: &Value| holds_mark(&value.to_string());
+        if messages.iter().chain([&tools]).any(holds_mark) {
             return Err(ChatTemplateError::Marks);
         }
         let (text, generated) = without_marks(&text).ok_or(ChatTemplateError::Marks)?;

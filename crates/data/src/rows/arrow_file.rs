@@ -2,7 +2,7 @@
 //! bytes, so that both are read alike.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -19,6 +19,9 @@ use crate::files::DataFile;
 /// What an IPC file begins with; a stream does not.
 const MAGIC: &[u8] = b"ARROW1\0\0";
 
+/// What an IPC file ends with.
+const END: &[u8] = b"ARROW1";
+
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 
@@ -34,8 +37,8 @@ pub(crate) struct ArrowFile {
     /// Bytes read since the last batch.
     pending: usize,
     columns: Vec<usize>,
-    /// A batch that came before it was asked for.
-    first: Option<RecordBatch>,
+    /// Rows that are decoded and were not yet asked for.
+    rest: Option<RecordBatch>,
     ended: bool,
 }
 
@@ -50,19 +53,42 @@ impl ArrowFile {
             chunk: Buffer::from(Vec::<u8>::new()),
             pending: 0,
             columns: Vec::new(),
-            first: None,
+            rest: None,
             ended: false,
         };
         opened.read_chunk()?;
         if opened.chunk.starts_with(MAGIC) {
             opened.chunk.advance(MAGIC.len());
+            // Some writers begin the first message at the next multiple of 64 bytes.
+            while opened.chunk.starts_with(&[0; 8]) {
+                opened.chunk.advance(8);
+            }
+            if !opened.ends_as_file()? {
+                return Err(opened.damaged("its end is missing".to_owned()));
+            }
         }
-        opened.first = opened.decode_next()?;
+        opened.rest = opened.decode_next()?;
         let Some(schema) = opened.decoder.schema() else {
             return Err(opened.damaged("it holds no schema".to_owned()));
         };
         opened.columns = columns(&opened.file, &schema)?;
         Ok(opened)
+    }
+
+    /// Whether the last bytes are those of a file. A batch that is missing would else go unnoticed.
+    fn ends_as_file(&mut self) -> Result<bool, RowError> {
+        let mut end = [0; END.len()];
+        let mut read_end = || -> io::Result<()> {
+            let position = self.handle.stream_position()?;
+            self.handle.seek(SeekFrom::End(-(END.len() as i64)))?;
+            self.handle.read_exact(&mut end)?;
+            self.handle.seek(SeekFrom::Start(position)).map(drop)
+        };
+        read_end().map_err(|source| RowError::Read {
+            file: self.file.name.clone(),
+            source,
+        })?;
+        Ok(end == END)
     }
 
     fn read_chunk(&mut self) -> Result<(), RowError> {
@@ -120,15 +146,23 @@ impl ArrowFile {
 }
 
 impl Batches for ArrowFile {
-    fn next_batch(&mut self, _: u64, _: usize) -> Result<Option<RecordBatch>, RowError> {
-        let batch = match self.first.take() {
-            Some(batch) => Some(batch),
-            None if self.ended => None,
-            None => self.decode_next()?,
+    /// Batches of a file may be long, and what they are converted to takes memory too.
+    fn next_batch(&mut self, _: u64, batch_size: usize) -> Result<Option<RecordBatch>, RowError> {
+        let batch = match self.rest.take() {
+            Some(batch) => batch,
+            None if self.ended => return Ok(None),
+            None => match self.decode_next()? {
+                Some(batch) => batch,
+                None => return Ok(None),
+            },
         };
-        let chosen = batch.map(|batch| batch.project(&self.columns));
+        let rows = batch.num_rows().min(batch_size);
+        if rows < batch.num_rows() {
+            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        }
+        let chosen = batch.slice(0, rows).project(&self.columns);
         chosen
-            .transpose()
+            .map(Some)
             .map_err(|error| self.damaged(error.to_string()))
     }
 }

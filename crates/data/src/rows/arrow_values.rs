@@ -23,6 +23,7 @@ pub(crate) enum ValueColumn {
     Float(arrow::array::LargeStringArray),
     List {
         lists: arrow::array::LargeListArray,
+        /// Those of these lists alone: they may be a part of a longer column.
         items: Box<ValueColumn>,
     },
     Struct {
@@ -114,7 +115,9 @@ impl ValueColumn {
                     _ => unreachable!("the type has items"),
                 };
                 let lists = to(DataType::LargeList(item))?.as_list::<i64>().clone();
-                let items = Box::new(Self::new(lists.values())?);
+                let offsets = lists.value_offsets();
+                let (start, end) = (offsets[0] as usize, offsets[lists.len()] as usize);
+                let items = Box::new(Self::new(&lists.values().slice(start, end - start))?);
                 Self::List { lists, items }
             }
             _ => Self::Text(to(DataType::BinaryView)?.as_binary_view().clone()),
@@ -138,7 +141,8 @@ impl ValueColumn {
             }
             Self::List { lists, items } if lists.is_valid(row) => {
                 let offsets = lists.value_offsets();
-                let range = offsets[row] as usize..offsets[row + 1] as usize;
+                let item = |offset: i64| (offset - offsets[0]) as usize;
+                let range = item(offsets[row])..item(offsets[row + 1]);
                 range
                     .map(|item| items.get(item))
                     .collect::<Result<Vec<Value>, _>>()?

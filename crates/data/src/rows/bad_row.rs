@@ -54,6 +54,8 @@ pub enum Problem {
     FieldCount,
     /// A text is not UTF-8.
     NotUtf8,
+    /// The columns are those of no data that is known.
+    UnknownShape,
     /// The row has more than [`LONGEST_ROW`] bytes of text, most of them in this column.
     TooLong,
 }
@@ -76,6 +78,7 @@ impl fmt::Display for Problem {
             Self::NotAnObject => "is not a JSON object",
             Self::FieldCount => "has another number of fields than the first line",
             Self::NotUtf8 => "is not valid UTF-8",
+            Self::UnknownShape => "has the columns of no data that is known",
             Self::TooLong => "makes the row too long",
         })
     }

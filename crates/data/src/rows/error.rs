@@ -47,6 +47,14 @@ pub enum RowError {
         /// The endings that are known.
         endings: &'static str,
     },
+    /// A file that should be text is none.
+    #[error("{file} is not text in UTF-8; {what}")]
+    NotText {
+        /// The file.
+        file: Arc<str>,
+        /// What it is instead, and what to do.
+        what: &'static str,
+    },
     /// A file of Arrow's IPC is damaged.
     #[error(
         "cannot read {file} as Arrow IPC: {problem}; check that the file is complete, and not \

@@ -73,16 +73,30 @@ impl JsonFile {
             first: VecDeque::new(),
             buffer: Vec::new(),
         };
-        while opened.first.len() < FIRST_ROWS {
-            let Some(row) = opened.read_row()? else { break };
+        opened.learn_columns(columns)?;
+        Ok(opened)
+    }
+
+    /// Reads up to the first row whose columns are right. Those before it are bad rows, and where
+    /// no row is right the file is bad as the first of them is.
+    fn learn_columns(&mut self, columns: ChooseColumns) -> Result<(), RowError> {
+        let (mut failed, mut bytes) = (None, 0);
+        while self.first.len() < FIRST_ROWS && bytes <= LONGEST_JSON {
+            let row = match self.read_row() {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                Err(error) => return Err(failed.unwrap_or(error)),
+            };
+            bytes += self.buffer.len();
             let schema: Option<Schema> = row.columns.as_ref().ok().map(schema_of);
-            opened.first.push_back(row);
-            if let Some(schema) = schema {
-                columns(&opened.file, &schema)?;
-                break;
+            self.first.push_back(row);
+            match schema.map(|schema| columns(&self.file, &schema)) {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(error)) => failed = failed.or(Some(error)),
+                None => {}
             }
         }
-        Ok(opened)
+        failed.map_or(Ok(()), Err)
     }
 
     fn read_row(&mut self) -> Result<Option<FileRow>, RowError> {
@@ -114,7 +128,7 @@ impl JsonFile {
         let line = self.text.line();
         let fits = self.text.read_line(&mut self.buffer, LONGEST_JSON)?;
         let columns = match fits {
-            true => columns(&self.buffer),
+            true => columns(&self.buffer, line),
             false => Err(too_long()),
         };
         Ok(Some((line, columns)))
@@ -129,7 +143,7 @@ impl JsonFile {
         } else if self.layout == Layout::ArrayItems && next != Some(b']') {
             return Err(invalid(
                 &self.text,
-                "a comma or the end of the array should be",
+                "neither a comma nor the end of the array follows its last item",
             ));
         }
         if next == Some(b']') {
@@ -137,16 +151,16 @@ impl JsonFile {
             self.layout = Layout::End;
             return match self.text.peek()? {
                 None => Ok(None),
-                Some(_) => Err(invalid(&self.text, "behind the array nothing should be")),
+                Some(_) => Err(invalid(&self.text, "something follows the array")),
             };
         }
         self.layout = Layout::ArrayItems;
         let line = self.text.line();
         let columns = match read_value(&mut self.text, &mut self.buffer, LONGEST_JSON)? {
-            Ended::Whole => columns(&self.buffer),
+            Ended::Whole => columns(&self.buffer, line),
             Ended::TooLong => Err(too_long()),
             Ended::Early => {
-                return Err(invalid(&self.text, "the array should end with `]`, not"));
+                return Err(invalid(&self.text, "the array ends without a `]`"));
             }
         };
         Ok(Some((line, columns)))
@@ -162,32 +176,32 @@ impl RowFile for JsonFile {
     }
 }
 
-fn invalid(text: &TextFile, expected: &str) -> io::Error {
-    let line = text.line();
-    io::Error::other(format!(
-        "{expected} in line {line}; the file is damaged or incomplete"
-    ))
+fn invalid(text: &TextFile, problem: &str) -> io::Error {
+    io::Error::other(format!("in line {} {problem}", text.line()))
 }
 
-/// The object that these bytes are.
-fn columns(bytes: &[u8]) -> Result<Columns, Refusal> {
-    let refusal = |problem, found: String| Refusal {
-        problem,
-        found,
-        ..Refusal::new("", problem)
-    };
+/// The object that these bytes, from this line of the file on, are.
+fn columns(bytes: &[u8], line: u64) -> Result<Columns, Refusal> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(columns)) => Ok(columns),
-        Ok(_) => Err(refusal(Problem::NotAnObject, String::new())),
-        Err(error) => {
-            // The line and the column are those in the row.
-            let found = match error.is_eof() {
-                true => " (it ends early; a row is an object in one line, or an item of an array)"
-                    .to_owned(),
-                false => format!(" ({error})"),
-            };
-            Err(refusal(Problem::NotJson, found))
+        Ok(_) => Err(Refusal::new("", Problem::NotAnObject)),
+        Err(error) => Err(Refusal {
+            found: format!(" ({})", not_json(&error, line)),
+            ..Refusal::new("", Problem::NotJson)
+        }),
+    }
+}
+
+/// What is wrong with JSON, and where. The parser counts lines and bytes from the row's beginning.
+fn not_json(error: &serde_json::Error, line: u64) -> String {
+    let told = error.to_string();
+    let (what, _) = told.rsplit_once(" at line ").unwrap_or((&told, ""));
+    match error.line() as u64 {
+        _ if error.is_eof() => {
+            "it ends early; a row is an object in one line, or an item of an array".to_owned()
         }
+        0 | 1 => format!("{what}, at its byte {}", error.column()),
+        later => format!("{what}, in line {}", line + later - 1),
     }
 }
 

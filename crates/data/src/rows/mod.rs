@@ -18,6 +18,7 @@ mod schema;
 mod separated_file;
 mod table_file;
 mod text_as_bytes;
+mod text_beginning;
 mod text_file;
 mod texts;
 mod write;

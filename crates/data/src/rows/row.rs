@@ -42,12 +42,21 @@ pub(crate) fn check_length(columns: &Columns) -> Result<(), Refusal> {
     })
 }
 
+/// What an item of a list or an object counts as, besides its text: a row of very many short items
+/// takes much memory too.
+const ITEM: usize = 8;
+
 /// Bytes of a value's text.
 pub(crate) fn bytes(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(bytes).sum(),
-        Value::Object(fields) => fields.values().map(bytes).sum(),
+        Value::Array(items) => items.iter().map(|item| ITEM + bytes(item)).sum(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| name.len() + ITEM + bytes(value))
+                .sum()
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }

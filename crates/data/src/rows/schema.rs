@@ -22,7 +22,7 @@ pub(crate) fn column_of(
     file: &DataFile,
     schema: &Schema,
     column: &str,
-    is_right: fn(&DataType) -> bool,
+    is_right: impl Fn(&DataType) -> bool,
     expected: &'static str,
 ) -> Result<usize, RowError> {
     let Some((index, field)) = schema.column_with_name(column) else {

@@ -7,6 +7,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::error::RowError;
 use super::regular_file::open_regular;
+use super::text_beginning::not_text;
 use crate::files::{Compression, DataFile};
 
 /// Bytes that are read at a time.
@@ -35,11 +36,14 @@ impl TextFile {
             Compression::Zstandard => Box::new(zstd::Decoder::new(handle).map_err(failed)?),
         };
         let mut bytes = BufReader::with_capacity(CHUNK, bytes);
-        if bytes
-            .fill_buf()
-            .map_err(failed)?
-            .starts_with(BYTE_ORDER_MARK)
-        {
+        let beginning = bytes.fill_buf().map_err(failed)?;
+        if let Some(what) = not_text(beginning) {
+            return Err(RowError::NotText {
+                file: file.name.clone(),
+                what,
+            });
+        }
+        if beginning.starts_with(BYTE_ORDER_MARK) {
             bytes.consume(BYTE_ORDER_MARK.len());
         }
         Ok(Self { bytes, line: 1 })

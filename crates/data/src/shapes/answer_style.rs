@@ -14,8 +14,10 @@ pub enum AnswerStyle {
     /// By its letter: `A` is the first.
     Letter,
     /// By its number: 0 is the first.
+    #[serde(rename = "number-from-0")]
     NumberFrom0,
     /// By its number: 1 is the first.
+    #[serde(rename = "number-from-1")]
     NumberFrom1,
     /// By its text.
     Text,
@@ -56,11 +58,8 @@ impl AnswerStyle {
         }
         let index = match self {
             Self::Letter => letter_index(&shown, options.len()),
-            Self::NumberFrom0 => shown.trim().parse().ok(),
-            Self::NumberFrom1 => {
-                let number: Option<usize> = shown.trim().parse().ok();
-                number.and_then(|number| number.checked_sub(1))
-            }
+            Self::NumberFrom0 => number(answer, &shown),
+            Self::NumberFrom1 => number(answer, &shown).and_then(|number| number.checked_sub(1)),
             Self::Text => options.iter().position(|option| *option == shown),
         };
         let index = index.filter(|&index| index < options.len());
@@ -70,10 +69,14 @@ impl AnswerStyle {
     fn refusal(self, shown: &str, column: &str, options: &[String]) -> Refusal {
         let start: String = shown.chars().take(40).collect();
         let last = options.len() - 1;
+        let is_letter = letter_index(shown, options.len()).is_some();
         let is_text = options.iter().any(|option| option == shown);
         let expected = match self {
-            Self::Letter if is_text => {
+            Self::Letter | Self::NumberFrom0 | Self::NumberFrom1 if is_text => {
                 "the text of an option: say so with answer_style = \"text\"".to_owned()
+            }
+            Self::NumberFrom0 | Self::NumberFrom1 if is_letter => {
+                "the letter of an option: say so with answer_style = \"letter\"".to_owned()
             }
             Self::Letter => format!("the letters are A to {}", option_letter(last)),
             Self::NumberFrom0 => format!("the numbers are 0 to {last}"),
@@ -85,6 +88,15 @@ impl AnswerStyle {
             ..Refusal::new(column, Problem::NoSuchOption)
         }
     }
+}
+
+/// The number that an answer is. Programs write whole numbers with a point where others are
+/// missing.
+fn number(answer: &Value, shown: &str) -> Option<usize> {
+    let whole = answer
+        .as_f64()
+        .filter(|number| number.fract() == 0.0 && *number >= 0.0);
+    whole.map_or_else(|| shown.trim().parse().ok(), |number| Some(number as usize))
 }
 
 /// The index of the option whose letter `answer` is.

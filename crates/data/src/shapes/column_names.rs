@@ -128,11 +128,13 @@ impl ColumnNames {
         Ok(Schema::new(fields))
     }
 
-    /// A row with our names. The file's own stay beside them.
+    /// A row with our names. The file's own stay beside them, and alone where a row of JSON lacks
+    /// the columns that a setting names.
     pub(crate) fn rename(&self, columns: &mut Columns) {
         let renamed: Vec<(String, Value)> = self
             .0
             .iter()
+            .filter(|(_, theirs)| theirs.names().iter().any(|name| columns.contains_key(name)))
             .map(|(ours, theirs)| {
                 let value = |name: &String| columns.get(name).cloned().unwrap_or_default();
                 let value = match theirs {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::column_names::is_blank;
 use super::example::{ASSISTANT, Conversation, Turn};
 use super::fields::{
     list, object, optional, optional_text, printed_columns, required, required_text, text,
@@ -181,7 +182,8 @@ fn exchange(mut turns: Vec<Turn>, columns: &Columns, prompt: String, completion:
 
 /// The turns before an instruction, as pairs of what the user and the assistant said.
 fn history(columns: &Columns) -> Result<Vec<Turn>, Refusal> {
-    let Some(history) = optional(columns, "history") else {
+    // Separated values have an empty text where there is none.
+    let Some(history) = optional(columns, "history").filter(|value| !is_blank(value)) else {
         return Ok(Vec::new());
     };
     let mut turns = Vec::new();

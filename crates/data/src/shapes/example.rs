@@ -152,7 +152,9 @@ impl Question {
 impl Conversation {
     fn bytes(&self) -> usize {
         let turns = self.turns.iter().flat_map(|turn| turn.message.values());
-        turns.map(crate::rows::bytes).sum()
+        let values = turns.chain(&self.tools).map(crate::rows::bytes);
+        let fields = self.fields.iter().flat_map(BTreeMap::values);
+        values.chain(fields.map(String::len)).sum()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The examples of a source, read one after the other.
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use plw_hub::Hub;
 use serde::{Deserialize, Serialize};
 
@@ -111,23 +111,24 @@ impl Examples {
 
     /// The shape of a row: that of the rows before it, unless it has other columns.
     fn shape_of(&mut self, columns: &Columns) -> Result<Shape, Refusal> {
-        if let Some(shape) = self.shape.filter(|shape| shape.fits(columns)) {
+        if let Some(shape) = self.shape.filter(|shape| shape.is_first_of(columns)) {
             return Ok(shape);
         }
-        match Shape::of(&schema_of(columns)) {
+        let lacking = match Shape::of(&schema_of(columns)) {
             Ok(shape) => {
                 self.found(shape);
-                Ok(shape)
+                return Ok(shape);
             }
-            Err(lacking) => {
-                let column = match (self.shape, lacking) {
-                    (Some(shape), _) => shape.lacks(columns).unwrap_or_default(),
-                    (None, Some(lacking)) => lacking.column,
-                    (None, None) => "",
-                };
-                Err(Refusal::new(column, Problem::Missing))
-            }
-        }
+            Err(lacking) => lacking.map(|lacking| lacking.column),
+        };
+        let lacking = self
+            .shape
+            .and_then(|shape| shape.lacks(columns))
+            .or(lacking);
+        Err(match lacking {
+            Some(column) => Refusal::new(column, Problem::Missing),
+            None => Refusal::new("", Problem::UnknownShape),
+        })
     }
 }
 
@@ -157,11 +158,13 @@ impl RowFormat for Examples {
             },
         })?;
         let typed = shape.typed_columns(self.columns.answer_style);
-        for column in typed.text {
-            column_of(file, &renamed, column, is_text, "text")?;
+        for (column, expected) in typed.text {
+            column_of(file, &renamed, column, is_text, expected)?;
         }
         if let Some(column) = typed.list {
-            let is_list = |kind: &_| item_type(kind).is_some_and(is_printable);
+            // A list of JSON may be empty, or begin with null.
+            let is_item = |kind: &DataType| is_printable(kind) || *kind == DataType::Null;
+            let is_list = |kind: &DataType| item_type(kind).is_some_and(is_item);
             column_of(file, &renamed, column, is_list, "a list of text")?;
         }
         let fields = schema.fields().iter().enumerate();

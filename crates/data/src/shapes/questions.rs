@@ -97,10 +97,15 @@ impl Shape {
             return TypedColumns::default();
         };
         let is_number = style.unwrap_or(parts.style).is_number();
+        let is_letter = style.unwrap_or(parts.style) == AnswerStyle::Letter;
+        let answer = match is_letter {
+            true => TEXT_OR_NUMBERS,
+            false => "text",
+        };
         TypedColumns {
             text: match is_number {
-                true => vec![parts.question],
-                false => vec![parts.question, parts.answer],
+                true => vec![(parts.question, "text")],
+                false => vec![(parts.question, "text"), (parts.answer, answer)],
             },
             list: match parts.options {
                 Options::List(column) => Some(column),
@@ -110,10 +115,15 @@ impl Shape {
     }
 }
 
+/// What answers may be that are letters unless a setting says otherwise.
+const TEXT_OR_NUMBERS: &str =
+    "text, or numbers with answer_style = \"number-from-0\" or \"number-from-1\"";
+
 /// Columns of a table whose types can be checked before any row is read.
 #[derive(Default)]
 pub(crate) struct TypedColumns {
-    pub(crate) text: Vec<&'static str>,
+    /// Those of text, and what they should be in words.
+    pub(crate) text: Vec<(&'static str, &'static str)>,
     pub(crate) list: Option<&'static str>,
 }
 

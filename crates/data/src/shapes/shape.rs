@@ -62,10 +62,10 @@ const KNOWN: [Known; 20] = [
     known(Shape::LabeledChoices, "ARC", &["question", "choices", "answerKey"], &[]),
     known(Shape::LabeledStem, "OpenBookQA", &["question_stem", "choices", "answerKey"], &[]),
     known(Shape::QueryChoicesGold, "query, choices and gold", &["query", "choices", "gold"], &[]),
-    known(Shape::Dream, "DREAM", &["dialogue", "question", "choice", "answer"], &[]),
     known(Shape::Mmlu, "MMLU", &["question", "choices", "answer"], &[]),
     known(Shape::SciQ, "SciQ",
         &["question", "distractor1", "distractor2", "distractor3", "correct_answer"], &[]),
+    known(Shape::Dream, "DREAM", &["dialogue", "question", "choice", "answer"], &[]),
     known(Shape::Options, "questions with options", &["question", "options", "answer"], &[]),
     known(Shape::LetterColumns, "questions with a column for each option",
         &["question", "A", "B", "answer"], &[]),
@@ -76,13 +76,13 @@ const KNOWN: [Known; 20] = [
         &["prompt", "completion"], &["tools"]),
     known(Shape::PromptResponse, "prompts and responses", &["prompt", "response"], &["tools"]),
     known(Shape::OpenOrca, "OpenOrca", &["system_prompt", "question", "response"], &[]),
+    known(Shape::QuestionAnswer, "questions and answers", &["question", "answer"], &[]),
     known(Shape::SamSum, "SAMSum", &["dialogue", "summary"], &[]),
     known(Shape::XSum, "XSum", &["document", "summary"], &[]),
-    known(Shape::QuestionAnswer, "questions and answers", &["question", "answer"], &[]),
 ];
 
 /// A column of a question that tells that a row is more than a question and its answer.
-const NOT_FREE_FORM: [&str; 3] = ["article", "options", "choices"];
+const NOT_FREE_FORM: [&str; 4] = ["article", "options", "choices", "A"];
 
 /// The shape that columns come closest to, and what they lack of it.
 pub(crate) struct Lacking {
@@ -143,9 +143,11 @@ impl Shape {
         }
     }
 
-    /// Whether a row has the columns of this shape.
-    pub(crate) fn fits(self, columns: &Columns) -> bool {
-        self.lacks(columns).is_none()
+    /// Whether this is the first shape whose columns a row has, whatever their types.
+    pub(crate) fn is_first_of(self, columns: &Columns) -> bool {
+        let has = |column: &&str| columns.contains_key(*column);
+        let first = KNOWN.iter().find(|known| known.required.iter().all(has));
+        first.is_some_and(|known| known.shape == self)
     }
 
     /// The first column of this shape that a row lacks.

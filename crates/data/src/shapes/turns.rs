@@ -29,6 +29,10 @@ const ROLES: [(&str, &str); 19] = [
     ("context", "context"),
 ];
 
+/// The keys of a turn that say nothing; one without a content must have another, such as a call of
+/// a tool.
+const SAYS_NOTHING: [&str; 3] = ["role", "content", "name"];
+
 /// The keys of a turn's weight: OpenAI's and LLaMA-Factory's.
 const WEIGHTS: [&str; 2] = ["weight", "loss_weight"];
 
@@ -61,7 +65,8 @@ fn turn(message: &Value, column: &str, index: usize) -> Result<Turn, Refusal> {
     };
     let content = ["content", "value"]
         .iter()
-        .find_map(|key| written.get(*key));
+        .find_map(|key| written.get(*key).filter(|content| !content.is_null()))
+        .or_else(|| written.get("content"));
     let mut message = Map::new();
     message.insert("role".to_owned(), (*role).into());
     if let Some(content) = content {
@@ -74,6 +79,14 @@ fn turn(message: &Value, column: &str, index: usize) -> Result<Turn, Refusal> {
         !own.contains(&key.as_str()) && !value.is_null()
     });
     message.extend(others.map(|(key, value)| (key.clone(), value.clone())));
+    if content.is_none_or(Value::is_null)
+        && message.keys().all(|key| SAYS_NOTHING.contains(&&**key))
+    {
+        return Err(Refusal {
+            found: format!(" (turn {index}, counted from 0, has no content)"),
+            ..Refusal::new(column, Problem::Empty)
+        });
+    }
     Ok(Turn {
         message,
         weight: weight(written, column, index)?,

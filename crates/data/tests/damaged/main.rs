@@ -2,7 +2,11 @@
 //! times more as the variable `PLW_FUZZ` says. At least half of them pass the first check of their
 //! format, so that what lies behind it is tested.
 
+mod formats;
 mod readers;
+#[allow(dead_code)]
+#[path = "../formats/table.rs"]
+mod table;
 
 use std::path::Path;
 use std::sync::Arc;

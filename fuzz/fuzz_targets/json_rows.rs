@@ -1,0 +1,14 @@
+//! Rows of JSON, in lines or as an array, of any shape.
+
+#![no_main]
+
+#[path = "../../crates/data/tests/damaged/readers.rs"]
+#[allow(dead_code)]
+mod readers;
+
+use libfuzzer_sys::fuzz_target;
+use plw_fuzz::folder;
+
+fuzz_target!(|bytes: &[u8]| {
+    readers::rows_of(folder(), "train.jsonl", bytes);
+});

@@ -1,0 +1,13 @@
+//! A chat template that marks what the assistant generates, and conversations that it renders.
+
+#![no_main]
+
+#[path = "../../crates/data/tests/damaged/readers.rs"]
+#[allow(dead_code)]
+mod readers;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|source: &str| {
+    readers::marked_template(source);
+});

@@ -1,0 +1,14 @@
+//! Rows of separated values.
+
+#![no_main]
+
+#[path = "../../crates/data/tests/damaged/readers.rs"]
+#[allow(dead_code)]
+mod readers;
+
+use libfuzzer_sys::fuzz_target;
+use plw_fuzz::folder;
+
+fuzz_target!(|bytes: &[u8]| {
+    readers::rows_of(folder(), "train.csv", bytes);
+});
