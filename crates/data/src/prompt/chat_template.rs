@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use minijinja::{Environment, ErrorKind, Value, context};
+use minijinja::{Environment, Value, context};
 
 use super::bounds::LONGEST_TEXT;
 use super::chat_choice::ChatTemplateChoice;
 use super::chat_environment::chat_environment;
+use super::chat_template_error::ChatTemplateError;
 use super::generation_marks::{holds_mark, without_marks};
+use super::model_template::model_template;
 use super::template_source::marks_generation;
-use crate::tokenizer::{
-    ModelFileError, SpecialTokens, read_optional, read_optional_json, read_required,
-};
+use crate::tokenizer::{SpecialTokens, read_required};
 
 /// The name of the only template in its environment.
 const NAME: &str = "chat_template";
@@ -41,70 +41,6 @@ enum Form {
         /// Whether it prints the tools of a conversation.
         knows_tools: bool,
     },
-}
-
-/// Why a chat template cannot be loaded or rendered.
-#[derive(Debug, thiserror::Error)]
-pub enum ChatTemplateError {
-    /// The model directory has none.
-    #[error(
-        "{} has no chat template, neither chat_template.jinja nor chat_template in \
-         tokenizer_config.json: set chat_template to {} or the path of a .jinja file",
-        directory.display(),
-        ChatTemplateChoice::names()[1..].join(", ")
-    )]
-    Missing {
-        /// The model directory.
-        directory: PathBuf,
-    },
-    /// The model directory has several, none of which is called `default`.
-    #[error(
-        "{} has chat templates called {}, but none called default: write one of them to a .jinja \
-         file and set chat_template to its path",
-        path.display(), names.join(", ")
-    )]
-    NoDefault {
-        /// The file that names them.
-        path: PathBuf,
-        /// Their names.
-        names: Vec<String>,
-    },
-    /// The date for `strftime_now` is malformed.
-    #[error("chat_template_date = {0:?} is not a date: write YYYY-MM-DD")]
-    Date(String),
-    /// A file cannot be read.
-    #[error(transparent)]
-    File(#[from] ModelFileError),
-    /// Jinja cannot parse or render the template.
-    #[error("the chat template fails: {0}")]
-    Jinja(String),
-    /// Rendering takes more work than any conversation needs.
-    #[error(
-        "the chat template does more work than is allowed for one conversation: it loops for too \
-         long, or its texts grow too long. Use another chat template"
-    )]
-    OutOfFuel,
-    /// A message holds what marks the assistant's part of a text.
-    #[error(
-        "a message holds U+10FFFE followed by U+FDD0 or U+FDD1, which are no characters: take them \
-         out of the data"
-    )]
-    Marks,
-    /// The conversation is too long.
-    #[error(
-        "the rendered conversation has {0} bytes, and at most {LONGEST_TEXT} are tokenized: use \
-         another chat template, or leave the row out"
-    )]
-    TooLong(usize),
-}
-
-impl From<minijinja::Error> for ChatTemplateError {
-    fn from(error: minijinja::Error) -> Self {
-        match error.kind() {
-            ErrorKind::OutOfFuel => Self::OutOfFuel,
-            _ => Self::Jinja(error.to_string()),
-        }
-    }
 }
 
 impl ChatTemplate {
@@ -301,45 +237,6 @@ impl ChatTemplate {
         }
         let (text, generated) = without_marks(&text).ok_or(ChatTemplateError::Marks)?;
         Ok(Rendered { text, generated })
-    }
-}
-
-/// The template of a model directory, found as transformers finds it: `chat_template.jinja`, else
-/// `chat_template` in `tokenizer_config.json`, a string or a list of named templates.
-fn model_template(directory: &Path) -> Result<String, ChatTemplateError> {
-    if let Some(source) = read_optional(&directory.join("chat_template.jinja"))? {
-        return Ok(source);
-    }
-    let path = directory.join("tokenizer_config.json");
-    let config = read_optional_json(&path)?;
-    let template = config.get("chat_template");
-    if let Some(source) = template.and_then(|t| t.as_str()) {
-        return Ok(source.to_owned());
-    }
-    let named: Vec<(&str, &str)> = template
-        .and_then(|t| t.as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            Some((
-                entry.get("name")?.as_str()?,
-                entry.get("template")?.as_str()?,
-            ))
-        })
-        .collect();
-    match named
-        .iter()
-        .find(|(name, _)| *name == "default")
-        .or_else(|| named.first().filter(|_| named.len() == 1))
-    {
-        Some((_, source)) => Ok((*source).to_owned()),
-        None if named.is_empty() => Err(ChatTemplateError::Missing {
-            directory: directory.into(),
-        }),
-        None => {
-            let names = named.iter().map(|(name, _)| (*name).to_owned()).collect();
-            Err(ChatTemplateError::NoDefault { path, names })
-        }
     }
 }
 

@@ -5,7 +5,9 @@ mod bounds;
 mod chat_choice;
 mod chat_environment;
 mod chat_template;
+mod chat_template_error;
 mod generation_marks;
+mod model_template;
 mod nesting;
 mod python_json;
 mod python_list;
@@ -17,8 +19,9 @@ mod template_source;
 pub use chat_choice::{
     BUILT_IN_CHAT_TEMPLATES, BuiltInChatTemplate, ChatTemplateChoice, UnknownChatTemplate,
 };
+pub use chat_template::ChatTemplate;
 pub(crate) use chat_template::Rendered;
-pub use chat_template::{ChatTemplate, ChatTemplateError};
+pub use chat_template_error::ChatTemplateError;
 pub use python_list::python_list;
 pub use settings::{LossTurns, OptionsStyle, PromptSettings};
 pub use template::{Fields, PromptTemplate, TemplateError};
