@@ -202,8 +202,8 @@ fn wrong_columns_are_named() {
         columns
     };
     let text: ArrayRef = Arc::new(StringArray::from(vec!["A, B"]));
-    let item = Arc::new(Field::new_list_field(DataType::Int64, true));
-    let list_of_numbers = cast(&numbers(), &DataType::List(item)).expect("a cast");
+    let item = Arc::new(Field::new_list_field(DataType::Date64, true));
+    let list_of_dates = cast(&numbers(), &DataType::List(item)).expect("a cast");
     let cases = [
         (without("question"), ["`question`", "`options` (List"]),
         (without("options"), ["`options`", "`article` (Utf8)"]),
@@ -216,7 +216,7 @@ fn wrong_columns_are_named() {
             ["`options`", "type Utf8, but should be a list of text"],
         ),
         (
-            with("options", list_of_numbers),
+            with("options", list_of_dates),
             ["`options`", "but should be a list of text"],
         ),
     ];
