@@ -36,9 +36,20 @@ const SAYS_NOTHING: [&str; 3] = ["role", "content", "name"];
 /// The keys of a turn's weight: OpenAI's and LLaMA-Factory's.
 const WEIGHTS: [&str; 2] = ["weight", "loss_weight"];
 
+/// Turns of the longest conversation. All turns before an assistant's are rendered to find it.
+const MOST_TURNS: usize = 4096;
+
 /// The turns of a list of messages, `{role, content}` or `{from, value}`.
 pub(crate) fn turns(messages: &Value, column: &str) -> Result<Vec<Turn>, Refusal> {
-    let messages = list(messages, column)?.iter().enumerate();
+    let messages = list(messages, column)?;
+    if messages.len() > MOST_TURNS {
+        let count = messages.len();
+        return Err(Refusal {
+            found: format!(" (it has {count} turns; at most {MOST_TURNS} are read)"),
+            ..Refusal::new(column, Problem::TooLong)
+        });
+    }
+    let messages = messages.iter().enumerate();
     messages
         .map(|(index, message)| turn(message, column, index))
         .collect()

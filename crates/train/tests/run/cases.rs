@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use plw_batch::{Answer, ExampleKey, Examples, Segment, Sequence, Sequences};
+use plw_batch::{Answer, ExampleKey, Examples, Role, Segment, Sequence, Sequences};
 use plw_eval::EvaluationOptions;
 use plw_model::{Llama, LlamaConfig};
 use plw_record::{MetricsRow, RunConfig, RunDirectory};
@@ -56,7 +56,8 @@ fn questions(count: usize, seed: u64) -> Vec<Sequence> {
 }
 
 /// Random questions, most of which begin as an earlier one does, for any number of tokens: a part
-/// of one's prompt may be another's completion, or the whole of another.
+/// of one's prompt may be another's completion, or the whole of another. Every third is a
+/// conversation, whose turns have weights.
 pub(crate) fn random_tree(count: usize, seed: u64) -> Sequences {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut sequences = questions(count, seed);
@@ -65,8 +66,29 @@ pub(crate) fn random_tree(count: usize, seed: u64) -> Sequences {
         let sequence = &mut sequences[index];
         let shared = rng.random_range(0..=model.len().min(sequence.token_ids.len()));
         sequence.token_ids[..shared].copy_from_slice(&model[..shared]);
+        if index % 3 == 2 {
+            sequence.segments = turns(&mut rng, sequence.token_ids.len());
+        }
     }
     sequences.into_iter().collect()
+}
+
+/// Turns of one to four tokens that fill a sequence: the user's, the assistant's, and so on.
+fn turns(rng: &mut ChaCha8Rng, length: usize) -> Vec<Segment> {
+    let mut turns: Vec<Segment> = Vec::new();
+    while turns.last().is_none_or(|turn| (turn.end as usize) < length) {
+        let start = turns.last().map_or(0, |turn| turn.end);
+        turns.push(Segment {
+            role: Role::ALL[turns.len() % 2],
+            weight: [1.0, 0.5, 0.0, 2.0][rng.random_range(0..4)],
+            end: (start + rng.random_range(1..5)).min(length as u32),
+        });
+    }
+    // Something of it counts.
+    if let Some(last) = turns.last_mut() {
+        (last.role, last.weight) = (Role::Completion, 1.0);
+    }
+    turns
 }
 
 pub(crate) fn random_examples(count: usize, seed: u64) -> Examples {
