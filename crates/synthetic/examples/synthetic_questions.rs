@@ -17,10 +17,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(seed) = arguments.next() {
         config.seed = seed.parse()?;
     }
-    let mut passage = String::new();
+    let mut passage = None;
     for question in generate(&config, Split::Train, level)? {
-        if passage.is_empty() {
-            println!("{}", question.article);
+        if passage.is_none() {
+            println!("{}", question.article.as_deref().unwrap_or_default());
             passage.clone_from(&question.article);
         } else if question.article != passage {
             break;

@@ -176,7 +176,7 @@ fn difficulty_is_the_share_of_wrong_options_that_occur_in_the_passage() {
             if example.question.contains("NOT true") {
                 continue;
             }
-            let told = told(article(example));
+            let told = told(article(&example));
             for (index, option) in example.options.iter().enumerate() {
                 if index != example.answer {
                     wrong += 1;
