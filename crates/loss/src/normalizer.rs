@@ -57,7 +57,7 @@ impl Normalizer {
             normalization,
         } = self.objective;
         let weight = weights.of(target.role) * target.weight;
-        if weight == 0.0 {
+        if weight == 0.0 || sequence.targets(target.role).count == 0 {
             return 0.0;
         }
         weight * normalization.scale(sequence, weights) / self.denominator
