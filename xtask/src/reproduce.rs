@@ -16,8 +16,8 @@ use crate::{binary, generated, process};
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// Which experiment: a file of experiments/ without its extension. Without it the default, which
-    /// has two parts: `default` and `conversations`.
+    /// Which experiment: a file of experiments/ without its extension. Without it the default,
+    /// which has two parts: `default` and `conversations`.
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Prompt loss weights instead of the preset's, separated by commas.
