@@ -270,10 +270,7 @@ fn kept_tokens_are_those_that_were_made() {
     assert!(!load(folder.path(), 6, Some(&cache)).reading.is_cached);
     // Other rows have other tokens.
     write_questions(&folder.path().join("train.parquet"), rows(1301)).expect("a file");
-    assert_eq!(
-        load(folder.path(), 6, Some(&cache)).reading.is_cached,
-        false
-    );
+    assert!(!load(folder.path(), 6, Some(&cache)).reading.is_cached);
     assert_eq!(files().len(), 2);
     // What was not used for the longest time goes.
     let small = TokenCache::new(&kept).with_limits(0, whole.len() as u64 * 3 / 2);
