@@ -3,9 +3,9 @@
 use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_batch::{Examples, Role};
 use plw_data::{
-    DataSource, Dataset, Example, ExampleReader, ModelTokenizer, PromptEncoder, ReadOptions,
-    Reading, SkippedRows, Source, Split, TextReader, TokenCache, encode_texts, load_examples,
-    read_example_files, read_text,
+    DataFile, DataSource, Dataset, Example, ExampleReader, ModelTokenizer, OnBadRow, PromptEncoder,
+    ReadOptions, Reading, SkippedRows, Source, Split, TextReader, TokenCache, encode_texts,
+    load_examples, read_example_files, read_text,
 };
 use plw_loss::TokenWeights;
 use plw_model::LlamaConfig;
@@ -76,7 +76,11 @@ pub(crate) fn check_first(
     let first = reader(settings, source, split, limit)?.next();
     let first = first.transpose().into_diagnostic()?;
     if let Some(example) = &first {
-        encoder.encode(example).into_diagnostic()?;
+        let encoded = encoder.encode(example);
+        // A row that cannot be encoded may be skipped like any other.
+        if settings.source.on_bad_row == OnBadRow::Error {
+            encoded.into_diagnostic()?;
+        }
         if let Example::Conversation(conversation) = example
             && conversation.tools.is_some()
             && !encoder.chat_template().knows_tools()
@@ -163,6 +167,7 @@ pub(crate) fn load(
 ) -> Result<Dataset> {
     let place: Source = source.parse().into_diagnostic()?;
     let files = files(&place, split)?;
+    say_which(source, &files);
     let bar = reading(source);
     let loaded = load_examples(
         &DataSource {
@@ -170,7 +175,7 @@ pub(crate) fn load(
             columns: &settings.source.columns(),
             options: &read_options(settings, limit),
             encoder,
-            cache: TokenCache::from_env().as_ref(),
+            cache: token_cache().as_ref(),
             progress: &|| bar.inc(1),
         },
         max_length,
@@ -181,8 +186,46 @@ pub(crate) fn load(
     Ok(loaded)
 }
 
+/// Logs which files a source stands for, if it is not one of them.
+pub(crate) fn say_which(source: &str, files: &[DataFile]) {
+    let names: Vec<&str> = files.iter().map(|file| &*file.name).collect();
+    if names != [source] {
+        let shown = names.iter().take(4).copied().collect::<Vec<_>>().join(", ");
+        let more = match names.len() {
+            0..=4 => String::new(),
+            count => format!(" and {} more", count - 4),
+        };
+        tracing::info!(
+            source,
+            files = names.len(),
+            "{source}: reading {shown}{more}"
+        );
+    }
+}
+
+/// Where tokens are kept. Says so if nothing can be kept there.
+pub(crate) fn token_cache() -> Option<TokenCache> {
+    let cache = TokenCache::from_env()?;
+    match cache.check() {
+        Ok(()) => Some(cache),
+        Err(error) => {
+            tracing::warn!(
+                "tokens are not kept for the next command, because {} cannot be written to: \
+                 {error}; set {} to another folder, or to off",
+                cache.directory().display(),
+                TokenCache::VARIABLE
+            );
+            None
+        }
+    }
+}
+
 /// Logs what the rows of a source are, and where their tokens come from.
 pub(crate) fn say_what_they_are(source: &str, reading: &Reading) {
+    if reading.shapes.is_empty() {
+        tracing::warn!("{source} holds no row");
+        return;
+    }
     let shapes = reading.shapes.join(", ");
     let cached = match reading.is_cached {
         true => ", and their tokens are kept from before",

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::Serialized;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_data::{AnswerStyle, ColumnNames, ColumnOptions, OnBadRow, PromptSettings, Split};
+use plw_data::{
+    AnswerStyle, ColumnNames, ColumnOptions, OnBadRow, PromptSettings, Split, is_known_column,
+};
 use plw_eval::EvaluationOptions;
 use plw_model::{WeightType, load_lora_config};
 use plw_record::{DIGESTS, RunConfig};
@@ -189,7 +191,32 @@ impl Settings {
     fn of_layers(given: Map<String, Value>, preset: Option<&Preset>) -> Result<Self> {
         let settings = Self::from_map(given, preset.map(|preset| preset.path.as_path()))?;
         settings.source.check()?;
+        settings.check_columns()?;
         Ok(settings)
+    }
+
+    /// Refuses names of columns that nothing reads: a misspelled one would change what rows are.
+    fn check_columns(&self) -> Result<()> {
+        let templates = [
+            &self.prompt.prompt_template,
+            &self.prompt.completion_template,
+        ];
+        let fields: Vec<&str> = templates
+            .into_iter()
+            .flatten()
+            .flat_map(|template| template.names())
+            .collect();
+        let names = self.source.column.iter().flat_map(|names| names.0.keys());
+        let mut unknown =
+            names.filter(|name| !is_known_column(name) && !fields.contains(&name.as_str()));
+        match unknown.next() {
+            None => Ok(()),
+            Some(name) => Err(miette!(
+                help = "write OURS=THEIRS: ours are question, options, answer and article, prompt \
+                        and completion, messages, and the fields of your templates",
+                "the setting `column` names `{name}`, which nothing reads"
+            )),
+        }
     }
 
     /// What the layers give, all together.

@@ -33,6 +33,7 @@ pub use rows::{
 };
 pub use shapes::{
     AnswerStyle, ColumnNames, ColumnNamesError, ColumnOptions, Conversation, Example,
-    ExampleReader, FileColumns, Question, Turn, read_example_files, read_examples, write_questions,
+    ExampleReader, FileColumns, Question, Turn, is_known_column, read_example_files, read_examples,
+    write_questions,
 };
 pub use tokenizer::{ModelFileError, ModelTokenizer, SpecialTokens, TokenizeError};

@@ -13,7 +13,7 @@ use plw_loss::TokenWeights;
 use plw_report::printable;
 use serde_json::{Map, Value, json};
 
-use crate::examples::{encoder, load, reader};
+use crate::examples::{encoder, load, reader, warn_of_weightless};
 use crate::flags::InspectFlags;
 use crate::output::{Reader, print, print_styled};
 use crate::settings::Settings;
@@ -79,6 +79,8 @@ fn statistics(
 ) -> Result<Statistics> {
     let (limit, max_length) = (settings.source.limit, settings.batching.max_length);
     let loaded = load(settings, encoder, data, split, limit, max_length)?;
+    let weights = settings.loss.objective().into_diagnostic()?.weights;
+    warn_of_weightless(data, &loaded.examples, weights);
     let statistics = DatasetStatistics::of(&loaded.examples);
     Ok((statistics, loaded.reading.skipped))
 }
@@ -180,7 +182,15 @@ impl Inspected {
         let example = &self.example;
         let parts = [Role::Prompt, Role::Completion].map(|role| {
             let (tokens, weight) = (self.encoded.tokens_of(role), self.weights.of(role));
-            format!("{tokens} {} tokens of weight {weight}", name(role))
+            let counting = self.counting(role);
+            let counting = match counting == tokens {
+                true => String::new(),
+                false => format!(" ({counting} of them count, by their turns' weights)"),
+            };
+            format!(
+                "{tokens} {} tokens of weight {weight}{counting}",
+                name(role)
+            )
         });
         let what = match self.answer() {
             Some(answer) => format!("answer {answer}"),
@@ -205,6 +215,12 @@ impl Inspected {
         };
         text.push('\n');
         text
+    }
+
+    /// Number of tokens of a role whose turn has a weight other than 0.
+    fn counting(&self, role: Role) -> usize {
+        let counts = |span: &&TokenSpan| span.role == role && span.weight != 0.0;
+        self.spans.iter().filter(counts).count()
     }
 
     /// A line for each token of a question's completion.
@@ -250,7 +266,12 @@ fn name(role: Role) -> &'static str {
 /// Prompt plain, completion green, the answer bold on green; without colors in brackets.
 fn paint(span: &TokenSpan, color: bool) -> String {
     let text = printable(&span.text);
-    match (span.role, span.is_answer, color) {
+    // A turn of weight 0 is not learned.
+    let role = match span.weight == 0.0 {
+        true => Role::Prompt,
+        false => span.role,
+    };
+    match (role, span.is_answer, color) {
         (Role::Prompt, _, true) => format!("\u{1b}[2m{text}\u{1b}[0m"),
         (Role::Prompt, _, false) => text,
         (Role::Completion, true, true) => format!("\u{1b}[1;30;42m{text}\u{1b}[0m"),

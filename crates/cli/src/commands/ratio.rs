@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_data::{DataSource, PromptEncoder, Sample, Source, Split, TokenCache, measure_lengths};
+use plw_data::{
+    ChatTemplateChoice, DataSource, PromptEncoder, Sample, Source, Split, measure_lengths,
+};
 use plw_ratio::{Ratios, Unit, analyze};
 use plw_report::{
     NamedRatios, RatioReport, ratio_csv, ratio_json, ratio_markdown, ratio_text, write_ratios,
@@ -12,7 +14,7 @@ use plw_report::{
 
 use crate::article;
 use crate::downloads::files;
-use crate::examples::{encoder, read_options, say_what_they_are};
+use crate::examples::{encoder, read_options, say_what_they_are, say_which, token_cache};
 use crate::flags::{LengthUnit, RatioFlags, TableFormat};
 use crate::output::print;
 use crate::progress::reading;
@@ -32,6 +34,14 @@ pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
     };
     let has_tokenizer = settings.source.model.is_some() || settings.source.tokenizer.is_some();
     let encoder = match (unit, has_tokenizer) {
+        (Unit::Chars, false) if settings.prompt.chat_template == ChatTemplateChoice::Model => {
+            return Err(miette!(
+                help =
+                    "give --chat-template llama-2, chatml, none or a .jinja file, or --model DIR",
+                "characters are those of the rendered text, and without a model there is no chat \
+                 template"
+            ));
+        }
         (Unit::Chars, false) => {
             PromptEncoder::without_tokenizer(settings.prompt.clone()).into_diagnostic()?
         }
@@ -64,7 +74,8 @@ pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
     }
     if datasets.is_empty() {
         return Err(miette!(
-            help = "put them into a directory under their names, and give it with --local DIR",
+            help = "put them into a directory under their names (`plw ratio --help` lists them), and give it \
+                    with --local DIR",
             "none of the article's data sets can be read"
         ));
     }
@@ -129,7 +140,11 @@ fn measure(
     let files = files(&place, settings.source.split.unwrap_or(Split::Train))?;
     let bar = reading(source);
     let mut ratios = Ratios::default();
-    let cache = TokenCache::from_env();
+    let cache = match (unit, sample) {
+        (Unit::Tokens, None) => token_cache(),
+        _ => None,
+    };
+    say_which(source, &files);
     let measured = measure_lengths(
         &DataSource {
             files: &files,
@@ -150,6 +165,13 @@ fn measure(
     say_what_they_are(source, &reading);
     if reading.skipped.rows > 0 {
         tracing::warn!("{source}: {}", reading.skipped);
+    }
+    if ratios.examples() == 0 {
+        return Err(miette!(
+            help = "check the data",
+            "{source} holds no example ({} bad rows)",
+            reading.skipped.rows
+        ));
     }
     let seconds = began.elapsed().as_secs_f64();
     let units = ratios.prompt_units() + ratios.completion_units();

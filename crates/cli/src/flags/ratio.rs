@@ -42,7 +42,9 @@ pub(crate) struct RatioFlags {
     #[arg(long, conflicts_with = "sources")]
     #[serde(skip)]
     pub(crate) article: bool,
-    /// Directory with the data sets of --article, under their names: race/, alpaca-cleaned.json.
+    /// Directory with the data sets of --article, under their names: alpaca-cleaned, openhermes,
+    /// python-18k, dolly-15k, openorca, samsum, xsum and race, folders or files such as
+    /// samsum.json.
     #[arg(long, value_name = "DIR", requires = "article")]
     #[serde(skip)]
     pub(crate) local: Option<PathBuf>,
@@ -55,7 +57,12 @@ pub(crate) struct RatioFlags {
     #[serde(skip)]
     pub(crate) sample: Option<usize>,
     /// Seed of the sample and of the intervals.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(
+        id = "sampling_seed",
+        long = "seed",
+        value_name = "N",
+        default_value_t = 1
+    )]
     #[serde(skip)]
     pub(crate) seed: u64,
     /// How the table is printed.

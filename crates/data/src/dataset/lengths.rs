@@ -5,6 +5,7 @@ use plw_batch::Role;
 use plw_ratio::{Lengths, Unit};
 
 use super::encode_rows::{ExamplesError, encode_rows};
+use super::encoding::Encoding;
 use super::load::{DataSource, read_rows};
 use super::reading::Reading;
 use super::sample::Sample;
@@ -46,25 +47,30 @@ pub fn measure_lengths(
         .filter(|(index, row)| row.is_err() || is_chosen(*index));
     let rows = rows.map(|(_, row)| row).inspect(|_| (source.progress)());
     let encoder = source.encoder;
-    let measure = |example: Example| match unit {
-        Unit::Chars => {
-            let [prompt, completion] = encoder.count_characters(&example)?;
-            Ok(lengths(prompt, completion))
-        }
-        Unit::Tokens => {
-            let encoded = encoder.encode(&example)?;
-            Ok(lengths(
-                encoded.tokens_of(Role::Prompt),
-                encoded.tokens_of(Role::Completion),
-            ))
-        }
+    let mut encoding = Encoding::new(source.options.on_bad_row);
+    let on_bad_row = encoding.on_bad_row();
+    let measure = |example: Example| {
+        let measured = match unit {
+            Unit::Chars => encoder.count_characters(&example),
+            Unit::Tokens => {
+                let encoded = encoder.encode(&example);
+                encoded.map(|encoded| Role::ALL.map(|role| encoded.tokens_of(role)))
+            }
+        };
+        Encoding::of(on_bad_row, measured)
     };
-    encode_rows(rows, Example::bytes, measure, take)?;
-    Ok(Reading {
+    encode_rows(rows, Example::bytes, measure, |measured| {
+        if let Some([prompt, completion]) = encoding.counted(measured) {
+            take(lengths(prompt, completion));
+        }
+    })?;
+    let mut reading = Reading {
         skipped: reader.skipped().clone(),
         shapes: reader.shapes().into_iter().map(str::to_owned).collect(),
         is_cached: false,
-    })
+    };
+    encoding.add_to(&mut reading);
+    Ok(reading)
 }
 
 fn lengths(prompt: usize, completion: usize) -> Lengths {

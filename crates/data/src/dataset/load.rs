@@ -4,6 +4,7 @@ use plw_batch::Examples;
 
 use super::encode_rows::{ExamplesError, encode_rows};
 use super::encoded_row::{EncodedRow, encode_example};
+use super::encoding::Encoding;
 use super::examples::Collector;
 use super::reading::Reading;
 use super::token_cache::TokenCache;
@@ -79,18 +80,24 @@ pub(crate) fn read_rows(
     let mut reader = read_example_files(source.files.to_vec(), source.columns, source.options)
         .map_err(ExamplesError::Read)?;
     let counted = reader.by_ref().inspect(|_| (source.progress)());
-    let encode = |example| encode_example(source.encoder, example).map_err(ExamplesError::Prompt);
+    let mut encoding = Encoding::new(source.options.on_bad_row);
+    let on_bad_row = encoding.on_bad_row();
+    let encode = |example| Encoding::of(on_bad_row, encode_example(source.encoder, example));
     encode_rows(counted, Example::bytes, encode, |row| {
+        let Some(row) = encoding.counted(row) else {
+            return;
+        };
         if let Some(written) = &mut written {
             written.add(&row);
         }
         take(row);
     })?;
-    let reading = Reading {
+    let mut reading = Reading {
         skipped: reader.skipped().clone(),
         shapes: reader.shapes().into_iter().map(str::to_owned).collect(),
         is_cached: false,
     };
+    encoding.add_to(&mut reading);
     if let Some(written) = written {
         written.finish(&reading);
     }

@@ -2,6 +2,7 @@
 
 mod encode_rows;
 mod encoded_row;
+mod encoding;
 mod examples;
 mod generation_ratio;
 mod lengths;

@@ -76,6 +76,20 @@ impl TokenCache {
         }
     }
 
+    /// Checks that something can be kept here.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written to.
+    pub fn check(&self) -> io::Result<()> {
+        std::fs::create_dir_all(&self.directory)?;
+        NamedTempFile::with_prefix_in(".unfinished-", &self.directory).map(drop)
+    }
+
+    /// Its folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The key of data; none if a file cannot be read, or the tokenizer is not from a file.
     pub(crate) fn key(
         &self,

@@ -19,8 +19,9 @@ use super::split::Split;
 /// exists as it is written is taken as it is written. A file is read whole, whatever the split. A
 /// folder (on disk or on the hub) stands for its files `{split}-*` or `{split}` of any format, such
 /// as `train-00000-of-00001.parquet` or `train.jsonl`; if it has none, for those of its subfolders,
-/// in the order of their names. If no file names a split, all are training data. All files numbered
-/// `-00000-of-00002` must be there.
+/// in the order of their names. If no file names a split, all are training data. Of files in
+/// several formats those of one are read: parquet, else Arrow, JSON, separated values. All files
+/// numbered `-00000-of-00002` must be there.
 ///
 /// RACE's folder `all` repeats the questions of `high` and `middle`, and no question may be read
 /// twice. So `all` is left out if both `high` and `middle` are beside it; otherwise `all` alone is

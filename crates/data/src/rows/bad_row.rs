@@ -52,6 +52,8 @@ pub enum Problem {
     NotAnObject,
     /// A line has more or fewer fields than the first one.
     FieldCount,
+    /// A template or the tokenizer fails on the row.
+    NotEncoded,
     /// A text is not UTF-8.
     NotUtf8,
     /// The columns are those of no data that is known.
@@ -77,6 +79,7 @@ impl fmt::Display for Problem {
             Self::NotJson => "is not valid JSON",
             Self::NotAnObject => "is not a JSON object",
             Self::FieldCount => "has another number of fields than the first line",
+            Self::NotEncoded => "cannot be put through the templates",
             Self::NotUtf8 => "is not valid UTF-8",
             Self::UnknownShape => "has the columns of no data that is known",
             Self::TooLong => "makes the row too long",

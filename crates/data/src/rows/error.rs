@@ -134,13 +134,15 @@ pub enum RowError {
     /// A column that a setting names, or that rows of a known shape have, is missing.
     #[error(
         "{file} has no column `{column}`{reason}; it has {found}. Say which column it is, as with \
-         --column {column}=NAME"
+         --column {ours}=NAME"
     )]
     MissingColumn {
         /// The file.
         file: Arc<str>,
         /// The column.
         column: String,
+        /// What plw calls it.
+        ours: String,
         /// Why it is needed, ` in words`.
         reason: String,
         /// The columns of the file, with their types.

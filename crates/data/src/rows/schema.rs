@@ -29,6 +29,7 @@ pub(crate) fn column_of(
         return Err(RowError::MissingColumn {
             file: file.name.clone(),
             column: column.to_owned(),
+            ours: column.to_owned(),
             reason: String::new(),
             found: in_words(schema),
         });

@@ -48,7 +48,8 @@ impl AnswerStyle {
         if shown.trim().is_empty() {
             return Err(Refusal::new(column, Problem::Empty));
         }
-        if self == Self::Letter && answer.is_number() {
+        let is_number = answer.is_number() || shown.trim().parse::<u64>().is_ok();
+        if self == Self::Letter && is_number && !options.contains(&shown) {
             return Err(Refusal {
                 found: format!(
                     " ({shown}): say so with answer_style = \"number-from-0\" or \"number-from-1\""

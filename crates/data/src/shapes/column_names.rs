@@ -92,7 +92,10 @@ impl FileColumns {
 }
 
 /// A column that a setting names and the file lacks.
-pub(crate) struct NoSuchColumn(pub(crate) String);
+pub(crate) struct NoSuchColumn {
+    pub(crate) ours: String,
+    pub(crate) theirs: String,
+}
 
 impl ColumnNames {
     /// The names in the file that one of ours stands for.
@@ -109,7 +112,10 @@ impl ColumnNames {
         for (ours, columns) in &self.0 {
             for name in columns.names() {
                 if schema.column_with_name(name).is_none() {
-                    return Err(NoSuchColumn(name.clone()));
+                    return Err(NoSuchColumn {
+                        ours: ours.clone(),
+                        theirs: name.clone(),
+                    });
                 }
             }
             let field = match columns {

@@ -137,20 +137,25 @@ impl RowFormat for Examples {
 
     fn columns(&mut self, file: &DataFile, schema: &Schema) -> Result<Vec<usize>, RowError> {
         let names = &self.columns.column;
-        let missing = |column: &str, reason: String| RowError::MissingColumn {
+        let missing = |column: &str, ours: &str, reason: String| RowError::MissingColumn {
             file: file.name.clone(),
             column: column.to_owned(),
+            ours: ours.to_owned(),
             reason,
             found: in_words(schema),
         };
         let renamed = names
             .renamed_schema(schema)
-            .map_err(|NoSuchColumn(column)| {
-                missing(&column, ", which the setting `column` names".to_owned())
+            .map_err(|NoSuchColumn { ours, theirs }| {
+                missing(
+                    &theirs,
+                    &ours,
+                    format!(", which the setting `column` names for {ours}"),
+                )
             })?;
         let shape = Shape::of(&renamed).map_err(|lacking| match lacking {
             Some(Lacking { shape, column }) => {
-                missing(column, format!(", which {} has", shape.name()))
+                missing(column, column, format!(", which {} has", shape.name()))
             }
             None => RowError::UnknownShape {
                 file: file.name.clone(),

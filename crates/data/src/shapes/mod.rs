@@ -20,4 +20,5 @@ pub use column_names::{ColumnNames, ColumnNamesError, FileColumns};
 pub(crate) use example::ASSISTANT;
 pub use example::{Conversation, Example, Question, Turn};
 pub use example_reader::{ColumnOptions, ExampleReader, read_example_files, read_examples};
+pub use shape::is_known_column;
 pub use write_questions::write_questions;

@@ -81,6 +81,29 @@ const KNOWN: [Known; 20] = [
     known(Shape::XSum, "XSum", &["document", "summary"], &[]),
 ];
 
+/// Columns beside those of a shape that rows may have.
+const OTHERS: [&str; 10] = [
+    "article",
+    "input",
+    "context",
+    "system",
+    "support",
+    "subject",
+    "level",
+    "example_id",
+    "id",
+    "text",
+];
+
+/// Whether rows of any shape may have a column of this name.
+pub fn is_known_column(name: &str) -> bool {
+    let of_shapes = KNOWN
+        .iter()
+        .flat_map(|known| known.required.iter().chain(known.optional));
+    let is_letter = name.len() == 1 && name.chars().all(|c| c.is_ascii_uppercase());
+    is_letter || of_shapes.chain(&OTHERS).any(|known| *known == name)
+}
+
 /// A column of a question that tells that a row is more than a question and its answer.
 const NOT_FREE_FORM: [&str; 4] = ["article", "options", "choices", "A"];
 
