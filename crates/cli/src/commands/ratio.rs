@@ -74,8 +74,8 @@ pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
     }
     if datasets.is_empty() {
         return Err(miette!(
-            help = "put them into a directory under their names (`plw ratio --help` lists them), and give it \
-                    with --local DIR",
+            help = "put them into a directory under their names (`plw ratio --help` lists them), \
+                    and give it with --local DIR",
             "none of the article's data sets can be read"
         ));
     }

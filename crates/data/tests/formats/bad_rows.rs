@@ -149,8 +149,8 @@ fn separated_rows_are_refused_or_skipped() {
             &columns,
             "q,x,y,1",
             "answer",
-            Problem::NoSuchOption,
-            "\"1\"",
+            Problem::UnclearNumber,
+            "(1): say so with answer_style",
         ),
         (
             "question,A,B,answer",

@@ -94,7 +94,7 @@ const BAD_ROWS: [BadRow; 16] = [
     (|row| row.answer = Some("D"), "answer", Problem::NoSuchOption, "letters are A to C"),
     (|row| row.answer = Some("b"), "answer", Problem::NoSuchOption, "\"b\""),
     (|row| row.answer = Some("AB"), "answer", Problem::NoSuchOption, "\"AB\""),
-    (|row| row.answer = Some("1"), "answer", Problem::NoSuchOption, "\"1\""),
+    (|row| row.answer = Some("1"), "answer", Problem::UnclearNumber, "(1)"),
 ];
 
 #[test]
