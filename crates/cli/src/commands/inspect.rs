@@ -42,8 +42,8 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
         _ => io::stdout().is_terminal(),
     };
     let mut examples = Vec::new();
-    let rows = reader(&settings, data, split, source.limit)?;
-    for example in rows.take(flags.examples.unwrap_or(EXAMPLES)) {
+    let mut rows = reader(&settings, data, split, source.limit)?;
+    for example in rows.by_ref().take(flags.examples.unwrap_or(EXAMPLES)) {
         let inspected = Inspected::of(example.into_diagnostic()?, &encoder, weights)?;
         if flags.json {
             examples.push(inspected.json());
@@ -53,6 +53,9 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
     }
     // Statistics need every row, which takes long: not where examples alone are asked for.
     let asks_for_statistics = flags.examples.is_none_or(|examples| examples == 0);
+    if !asks_for_statistics {
+        tracing::info!("{data}: the rows are those of {}", rows.shapes().join(", "));
+    }
     let statistics = asks_for_statistics
         .then(|| statistics(&settings, &encoder, data, split))
         .transpose()?;

@@ -17,6 +17,7 @@ use crate::downloads::files;
 use crate::examples::{encoder, read_options, say_what_they_are, say_which, token_cache};
 use crate::flags::{LengthUnit, RatioFlags, TableFormat};
 use crate::output::print;
+use crate::output_folder::check_writable;
 use crate::progress::reading;
 use crate::settings::Settings;
 
@@ -28,6 +29,9 @@ struct Named {
 
 pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
     let settings = Settings::load(flags.config.as_deref(), flags)?;
+    if let Some(directory) = &flags.output_dir {
+        check_writable(directory)?;
+    }
     let unit = match flags.unit {
         LengthUnit::Tokens => Unit::Tokens,
         LengthUnit::Chars => Unit::Chars,
@@ -56,7 +60,9 @@ pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
         seed: flags.seed,
     });
     let mut datasets = Vec::new();
-    for Named { name, source } in sources(flags)? {
+    let sources = sources(flags)?;
+    check_names(&sources)?;
+    for Named { name, source } in sources {
         let measured = measure(&settings, &encoder, &source, unit, sample);
         let ratios = match measured {
             Ok(ratios) => ratios,
@@ -111,6 +117,19 @@ fn sources(flags: &RatioFlags) -> Result<Vec<Named>> {
         });
     }
     Ok(found)
+}
+
+/// Refuses two data sets of one name, which a table could not tell apart.
+fn check_names(sources: &[Named]) -> Result<()> {
+    for (index, Named { name, .. }) in sources.iter().enumerate() {
+        if sources[..index].iter().any(|other| other.name == *name) {
+            return Err(miette!(
+                help = "give each its own, as NAME=SOURCE",
+                "two data sets are called {name}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A source, under the name before its `=` or under its own.
