@@ -2,33 +2,13 @@
 
 use plw_batch::Examples;
 
-use super::encode_rows::{ExamplesError, encode_rows};
+use super::data_source::DataSource;
+use super::encode_files::encode_files;
+use super::encode_rows::ExamplesError;
 use super::encoded_row::{EncodedRow, encode_example};
-use super::encoding::Encoding;
 use super::examples::Collector;
 use super::reading::Reading;
-use super::token_cache::TokenCache;
-use crate::encode::PromptEncoder;
-use crate::files::DataFile;
-use crate::rows::{ReadOptions, RowError};
-use crate::shapes::{ColumnOptions, Example, read_example_files};
-
-/// What examples are made of: files, and how to read and encode their rows.
-#[derive(Clone, Copy)]
-pub struct DataSource<'a> {
-    /// The files, in order.
-    pub files: &'a [DataFile],
-    /// What their columns are.
-    pub columns: &'a ColumnOptions,
-    /// How to read them.
-    pub options: &'a ReadOptions,
-    /// Makes tokens of their rows.
-    pub encoder: &'a PromptEncoder,
-    /// Where tokens are kept for the next time, if anywhere.
-    pub cache: Option<&'a TokenCache>,
-    /// Called for each row.
-    pub progress: &'a (dyn Fn() + Sync),
-}
+use crate::rows::RowError;
 
 /// The examples of a source, and what was left out.
 #[derive(Debug, Clone)]
@@ -77,27 +57,18 @@ pub(crate) fn read_rows(
         });
     }
     let mut written = cached.and_then(|(cache, key)| cache.write(&key, source.files));
-    let mut reader = read_example_files(source.files.to_vec(), source.columns, source.options)
-        .map_err(ExamplesError::Read)?;
-    let counted = reader.by_ref().inspect(|_| (source.progress)());
-    let mut encoding = Encoding::new(source.options.on_bad_row);
-    let on_bad_row = encoding.on_bad_row();
-    let encode = |example| Encoding::of(on_bad_row, encode_example(source.encoder, example));
-    encode_rows(counted, Example::bytes, encode, |row| {
-        let Some(row) = encoding.counted(row) else {
-            return;
-        };
-        if let Some(written) = &mut written {
-            written.add(&row);
-        }
-        take(row);
-    })?;
-    let mut reading = Reading {
-        skipped: reader.skipped().clone(),
-        shapes: reader.shapes().into_iter().map(str::to_owned).collect(),
-        is_cached: false,
-    };
-    encoding.add_to(&mut reading);
+    let encode = |example| encode_example(source.encoder, example);
+    let reading = encode_files(
+        source,
+        |_| true,
+        encode,
+        |row| {
+            if let Some(written) = &mut written {
+                written.add(&row);
+            }
+            take(row);
+        },
+    )?;
     if let Some(written) = written {
         written.finish(&reading);
     }
