@@ -1,7 +1,5 @@
 //! One tokenized example, and what a batch remembers of it.
 
-use std::ops::Range;
-
 use crate::{Role, Segment};
 
 /// One tokenized example: a prompt and the completion that follows it, or a conversation of several
@@ -116,30 +114,13 @@ impl Sequence {
         &self.segments[after]
     }
 
-    /// Each segment with the indices of its tokens.
-    pub fn segments_with_tokens(&self) -> impl Iterator<Item = (&Segment, Range<usize>)> {
-        let mut start = 0;
-        self.segments.iter().map(move |segment| {
-            let tokens = start..segment.end as usize;
-            start = tokens.end;
-            (segment, tokens)
-        })
-    }
-
     /// Number of tokens of a role.
     pub fn tokens_of(&self, role: Role) -> usize {
-        let of_role = self.segments_with_tokens();
-        let of_role = of_role.filter(|(segment, _)| segment.role == role);
-        of_role.map(|(_, tokens)| tokens.len()).sum()
+        Segment::tokens_of(&self.segments, role)
     }
 
     /// What of it is predicted, in the order of [`Role::ALL`]: all tokens but the first.
-    pub fn role_targets(&self) -> [RoleTargets; 2] {
-        let mut targets = [RoleTargets::default(); 2];
-        for (segment, tokens) in self.segments_with_tokens() {
-            let predicted = tokens.end - tokens.start.max(1).min(tokens.end);
-            targets[segment.role as usize].add(predicted as u32, segment.weight);
-        }
-        targets
+    pub(crate) fn role_targets(&self) -> [RoleTargets; 2] {
+        Segment::role_targets(&self.segments)
     }
 }

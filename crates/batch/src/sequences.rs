@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::{Answer, Role, Segment, Sequence};
+use crate::{Answer, Role, RoleTargets, Segment, Sequence};
 
 /// Values of a block. A longer sequence has a block of its own.
 const BLOCK: usize = 1 << 18;
@@ -77,12 +77,9 @@ impl Sequences {
             Some(token_ids) => self.narrow.push(token_ids),
             None => self.wide.push(&token_ids),
         };
-        let prompt = segments.first().filter(|first| first.role == Role::Prompt);
-        let prompt = prompt.map_or(0, |first| first.end);
-        let two_parts = Segment::prompt_and_completion(prompt as usize, token_ids.len());
-        let roles = match segments == two_parts {
-            true => Roles::Prompt(prompt),
-            false => Roles::Segments(self.segments.push(&segments)),
+        let roles = match Segment::prompt_of_two_parts(&segments, token_ids.len()) {
+            Some(prompt) => Roles::Prompt(prompt),
+            None => Roles::Segments(self.segments.push(&segments)),
         };
         let answer = answer.map(|answer| AnswerEntry {
             position: answer.position,
@@ -166,17 +163,13 @@ impl Sequences {
         let entry = &self.entries[number as usize];
         match entry.roles {
             Roles::Prompt(length) => length as usize,
-            Roles::Segments(_) => {
-                let mut start = 0;
-                let lengths = self.segments(entry).into_iter().map(|segment| {
-                    let length = segment.end - start;
-                    start = segment.end;
-                    (segment.role, length as usize)
-                });
-                let of_prompt = lengths.filter(|(role, _)| *role == Role::Prompt);
-                of_prompt.map(|(_, length)| length).sum()
-            }
+            Roles::Segments(place) => Segment::tokens_of(self.segments.get(place), Role::Prompt),
         }
+    }
+
+    /// What of a sequence is predicted, in the order of [`Role::ALL`]: all tokens but the first.
+    pub fn role_targets(&self, number: u32) -> [RoleTargets; 2] {
+        Segment::role_targets(&self.segments(&self.entries[number as usize]))
     }
 
     fn segments(&self, entry: &Entry) -> Vec<Segment> {
@@ -319,6 +312,7 @@ mod tests {
                 prop_assert_eq!(sequences.group(number), sequence.group);
                 let prompt = sequence.tokens_of(Role::Prompt);
                 prop_assert_eq!(sequences.prompt_length(number), prompt);
+                prop_assert_eq!(sequences.role_targets(number), sequence.role_targets());
             }
             let all = pushed.iter().flat_map(|s| {
                 let options = s.answer.iter().flat_map(|answer| &answer.option_tokens);

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use crate::{Answer, Batch, Role, Sequence, SequenceInfo, Target};
+use crate::{Answer, Batch, Role, Segment, Sequence, SequenceInfo, Target};
 
 /// What the documents of a row attend to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ fn place(
     }
     let follows = crosses && start > 0;
     let mut targets = sequence.role_targets();
-    for (segment, tokens) in sequence.segments_with_tokens() {
+    for (segment, tokens) in Segment::with_tokens(&sequence.segments) {
         for depth in tokens.filter(|&depth| depth > 0 || follows) {
             let role = if depth == 0 {
                 Role::Prompt
@@ -110,7 +110,6 @@ fn place(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::Segment;
 
     /// Whether the query at position `query` of a row attends to the key at position `key`.
     pub(crate) fn sees(batch: &Batch, row: usize, query: usize, key: usize) -> bool {

@@ -337,7 +337,7 @@ fn checked(
 /// Warns of examples that train nothing, because every weight of their tokens is 0.
 pub(crate) fn warn_of_weightless(name: &str, examples: &Examples, weights: TokenWeights) {
     let weight = |number: u32| {
-        let targets = examples.sequences.get(number).role_targets();
+        let targets = examples.sequences.role_targets(number);
         let of_roles = Role::ALL.into_iter().zip(targets);
         of_roles
             .map(|(role, targets)| weights.of(role) * targets.weight)

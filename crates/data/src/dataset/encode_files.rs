@@ -7,8 +7,8 @@ use crate::encode::PromptError;
 use crate::rows::{OnBadRow, Problem, RowError};
 use crate::shapes::{Example, read_example_files};
 
-/// Hands what `encode` makes of the examples to `take`, in their order. Only those are encoded whose
-/// place `is_wanted`. Examples that cannot be encoded are bad rows.
+/// Hands what `encode` makes of the examples to `take`, in their order. Only those are encoded
+/// whose place `is_wanted`. Examples that cannot be encoded are bad rows.
 pub(crate) fn encode_files<T: Send>(
     source: &DataSource,
     is_wanted: impl Fn(u64) -> bool + Sync,

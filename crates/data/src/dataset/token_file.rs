@@ -242,15 +242,10 @@ impl Row {
             sequence,
             passage,
         } = row;
-        let prompt = sequence
-            .segments
-            .first()
-            .filter(|first| first.role == Role::Prompt);
-        let prompt = prompt.map_or(0, |first| first.end);
-        let two_parts = Segment::prompt_and_completion(prompt as usize, sequence.len());
-        let segments = match sequence.segments == two_parts {
-            true => Segments::Prompt(prompt),
-            false => {
+        let two_parts = Segment::prompt_of_two_parts(&sequence.segments, sequence.len());
+        let segments = match two_parts {
+            Some(prompt) => Segments::Prompt(prompt),
+            None => {
                 let segments = sequence.segments.iter();
                 let segments = segments.map(|s| (s.role == Role::Completion, s.weight, s.end));
                 Segments::Any(segments.collect())

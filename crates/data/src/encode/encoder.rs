@@ -355,14 +355,7 @@ fn failed(example: &Example, cause: EncodeError) -> PromptError {
 impl Encoded {
     /// Number of tokens of a role.
     pub fn tokens_of(&self, role: Role) -> usize {
-        let mut start = 0;
-        let lengths = self.segments.iter().map(|segment| {
-            let length = segment.end - start;
-            start = segment.end;
-            (segment.role, length as usize)
-        });
-        let of_role = lengths.filter(|(of, _)| *of == role);
-        of_role.map(|(_, length)| length).sum()
+        Segment::tokens_of(&self.segments, role)
     }
 
     /// The sequence of a batch.
