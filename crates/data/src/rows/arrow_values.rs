@@ -1,11 +1,9 @@
 //! Values of Arrow columns as JSON values. Knows types; knows no row's meaning. Text may have been
 //! decoded as bytes, which need not be UTF-8.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 use serde_json::{Map, Number, Value};
 
@@ -34,16 +32,13 @@ pub(crate) enum ValueColumn {
 
 /// Whether values of a type can be read: text, numbers, booleans, and lists and structs of them.
 pub(crate) fn is_readable(data_type: &DataType) -> bool {
-    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Null, Struct};
-    match data_type {
-        List(item)
-        | LargeList(item)
-        | ListView(item)
-        | LargeListView(item)
-        | FixedSizeList(item, _) => is_readable(item.data_type()),
-        Struct(fields) => fields.iter().all(|field| is_readable(field.data_type())),
-        Null => true,
-        other => is_printable(other),
+    match (item_type(data_type), data_type) {
+        (Some(item), _) => is_readable(item),
+        (None, DataType::Struct(fields)) => {
+            fields.iter().all(|field| is_readable(field.data_type()))
+        }
+        (None, DataType::Null) => true,
+        (None, other) => is_printable(other),
     }
 }
 
@@ -68,17 +63,22 @@ pub(crate) fn is_text(data_type: &DataType) -> bool {
     }
 }
 
-/// The type of the items, if a type is any kind of list.
-pub(crate) fn item_type(data_type: &DataType) -> Option<&DataType> {
+/// The field of the items, if a type is any kind of list.
+pub(crate) fn item_field(data_type: &DataType) -> Option<&FieldRef> {
     use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView};
     match data_type {
         List(item)
         | LargeList(item)
         | ListView(item)
         | LargeListView(item)
-        | FixedSizeList(item, _) => Some(item.data_type()),
+        | FixedSizeList(item, _) => Some(item),
         _ => None,
     }
+}
+
+/// The type of the items, if a type is any kind of list.
+pub(crate) fn item_type(data_type: &DataType) -> Option<&DataType> {
+    item_field(data_type).map(|item| item.data_type())
 }
 
 impl ValueColumn {
@@ -105,22 +105,18 @@ impl ValueColumn {
                     rows: rows.clone(),
                 }
             }
-            kind if item_type(kind).is_some() => {
-                let item = match kind {
-                    DataType::List(item)
-                    | DataType::LargeList(item)
-                    | DataType::ListView(item)
-                    | DataType::LargeListView(item)
-                    | DataType::FixedSizeList(item, _) => Arc::clone(item),
-                    _ => unreachable!("the type has items"),
-                };
-                let lists = to(DataType::LargeList(item))?.as_list::<i64>().clone();
-                let offsets = lists.value_offsets();
-                let (start, end) = (offsets[0] as usize, offsets[lists.len()] as usize);
-                let items = Box::new(Self::new(&lists.values().slice(start, end - start))?);
-                Self::List { lists, items }
-            }
-            _ => Self::Text(to(DataType::BinaryView)?.as_binary_view().clone()),
+            kind => match item_field(kind) {
+                Some(item) => {
+                    let lists = to(DataType::LargeList(item.clone()))?
+                        .as_list::<i64>()
+                        .clone();
+                    let offsets = lists.value_offsets();
+                    let (start, end) = (offsets[0] as usize, offsets[lists.len()] as usize);
+                    let items = Box::new(Self::new(&lists.values().slice(start, end - start))?);
+                    Self::List { lists, items }
+                }
+                None => Self::Text(to(DataType::BinaryView)?.as_binary_view().clone()),
+            },
         })
     }
 

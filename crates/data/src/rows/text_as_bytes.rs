@@ -11,7 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
-use super::arrow_values::{is_readable, is_text};
+use super::arrow_values::{is_readable, is_text, item_field, item_type};
 
 /// The metadata of a file, changed so that the text of these columns is read as bytes.
 pub(crate) fn text_as_bytes(
@@ -52,30 +52,24 @@ pub(crate) fn text_as_bytes(
 
 /// Whether a type is text, or a list or a struct with text in it.
 fn holds_text(data_type: &DataType) -> bool {
-    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Struct};
-    match data_type {
-        List(item)
-        | LargeList(item)
-        | ListView(item)
-        | LargeListView(item)
-        | FixedSizeList(item, _) => holds_text(item.data_type()),
-        Struct(fields) => fields.iter().any(|field| holds_text(field.data_type())),
-        other => is_text(other),
+    match (item_type(data_type), data_type) {
+        (Some(item), _) => holds_text(item),
+        (None, DataType::Struct(fields)) => {
+            fields.iter().any(|field| holds_text(field.data_type()))
+        }
+        (None, other) => is_text(other),
     }
 }
 
 /// A field with bytes in place of text. Any kind of list becomes a plain one.
 fn with_bytes(field: &FieldRef) -> FieldRef {
-    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Struct};
-    let data_type = match field.data_type() {
-        List(item)
-        | LargeList(item)
-        | ListView(item)
-        | LargeListView(item)
-        | FixedSizeList(item, _) => List(with_bytes(item)),
-        Struct(fields) => Struct(fields.iter().map(with_bytes).collect()),
-        text if is_text(text) => DataType::BinaryView,
-        other => other.clone(),
+    let data_type = match (item_field(field.data_type()), field.data_type()) {
+        (Some(item), _) => DataType::List(with_bytes(item)),
+        (None, DataType::Struct(fields)) => {
+            DataType::Struct(fields.iter().map(with_bytes).collect())
+        }
+        (None, text) if is_text(text) => DataType::BinaryView,
+        (None, other) => other.clone(),
     };
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
