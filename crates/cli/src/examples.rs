@@ -122,8 +122,9 @@ impl RunData {
         self.validation.iter().chain(&self.test).collect()
     }
 
-    /// Checks that they suit the model: see [`check_for_model`].
-    pub(crate) fn check(&self, config: &LlamaConfig) -> Result<()> {
+    /// Checks that they suit the model: see [`check_for_model`]. Warns of training data that these
+    /// weights leave nothing of.
+    pub(crate) fn check(&self, config: &LlamaConfig, weights: TokenWeights) -> Result<()> {
         check_for_model("the training data", &self.train, config)?;
         for (name, examples) in [
             ("the validation data", &self.validation),
@@ -133,6 +134,7 @@ impl RunData {
                 check_for_model(name, examples, config)?;
             }
         }
+        warn_of_weightless("the training data", &self.train, weights);
         Ok(())
     }
 }
@@ -145,49 +147,54 @@ pub(crate) fn examples(
     split: Split,
     limit: Option<u64>,
 ) -> Result<Examples> {
-    let Dataset { examples, reading } = load(
-        settings,
-        encoder,
-        source,
-        split,
-        limit,
-        settings.batching.max_length,
-    )?;
+    let Dataset { examples, reading } = load(settings, encoder, source, split, limit)?;
     checked(settings, source, examples, &reading.skipped)
 }
 
-/// Loads the examples of a source of at most `max_length` tokens, and says what they are.
+/// Loads the examples of a source, and says what they are.
 pub(crate) fn load(
     settings: &Settings,
     encoder: &PromptEncoder,
     source: &str,
     split: Split,
     limit: Option<u64>,
-    max_length: usize,
 ) -> Result<Dataset> {
-    let place: Source = source.parse().into_diagnostic()?;
-    let files = files(&place, split)?;
-    say_which(source, &files);
-    let bar = reading(source);
-    let loaded = load_examples(
-        &DataSource {
-            files: &files,
-            columns: &settings.source.columns(),
-            options: &read_options(settings, limit),
-            encoder,
-            cache: token_cache().as_ref(),
-            progress: &|| bar.inc(1),
-        },
-        max_length,
-    );
-    bar.finish_and_clear();
-    let loaded = loaded.into_diagnostic()?;
+    let max_length = settings.batching.max_length;
+    let load = |source: &DataSource| load_examples(source, max_length).into_diagnostic();
+    let cache = token_cache();
+    let loaded = with_data_source(settings, encoder, source, split, limit, cache, load)?;
     say_what_they_are(source, &loaded.reading);
     Ok(loaded)
 }
 
+/// Does something with the files of a source, and shows how far it is.
+pub(crate) fn with_data_source<T>(
+    settings: &Settings,
+    encoder: &PromptEncoder,
+    source: &str,
+    split: Split,
+    limit: Option<u64>,
+    cache: Option<TokenCache>,
+    work: impl FnOnce(&DataSource) -> Result<T>,
+) -> Result<T> {
+    let place: Source = source.parse().into_diagnostic()?;
+    let files = files(&place, split)?;
+    say_which(source, &files);
+    let bar = reading(source);
+    let done = work(&DataSource {
+        files: &files,
+        columns: &settings.source.columns(),
+        options: &read_options(settings, limit),
+        encoder,
+        cache: cache.as_ref(),
+        progress: &|| bar.inc(1),
+    });
+    bar.finish_and_clear();
+    done
+}
+
 /// Logs which files a source stands for, if it is not one of them.
-pub(crate) fn say_which(source: &str, files: &[DataFile]) {
+fn say_which(source: &str, files: &[DataFile]) {
     let names: Vec<&str> = files.iter().map(|file| &*file.name).collect();
     if names != [source] {
         let shown = names.iter().take(4).copied().collect::<Vec<_>>().join(", ");
@@ -294,7 +301,7 @@ fn text_reader(settings: &Settings, source: &str) -> Result<TextReader> {
     read_text(&place, Split::Train, "text", &options).into_diagnostic()
 }
 
-pub(crate) fn read_options(settings: &Settings, limit: Option<u64>) -> ReadOptions {
+fn read_options(settings: &Settings, limit: Option<u64>) -> ReadOptions {
     ReadOptions {
         on_bad_row: settings.source.on_bad_row,
         limit,

@@ -57,7 +57,7 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
         tracing::info!("{data}: the rows are those of {}", rows.shapes().join(", "));
     }
     let statistics = asks_for_statistics
-        .then(|| statistics(&settings, &encoder, data, split))
+        .then(|| statistics(&settings, &encoder, data, split, weights))
         .transpose()?;
     print(&match (flags.json, statistics) {
         (true, statistics) => {
@@ -79,10 +79,9 @@ fn statistics(
     encoder: &PromptEncoder,
     data: &str,
     split: Split,
+    weights: TokenWeights,
 ) -> Result<Statistics> {
-    let (limit, max_length) = (settings.source.limit, settings.batching.max_length);
-    let loaded = load(settings, encoder, data, split, limit, max_length)?;
-    let weights = settings.loss.objective().into_diagnostic()?.weights;
+    let loaded = load(settings, encoder, data, split, settings.source.limit)?;
     warn_of_weightless(data, &loaded.examples, weights);
     let statistics = DatasetStatistics::of(&loaded.examples);
     Ok((statistics, loaded.reading.skipped))

@@ -8,7 +8,7 @@ use plw_record::peak_memory_bytes;
 use plw_train::{Forecast, ModelSize, RunSettings, forecast};
 
 use super::train::unclear_start;
-use crate::examples::{RunData, checked_encoder, warn_of_weightless};
+use crate::examples::{RunData, checked_encoder};
 use crate::flags::PlanFlags;
 use crate::output::print;
 use crate::settings::Settings;
@@ -28,9 +28,8 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
     let encoder = checked_encoder(&settings)?;
     let data = RunData::load(&settings, encoder.as_ref())?;
     let reading = peak_memory_bytes().unwrap_or(0);
-    data.check(&config)?;
     let weights = settings.loss.objective().into_diagnostic()?.weights;
-    warn_of_weightless("the training data", &data.train, weights);
+    data.check(&config, weights)?;
     let lora = settings.lora.config();
     let model = ModelSize {
         config: &config,

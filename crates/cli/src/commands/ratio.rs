@@ -4,21 +4,17 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_data::{
-    ChatTemplateChoice, DataSource, PromptEncoder, Sample, Source, Split, measure_lengths,
-};
+use plw_data::{ChatTemplateChoice, DataSource, PromptEncoder, Sample, Split, measure_lengths};
 use plw_ratio::{Ratios, Unit, analyze};
 use plw_report::{
     NamedRatios, RatioReport, ratio_csv, ratio_json, ratio_markdown, ratio_text, write_ratios,
 };
 
 use crate::article;
-use crate::downloads::files;
-use crate::examples::{encoder, read_options, say_what_they_are, say_which, token_cache};
+use crate::examples::{encoder, say_what_they_are, token_cache, with_data_source};
 use crate::flags::{LengthUnit, RatioFlags, TableFormat};
 use crate::output::print;
 use crate::output_folder::check_writable;
-use crate::progress::reading;
 use crate::settings::Settings;
 
 /// A data set, and what it is called.
@@ -155,32 +151,19 @@ fn measure(
     sample: Option<Sample>,
 ) -> Result<Ratios> {
     let began = Instant::now();
-    let place: Source = source.parse().into_diagnostic()?;
-    let files = files(&place, settings.source.split.unwrap_or(Split::Train))?;
-    let bar = reading(source);
-    let mut ratios = Ratios::default();
+    let split = settings.source.split.unwrap_or(Split::Train);
+    let limit = settings.source.limit;
     let cache = match (unit, sample) {
         (Unit::Tokens, None) => token_cache(),
         _ => None,
     };
-    say_which(source, &files);
-    let measured = measure_lengths(
-        &DataSource {
-            files: &files,
-            columns: &settings.source.columns(),
-            options: &read_options(settings, settings.source.limit),
-            encoder,
-            cache: cache.as_ref(),
-            progress: &|| bar.inc(1),
-        },
-        unit,
-        sample,
-        |lengths| ratios.push(lengths),
-    );
-    bar.finish_and_clear();
-    let reading = measured
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot read {source}"))?;
+    let mut ratios = Ratios::default();
+    let measure = |files: &DataSource| {
+        measure_lengths(files, unit, sample, |lengths| ratios.push(lengths))
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot read {source}"))
+    };
+    let reading = with_data_source(settings, encoder, source, split, limit, cache, measure)?;
     say_what_they_are(source, &reading);
     if reading.skipped.rows > 0 {
         tracing::warn!("{source}: {}", reading.skipped);

@@ -10,7 +10,7 @@ use plw_train::{Outcome, Run, check_directory, train};
 
 use crate::activations::activations;
 use crate::complete_run::check_complete;
-use crate::examples::{RunData, checked_encoder, warn_of_weightless};
+use crate::examples::{RunData, checked_encoder};
 use crate::flags::TrainFlags;
 use crate::inputs::{Inputs, trained_on};
 use crate::model_folder::check_saved;
@@ -44,9 +44,8 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
     }
     let model = starting_model(&settings, &device)?;
     let data = RunData::load(&settings, encoder.as_ref())?;
-    data.check(model.config())?;
     let weights = settings.loss.objective().into_diagnostic()?.weights;
-    warn_of_weightless("the training data", &data.train, weights);
+    data.check(model.config(), weights)?;
     let run = Run {
         directory: &directory,
         config: &config,
