@@ -51,7 +51,7 @@ fn contradicting_loss(
     let total = total_on(predictions, &items(predictions, metric), metric);
     let counted = total.sum / total.count;
     let agrees = |said: f64| (said - counted).abs() <= LOSS_TOLERANCE * counted.abs();
-    // A number that is none agrees with nothing.
+    // NaN agrees with nothing.
     (!said.completion_loss.is_some_and(agrees)).then(|| {
         let said = said.completion_loss;
         let said = said.map_or("null".to_string(), |loss| loss.to_string());

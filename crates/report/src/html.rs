@@ -19,6 +19,12 @@ pub(crate) fn document(title: &str, body: &str) -> String {
     )
 }
 
+/// The items of a list.
+pub(crate) fn items<T: AsRef<str>>(lines: &[T]) -> String {
+    let items = lines.iter().map(|line| escape(line.as_ref()));
+    items.map(|line| format!("<li>{line}</li>\n")).collect()
+}
+
 /// A figure with its caption.
 pub(crate) fn figure(figure: &Figure) -> String {
     let caption = escape(&figure.caption);

@@ -10,7 +10,7 @@ use crate::report::{Report, Section};
 use crate::sweep::Sweep;
 use crate::tables::{results_table, runs_table, section_tables, section_title};
 
-/// How the numbers of a metric are computed, for a reader who doubts them.
+/// How the numbers of a metric are computed.
 fn methods(metric: Metric) -> &'static str {
     match metric {
         Metric::Accuracy => include_str!("methods.html"),
@@ -67,10 +67,7 @@ fn warnings(report: &Report) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let items: String = lines
-        .iter()
-        .map(|line| format!("<li>{}</li>\n", escape(line)))
-        .collect();
+    let items = html::items(&lines);
     format!("<div class=\"warnings\"><b>Before you compare</b><ul>\n{items}</ul></div>\n")
 }
 
@@ -79,10 +76,7 @@ fn section_html<'a>(section: &Section, figures: impl Iterator<Item = &'a Figure>
         true => "<h2>Findings</h2>\n".to_string(),
         false => format!("<h2>{}</h2>\n", escape(&section_title(section))),
     };
-    let items: String = findings(section)
-        .iter()
-        .map(|finding| format!("<li>{}</li>\n", escape(finding)))
-        .collect();
+    let items = html::items(&findings(section));
     html.push_str(&format!("<ul class=\"findings\">\n{items}</ul>\n"));
     let mut figures = figures;
     // The main figure stands next to the main table; the rest follows.

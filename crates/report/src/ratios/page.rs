@@ -4,7 +4,6 @@ use super::notes::{advice, omissions};
 use super::report::RatioReport;
 use super::tables::{quantiles_table, statistics_table};
 use crate::figures::Figure;
-use crate::format::escape;
 use crate::html::{self, METHODS_TITLE, document};
 
 const TITLE: &str = "Generation ratios";
@@ -52,9 +51,6 @@ fn list(class: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let items: String = lines
-        .iter()
-        .map(|line| format!("<li>{}</li>\n", escape(line)))
-        .collect();
+    let items = html::items(lines);
     format!("<ul class=\"{class}\">\n{items}</ul>\n")
 }
