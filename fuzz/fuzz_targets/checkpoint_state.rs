@@ -4,7 +4,7 @@
 #![no_main]
 
 #[path = "../../crates/train/tests/hostile/readers.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each target calls one of the readers")]
 mod readers;
 
 use libfuzzer_sys::fuzz_target;

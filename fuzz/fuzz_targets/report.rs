@@ -3,10 +3,10 @@
 #![no_main]
 
 #[path = "../../crates/report/tests/demo_sweep/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each target calls one of the readers")]
 mod demo_sweep;
 #[path = "../../crates/report/tests/hostile/readers.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each target calls one of the readers")]
 mod readers;
 
 use libfuzzer_sys::fuzz_target;

@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../../crates/record/tests/hostile/readers.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each target calls one of the readers")]
 mod readers;
 
 use libfuzzer_sys::fuzz_target;
