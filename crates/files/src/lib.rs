@@ -8,6 +8,7 @@
 mod digest;
 mod directory;
 mod error;
+mod exclusive;
 mod file;
 mod guard;
 mod partial;
@@ -17,6 +18,7 @@ mod sealed;
 pub use digest::{digest, digest_file, digest_start};
 pub use directory::{remove_directory_atomic, write_directory_atomic};
 pub use error::FileError;
+pub use exclusive::write_new;
 pub use file::{copy_atomic, sync_file, write_atomic, write_atomic_with, write_json_atomic};
 pub use guard::guarded;
 pub use partial::{remove_partial, remove_partial_of};

@@ -1,0 +1,50 @@
+//! What can go wrong where many workers share the runs of a sweep.
+
+use std::path::PathBuf;
+
+use plw_files::FileError;
+use plw_record::RecordError;
+
+/// The runs of a sweep cannot be shared, or not be told apart.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// A file or directory could not be read, written or removed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A run's record could not be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A file is no event of a run.
+    #[error(
+        "{path} is no event of a run ({source}): put it back as it was, or remove the run's folder"
+    )]
+    Event {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// The list of a sweep's runs cannot be read or written.
+    #[error("{path} is no list of a sweep's runs ({source}): start the sweep again to write it")]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// The folder is that of no sweep.
+    #[error(
+        "{path} holds no sweep: give the folder that `plw sweep --output-dir` named, once a sweep \
+         has started there"
+    )]
+    NoSweep {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A job for a cluster cannot be written.
+    #[error("the job cannot be written: {problem}")]
+    Job {
+        /// Why not.
+        problem: String,
+    },
+}

@@ -1,0 +1,130 @@
+//! What happens to a run of a sweep: attempts begin and end. Each event is a file that is made once
+//! and never changed, numbered from 1, so that the last of them says who may work on the run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use plw_files::{read_text, write_new};
+use serde::{Deserialize, Serialize};
+
+use crate::{SweepError, Worker};
+
+/// The directory of a run's events.
+pub(crate) const EVENTS: &str = "events";
+
+/// Bytes of the longest event.
+const LONGEST: u64 = 1 << 16;
+
+/// An attempt at a run: the process that makes it, and the folder that it alone writes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Counts the run's attempts, from 1.
+    pub number: u32,
+    /// The name of its folder, which no other attempt has.
+    pub folder: String,
+    /// The process that makes it.
+    pub worker: Worker,
+    /// Seconds without a sign of life after which others may take the run over.
+    pub lease_seconds: u32,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// An attempt began: from now on no other one may publish anything.
+    Started(Attempt),
+    /// The attempt that was started last stopped at a complete checkpoint, if it had any.
+    Stopped {
+        /// Its folder.
+        folder: String,
+        /// Why it stopped.
+        reason: String,
+    },
+    /// The attempt that was started last failed.
+    Failed {
+        /// Its folder.
+        folder: String,
+        /// Why.
+        reason: String,
+        /// Whether it would fail again, as with a setting that makes no sense.
+        never: bool,
+    },
+    /// The attempt that was started last completed the run.
+    Complete {
+        /// Its folder.
+        folder: String,
+    },
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in seconds since 1970 by the clock of the machine that wrote it. For people alone.
+    pub time: u64,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+impl Event {
+    fn now(kind: EventKind) -> Self {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            time: time.map_or(0, |time| time.as_secs()),
+            kind,
+        }
+    }
+}
+
+/// The file of an event of a run.
+fn path_of(run: &Path, number: u32) -> PathBuf {
+    run.join(EVENTS).join(format!("{number:06}.json"))
+}
+
+/// The events of a run, in their order.
+///
+/// # Errors
+///
+/// If one cannot be read, or is none.
+pub fn read_events(run: &Path) -> Result<Vec<Event>, SweepError> {
+    let mut events = Vec::new();
+    for number in 1.. {
+        let path = path_of(run, number);
+        let text = match read_text(&path, LONGEST) {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => break,
+            text => text?,
+        };
+        let event = serde_json::from_str(&text);
+        events.push(event.map_err(|source| SweepError::Event { path, source })?);
+    }
+    Ok(events)
+}
+
+/// Makes an event the run's event of this number, and says whether it is: false if there was one.
+pub(crate) fn append_event(run: &Path, number: u32, kind: EventKind) -> Result<bool, SweepError> {
+    let path = path_of(run, number);
+    let text = serde_json::to_string_pretty(&Event::now(kind));
+    let text = text.map_err(|source| SweepError::Event {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(write_new(path, text + "\n")?)
+}
+
+/// Whether a run has an event of this number.
+pub(crate) fn is_taken(run: &Path, number: u32) -> bool {
+    path_of(run, number).exists()
+}
+
+/// The last attempt of these events, and how many events came with it or before.
+pub(crate) fn last_attempt(events: &[Event]) -> Option<(&Attempt, usize)> {
+    let from_last = events.iter().enumerate().rev();
+    from_last
+        .filter_map(|(index, event)| match &event.kind {
+            EventKind::Started(attempt) => Some((attempt, index + 1)),
+            _ => None,
+        })
+        .next()
+}

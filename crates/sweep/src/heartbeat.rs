@@ -1,0 +1,174 @@
+//! The sign of life of an attempt: a file that it writes again and again.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use plw_files::{FileError, read_text};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of the longest heartbeat.
+const LONGEST: u64 = 1 << 12;
+
+/// How far an attempt is, as its heartbeat tells it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it does: `starting`, `training`, `evaluating`.
+    pub phase: String,
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// Optimizer steps of the whole run. 0 before that is known.
+    pub total_steps: u64,
+    /// Seconds of a step, on average over the attempt's last ones. None before it took any.
+    pub seconds_per_step: Option<f64>,
+}
+
+/// What the file holds.
+#[derive(Serialize, Deserialize)]
+struct Beat {
+    /// Counts the beats, so that each is another file than the one before.
+    beat: u64,
+    #[serde(flatten)]
+    progress: Progress,
+}
+
+/// Writes the file until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    shared: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Heartbeat {
+    /// Writes the first beat before it returns, and then one every `interval`. `also` is called
+    /// with each of them.
+    pub(crate) fn start(
+        path: &Path,
+        interval: Duration,
+        progress: Arc<Mutex<Progress>>,
+        also: impl Fn() + Send + 'static,
+    ) -> Result<Self, FileError> {
+        let own_path = path.to_path_buf();
+        let write = move |beat: u64| {
+            let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            let beat = Beat {
+                beat,
+                progress: progress.clone(),
+            };
+            // Overwritten in place, which needs no new space on a full disk.
+            let text = serde_json::to_string(&beat).map_err(io::Error::from);
+            text.and_then(|text| fs::write(&own_path, text))
+                .map_err(FileError::cannot("write", &own_path))
+        };
+        write(0)?;
+        let shared = Arc::new((Mutex::new(false), Condvar::new()));
+        let (ended, mut beat) = (shared.clone(), 0);
+        let thread = std::thread::Builder::new().name("heartbeat".to_string());
+        let thread = thread.spawn(move || {
+            let (lock, condition) = &*ended;
+            let mut is_over = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*is_over {
+                let waited = condition.wait_timeout(is_over, interval);
+                is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if !*is_over {
+                    beat += 1;
+                    // One that fails is one sign of life less, and the next may not.
+                    drop(write(beat));
+                    also();
+                }
+            }
+        });
+        let thread = thread.map_err(FileError::cannot("start a thread that writes", path))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        let (lock, condition) = &*self.shared;
+        *lock.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        condition.notify_all();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// What a heartbeat says. None where there is none, or it is just being written.
+pub(crate) fn read_progress(path: &Path) -> Option<Progress> {
+    let beat: Beat = serde_json::from_str(&read_text(path, LONGEST).ok()?).ok()?;
+    Some(beat.progress)
+}
+
+/// How long a file has not been written, by the clock of the file system that holds it: machines'
+/// own clocks may differ. `probe` is a file beside it that is written to ask for the time there;
+/// who may not write takes the time of this machine. None where there is no such file.
+pub(crate) fn silence(path: &Path, probe: &Path) -> Option<Duration> {
+    let written = modified(path)?;
+    let now = fs::write(probe, "").ok().and_then(|()| modified(probe));
+    drop(fs::remove_file(probe));
+    let now = now.unwrap_or_else(SystemTime::now);
+    Some(now.duration_since(written).unwrap_or_default())
+}
+
+/// When a file was written. It is opened, because network file systems ask the server then.
+fn modified(path: &Path) -> Option<SystemTime> {
+    File::open(path).ok()?.metadata().ok()?.modified().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_tells_the_progress_until_it_ends() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("heartbeat.json");
+        let progress = Arc::new(Mutex::new(Progress::default()));
+        let (sender, beats) = std::sync::mpsc::channel();
+        let heartbeat = Heartbeat::start(
+            &path,
+            Duration::from_millis(1),
+            progress.clone(),
+            move || drop(sender.send(())),
+        )?;
+        assert_eq!(read_progress(&path), Some(Progress::default()));
+        let told = Progress {
+            phase: "training".to_string(),
+            step: 3,
+            total_steps: 9,
+            seconds_per_step: Some(0.5),
+        };
+        *progress.lock().expect("no panic") = told.clone();
+        // The first may have been written before.
+        beats.recv()?;
+        beats.recv()?;
+        drop(heartbeat);
+        assert_eq!(read_progress(&path), Some(told));
+        // Ends only once the thread has, and with it the sender.
+        while beats.recv().is_ok() {}
+        Ok(())
+    }
+
+    #[test]
+    fn silence_is_told_by_the_file_systems_clock() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let [path, probe] = ["heartbeat.json", "probe"].map(|name| directory.path().join(name));
+        assert_eq!(silence(&path, &probe), None);
+        let file = File::create(&path)?;
+        let age = Duration::from_secs(1000);
+        file.set_modified(SystemTime::now() - age)?;
+        let told = silence(&path, &probe).ok_or("it is there")?;
+        assert!(told >= age && told < 2 * age, "{told:?}");
+        file.set_modified(SystemTime::now() + age)?;
+        assert_eq!(silence(&path, &probe), Some(Duration::ZERO));
+        assert!(!probe.exists());
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! A sweep as a job of a cluster's scheduler: one task a run, each with its index.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{KubernetesSettings, SlurmSettings};
+
+/// The exit code that asks for another try: the run stopped at a checkpoint, or somebody else has
+/// it. `EX_TEMPFAIL` of sysexits.h.
+pub const TRY_AGAIN: u8 = 75;
+
+/// The exit code of settings that make no sense: another try would end the same. `EX_CONFIG` of
+/// sysexits.h.
+pub const NEVER: u8 = 78;
+
+/// The exit code of wrong arguments, which another try does not mend either.
+pub const WRONG_ARGUMENTS: u8 = 2;
+
+/// The table `cluster` of a preset.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// For Slurm.
+    pub slurm: SlurmSettings,
+    /// For Kubernetes.
+    pub kubernetes: KubernetesSettings,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// The runs of the sweep.
+    pub runs: usize,
+    /// Runs at a time.
+    pub workers: usize,
+    /// `plw`.
+    pub program: PathBuf,
+    /// The arguments that make it do a run, but for the index, which it takes from the scheduler.
+    pub arguments: Vec<String>,
+    /// The folder that it starts in.
+    pub working_directory: PathBuf,
+    /// The sweep's folder.
+    pub output_directory: PathBuf,
+    /// Environment variables that are settings of the runs.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Job {
+    /// Where its tasks log. The folder must be there before a task starts.
+    pub fn logs(&self) -> PathBuf {
+        self.output_directory.join("logs")
+    }
+
+    /// The command, as words.
+    pub(crate) fn command(&self, program: &Path) -> Vec<String> {
+        let program = program.display().to_string();
+        std::iter::once(program)
+            .chain(self.arguments.iter().cloned())
+            .collect()
+    }
+}
+
+/// A name as schedulers take it: lower-case letters, digits and dashes, at most 40.
+pub(crate) fn plain_name(name: &str) -> String {
+    let letters = name.chars().map(|letter| match letter {
+        'a'..='z' | '0'..='9' => letter,
+        'A'..='Z' => letter.to_ascii_lowercase(),
+        _ => '-',
+    });
+    let name: String = letters.take(40).collect();
+    match name.trim_matches('-') {
+        "" => "sweep".to_string(),
+        name => name.to_string(),
+    }
+}

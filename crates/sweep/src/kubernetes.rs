@@ -1,0 +1,149 @@
+//! A sweep as an Indexed Job of Kubernetes.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::SweepError;
+use crate::job::{Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS, plain_name};
+
+/// Seconds from a pod's SIGTERM to its SIGKILL.
+const GRACE_SECONDS: u32 = 60;
+
+/// Seconds of these that are left after the run has ended.
+const SECONDS_TO_END: u32 = 10;
+
+/// The table `cluster.kubernetes` of a preset: what a pod is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSettings {
+    /// The image that holds plw.
+    pub image: Option<String>,
+    /// plw in the image.
+    pub program: String,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// Processors, such as `8` or `500m`.
+    pub cpus: Option<String>,
+    /// Memory, such as `32Gi`.
+    pub memory: Option<String>,
+    /// GPUs of NVIDIA's.
+    pub gpus: Option<u32>,
+    /// The claim of the volume that holds data and results, which all pods write to.
+    pub claim: Option<String>,
+    /// Where the volume is in a pod. By default the working directory of the submission.
+    pub mount_path: Option<String>,
+    /// Seconds from the request to stop to the kill.
+    pub grace_seconds: u32,
+    /// Failures of a run after which it is given up. Stops and pre-emptions do not count.
+    pub backoff_limit_per_index: u32,
+    /// Further fields of the pod's specification, such as `nodeSelector`.
+    pub pod: Map<String, Value>,
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        Self {
+            image: None,
+            program: "plw".to_string(),
+            namespace: None,
+            cpus: None,
+            memory: None,
+            gpus: None,
+            claim: None,
+            mount_path: None,
+            grace_seconds: GRACE_SECONDS,
+            backoff_limit_per_index: 3,
+            pod: Map::new(),
+        }
+    }
+}
+
+/// The manifest of the Job, in YAML.
+///
+/// # Errors
+///
+/// If the settings name no image.
+pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<String, SweepError> {
+    let Some(image) = &settings.image else {
+        return Err(SweepError::Job {
+            problem: "no image is given: write `image = \"...\"` into the preset's table \
+                      [cluster.kubernetes]"
+                .to_string(),
+        });
+    };
+    let working_directory = job.working_directory.display().to_string();
+    let limit = settings.grace_seconds.saturating_sub(SECONDS_TO_END).max(1);
+    let mut command = job.command(Path::new(&settings.program));
+    command.extend(["--stop-within".to_string(), limit.to_string()]);
+    let environment: Vec<Value> = job
+        .environment
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    let mut resources = Map::new();
+    for (name, value) in [
+        ("cpu", settings.cpus.clone()),
+        ("memory", settings.memory.clone()),
+        ("nvidia.com/gpu", settings.gpus.map(|gpus| gpus.to_string())),
+    ] {
+        resources.extend(value.map(|value| (name.to_string(), Value::from(value))));
+    }
+    let mut container = json!({
+        "name": "plw",
+        "image": image,
+        "command": command,
+        "workingDir": working_directory,
+    });
+    if !environment.is_empty() {
+        container["env"] = environment.into();
+    }
+    if !resources.is_empty() {
+        container["resources"] = json!({"requests": resources, "limits": resources});
+    }
+    let mut pod = json!({
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": settings.grace_seconds,
+    });
+    if let Some(claim) = &settings.claim {
+        let path = settings.mount_path.as_ref().unwrap_or(&working_directory);
+        container["volumeMounts"] = json!([{"name": "shared", "mountPath": path}]);
+        pod["volumes"] = json!([{"name": "shared", "persistentVolumeClaim": {"claimName": claim}}]);
+    }
+    pod["containers"] = json!([container]);
+    for (name, value) in &settings.pod {
+        pod[name] = value.clone();
+    }
+    let name = format!("plw-{}", plain_name(&job.name));
+    let mut metadata = json!({"name": name});
+    if let Some(namespace) = &settings.namespace {
+        metadata["namespace"] = namespace.clone().into();
+    }
+    let on_exit = |action: &str, codes: &[u8]| {
+        json!({"action": action,
+               "onExitCodes": {"containerName": "plw", "operator": "In", "values": codes}})
+    };
+    let manifest = json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": job.runs,
+            "parallelism": job.workers.min(job.runs),
+            "backoffLimitPerIndex": settings.backoff_limit_per_index,
+            "maxFailedIndexes": job.runs,
+            "podFailurePolicy": {"rules": [
+                {"action": "Ignore",
+                 "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                on_exit("Ignore", &[TRY_AGAIN]),
+                on_exit("FailIndex", &[WRONG_ARGUMENTS, NEVER]),
+            ]},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
+        },
+    });
+    serde_saphyr::to_string(&manifest).map_err(|error| SweepError::Job {
+        problem: error.to_string(),
+    })
+}

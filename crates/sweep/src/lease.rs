@@ -1,0 +1,271 @@
+//! The right to work on a run: one attempt at a time, whatever becomes of those before it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use plw_files::FileError;
+use plw_record::RunDirectory;
+
+use crate::attempt_folder::{heartbeat_of, new_folder, path_of, run_of};
+use crate::event::{EVENTS, append_event, is_taken, last_attempt, read_events};
+use crate::heartbeat::{Heartbeat, Progress, silence};
+use crate::inherit::{inherit, remove};
+use crate::publish::publish;
+use crate::{Attempt, Event, EventKind, SweepError, Worker};
+
+/// Beats in the time after which a silent worker's run is taken over.
+const BEATS: u32 = 6;
+
+/// Who may work on a run.
+#[derive(Debug)]
+pub enum Taken {
+    /// This process.
+    Lease(Lease),
+    /// Another one, which has given a sign of life.
+    Held(Attempt),
+    /// Nobody: it is complete.
+    Complete,
+}
+
+/// What the events say of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody works on it. With the last attempt, if there was one.
+    Free(Option<Attempt>),
+    /// The attempt has given a sign of life.
+    Held(Attempt),
+    /// The attempt in this folder completed it.
+    Complete(String),
+}
+
+/// Who works on a run, by its events and by the last attempt's sign of life.
+pub fn standing(run: &RunDirectory, events: &[Event], asking: &Worker) -> Standing {
+    if let Some(EventKind::Complete { folder }) = events.last().map(|event| &event.kind) {
+        return Standing::Complete(folder.clone());
+    }
+    let Some((attempt, number)) = last_attempt(events) else {
+        return Standing::Free(None);
+    };
+    let attempt = attempt.clone();
+    let is_over = number < events.len() || attempt.worker.has_ended();
+    match is_over || is_silent(run, &attempt, asking) {
+        true => Standing::Free(Some(attempt)),
+        false => Standing::Held(attempt),
+    }
+}
+
+/// Whether an attempt has given no sign of life for the time of its lease.
+fn is_silent(run: &RunDirectory, attempt: &Attempt, asking: &Worker) -> bool {
+    let probe = format!(".now-{}-{}", asking.host, asking.process);
+    let silence = silence(
+        &heartbeat_of(run, &attempt.folder),
+        &run.path.join(EVENTS).join(probe),
+    );
+    let lease = Duration::from_secs(attempt.lease_seconds.into());
+    // Without its folder it cannot go on.
+    silence.is_none_or(|silence| silence > lease)
+}
+
+/// Takes a run, if nobody else works on it, with what the attempt before reached.
+///
+/// The right is the run's next event. One process gets it, and that makes every earlier attempt
+/// stale at once: an earlier one writes to a folder of its own, from which nothing is taken any
+/// more, and the event that would complete the run has a number that is taken.
+///
+/// # Errors
+///
+/// If the run's folder cannot be read or written.
+pub fn take(run: &RunDirectory, worker: &Worker, lease_seconds: u32) -> Result<Taken, SweepError> {
+    loop {
+        let events = read_events(&run.path)?;
+        let before = match standing(run, &events, worker) {
+            Standing::Complete(folder) => {
+                publish(run, &folder)?;
+                return Ok(Taken::Complete);
+            }
+            Standing::Held(attempt) => return Ok(Taken::Held(attempt)),
+            Standing::Free(before) => before,
+        };
+        let number = before.as_ref().map_or(1, |attempt| attempt.number + 1);
+        let attempt = Attempt {
+            number,
+            folder: new_folder(number, worker),
+            worker: worker.clone(),
+            lease_seconds,
+        };
+        let event = events.len() as u32 + 1;
+        if let Some(lease) = Lease::claim(run, attempt, before.as_ref(), event)? {
+            return Ok(Taken::Lease(lease));
+        }
+    }
+}
+
+/// The right to work on a run. Dropping it stops its sign of life, and leaves the run to others
+/// once that is noticed.
+#[derive(Debug)]
+pub struct Lease {
+    run: RunDirectory,
+    attempt: Attempt,
+    /// The number of the event by which it ends.
+    end: u32,
+    progress: Arc<Mutex<Progress>>,
+    is_superseded: Arc<AtomicBool>,
+    heartbeat: Option<Heartbeat>,
+}
+
+impl Lease {
+    /// None if another process was faster.
+    fn claim(
+        run: &RunDirectory,
+        attempt: Attempt,
+        before: Option<&Attempt>,
+        event: u32,
+    ) -> Result<Option<Self>, SweepError> {
+        let folder = path_of(run, &attempt.folder);
+        fs::create_dir_all(&folder).map_err(FileError::cannot("make the directory", &folder))?;
+        let claimed = (|| {
+            // All of it before the event: until then the folder means nothing, and from then on the
+            // attempt before is of no use.
+            if let Some(before) = before {
+                inherit(&run_of(run, &before.folder), &run_of(run, &attempt.folder))?;
+            }
+            let progress = Arc::new(Mutex::new(Progress {
+                phase: "starting".to_string(),
+                ..Progress::default()
+            }));
+            let is_superseded = Arc::new(AtomicBool::new(false));
+            let end = event + 1;
+            let (noticed, events_of) = (is_superseded.clone(), run.path.clone());
+            let interval = Duration::from_secs(attempt.lease_seconds.into()) / BEATS;
+            let heartbeat = Heartbeat::start(
+                &heartbeat_of(run, &attempt.folder),
+                interval.max(Duration::from_millis(100)),
+                progress.clone(),
+                move || {
+                    if is_taken(&events_of, end) {
+                        noticed.store(true, Ordering::SeqCst);
+                    }
+                },
+            )?;
+            let started = EventKind::Started(attempt.clone());
+            Ok(append_event(&run.path, event, started)?.then(|| Self {
+                run: run.clone(),
+                attempt: attempt.clone(),
+                end,
+                progress,
+                is_superseded,
+                heartbeat: Some(heartbeat),
+            }))
+        })();
+        if !matches!(claimed, Ok(Some(_))) {
+            remove(&folder)?;
+        }
+        claimed
+    }
+
+    /// The attempt.
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// Where this attempt writes its run.
+    pub fn directory(&self) -> RunDirectory {
+        run_of(&self.run, &self.attempt.folder)
+    }
+
+    /// What its sign of life tells, to be kept up to date.
+    pub fn progress(&self) -> Arc<Mutex<Progress>> {
+        self.progress.clone()
+    }
+
+    /// Becomes true when another process is noticed to have taken the run over.
+    pub fn superseded(&self) -> Arc<AtomicBool> {
+        self.is_superseded.clone()
+    }
+
+    /// Gives the run back for another reason than that it is complete, also from another thread and
+    /// more than once: the first counts.
+    pub fn release(&self) -> Release {
+        Release {
+            run: self.run.path.clone(),
+            folder: self.attempt.folder.clone(),
+            end: self.end,
+        }
+    }
+
+    /// Publishes the complete run, and says whether that was this attempt's to do: false if another
+    /// process has taken the run over. Nothing of this attempt is left then.
+    ///
+    /// # Errors
+    ///
+    /// If the run's folder cannot be read or written. The next worker that looks publishes the run
+    /// if this one could still make it complete.
+    pub fn complete(mut self) -> Result<bool, SweepError> {
+        let folder = self.attempt.folder.clone();
+        let complete = EventKind::Complete {
+            folder: folder.clone(),
+        };
+        let is_ours = append_event(&self.run.path, self.end, complete)?;
+        // Nobody needs a sign of life any more, and its folder goes.
+        drop(self.heartbeat.take());
+        match is_ours {
+            true => publish(&self.run, &folder)?,
+            false => remove(&path_of(&self.run, &folder))?,
+        }
+        Ok(is_ours)
+    }
+
+    /// Removes what a superseded attempt wrote.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses.
+    pub fn discard(mut self) -> Result<(), SweepError> {
+        drop(self.heartbeat.take());
+        Ok(remove(&path_of(&self.run, &self.attempt.folder))?)
+    }
+}
+
+/// Gives a run back.
+#[derive(Debug, Clone)]
+pub struct Release {
+    run: PathBuf,
+    folder: String,
+    end: u32,
+}
+
+impl Release {
+    /// The attempt stopped, and the next one goes on. False if another process has taken the run
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be written.
+    pub fn stopped(&self, reason: &str) -> Result<bool, SweepError> {
+        let folder = self.folder.clone();
+        let reason = reason.to_string();
+        append_event(&self.run, self.end, EventKind::Stopped { folder, reason })
+    }
+
+    /// The attempt failed. `never` says whether the next one would fail as well.
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be written.
+    pub fn failed(&self, reason: &str, never: bool) -> Result<bool, SweepError> {
+        let failed = EventKind::Failed {
+            folder: self.folder.clone(),
+            reason: reason.to_string(),
+            never,
+        };
+        append_event(&self.run, self.end, failed)
+    }
+}
+
+/// Keeps a lease's progress.
+pub fn tell(progress: &Mutex<Progress>, change: impl FnOnce(&mut Progress)) {
+    change(&mut progress.lock().unwrap_or_else(PoisonError::into_inner));
+}

@@ -1,0 +1,33 @@
+//! The runs of a sweep, shared by any number of workers on any machines that share its folder.
+//!
+//! Knows run folders and processes; never a setting, a model or a device. Who works on a run is
+//! decided by files that are made once ([`take`]), so that no server is needed, and no lock that a
+//! network file system may lack.
+#![doc = include_str!("../README.md")]
+
+mod attempt_folder;
+mod error;
+mod event;
+mod heartbeat;
+mod inherit;
+mod job;
+mod kubernetes;
+mod lease;
+mod list;
+mod publish;
+mod shell;
+mod slurm;
+mod status;
+mod worker;
+
+pub use error::SweepError;
+pub use event::{Attempt, Event, EventKind, read_events};
+pub use heartbeat::Progress;
+pub use job::{ClusterSettings, Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS};
+pub use kubernetes::{KubernetesSettings, kubernetes_manifest};
+pub use lease::{Lease, Release, Standing, Taken, standing, take, tell};
+pub use list::{ListedRun, read_list, write_list};
+pub use shell::quoted;
+pub use slurm::{SlurmSettings, slurm_script};
+pub use status::{RunStatus, State, status};
+pub use worker::Worker;

@@ -1,0 +1,7 @@
+//! Many workers share the runs of a sweep: each run is done once, whatever becomes of a worker.
+
+mod jobs;
+mod many_workers;
+mod one_run;
+mod status;
+mod trained;
