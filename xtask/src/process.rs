@@ -171,7 +171,7 @@ fn wait(mut child: Child) -> Result<ExitStatus> {
 
 /// Whether a process says by its code that a signal stopped it: 128 and the signal's number.
 fn was_stopped(status: ExitStatus) -> bool {
-    matches!(status.code(), Some(129 | 130 | 143))
+    matches!(status.code(), Some(75 | 129 | 130))
 }
 
 /// Asks a process to end, where the system can ask; otherwise ends it.

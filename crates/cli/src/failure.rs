@@ -1,7 +1,38 @@
-//! How the program reports a failure: the error, its causes, and what to do, each once.
+//! How the program reports a failure: the error, its causes, and what to do, each once; and what it
+//! exits with.
 
 use miette::Report;
 use plw_report::printable;
+use plw_sweep::NEVER;
+
+/// A command that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) report: Report,
+    /// What the program exits with.
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// One that comes again however often the command is tried: its settings make no sense.
+    pub(crate) fn never(report: Report) -> Self {
+        Self {
+            report,
+            code: NEVER,
+        }
+    }
+
+    /// Whether another try would end the same.
+    pub(crate) fn is_final(&self) -> bool {
+        self.code == NEVER
+    }
+}
+
+impl From<Report> for Failure {
+    fn from(report: Report) -> Self {
+        Self { report, code: 1 }
+    }
+}
 
 /// The same report, safe to print, without the causes that an error above them already quotes: some
 /// libraries print their cause in their own message and also return it as source.

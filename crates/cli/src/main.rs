@@ -20,50 +20,55 @@ mod output_folder;
 mod progress;
 mod settings;
 mod signals;
+mod stopping;
 mod threads;
 mod tokenizer_files;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use miette::{Report, Result};
+use miette::Report;
 
+use failure::Failure;
 use flags::{Cli, Command};
 use logging::{LogFlags, LogFormat};
 
-/// Exits with 0 when done, 1 on an error, 2 on wrong arguments (clap), and with 128 and a signal's
-/// number when that signal stopped it at a checkpoint: 130 after Ctrl-C, 143 after SIGTERM.
+/// Exits with 0 when done, 1 on an error, 2 on wrong arguments (clap) and 78 on settings that make
+/// no sense. A run that stopped at a checkpoint exits with 130 after Ctrl-C, 129 after the
+/// terminal's end, and with 75, which asks for another try, after SIGTERM and SIGUSR1.
 fn main() -> ExitCode {
     allocator::configure();
     file_size_limit::become_an_error();
     let cli = Cli::read();
-    match logging::start(cli.log).and_then(|()| run(&cli)) {
+    let started = logging::start(cli.log).map_err(Failure::never);
+    match started.and_then(|()| run(&cli)) {
         Ok(code) => code,
-        Err(report) => {
-            show(&failure::readable(&report), cli.log);
-            ExitCode::FAILURE
+        Err(failure) => {
+            show(&failure::readable(&failure.report), cli.log);
+            ExitCode::from(failure.code)
         }
     }
 }
 
-fn run(cli: &Cli) -> Result<ExitCode> {
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     for note in cli.notes() {
         tracing::warn!("{note}");
     }
     if !matches!(cli.command, Command::Sweep(_) | Command::Report(_)) {
         threads::start()?;
     }
-    match &cli.command {
-        Command::Train(flags) => commands::train::run(flags),
+    let done = match &cli.command {
+        Command::Train(flags) => return commands::train::run(flags),
+        Command::Sweep(flags) => return commands::sweep::run(flags, cli.log),
         Command::Plan(flags) => commands::plan::run(flags),
         Command::Eval(flags) => commands::eval::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
         Command::Ratio(flags) => commands::ratio::run(flags),
-        Command::Sweep(flags) => commands::sweep::run(flags, cli.log),
         Command::Data(flags) => commands::data::run(flags),
         Command::Devices => commands::devices::run(),
         Command::Report(flags) => commands::report::run(flags),
-    }
+    };
+    Ok(done?)
 }
 
 fn show(report: &Report, log: LogFlags) {

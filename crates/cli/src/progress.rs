@@ -1,8 +1,6 @@
-//! The progress bar (the run, the step, tokens per second and the time left) and Ctrl-C.
+//! The progress bar: the run, the step, tokens per second and the time left.
 
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plw_record::{EvaluationRow, EvaluationSummary, MetricsRow};
@@ -10,7 +8,7 @@ use plw_report::printable;
 use plw_train::{Beginning, Observer, Plan};
 
 use crate::logging::shows_bars;
-use crate::signals::{self, Stop};
+use crate::stopping::Stopping;
 
 /// The bar of an evaluation.
 pub(crate) const EVALUATION: &str =
@@ -22,35 +20,18 @@ pub(crate) struct Progress {
     steps: ProgressBar,
     evaluation: Option<ProgressBar>,
     total: u64,
-    /// The exit code of the first request to stop. 0 without one.
-    stop: Arc<AtomicU8>,
+    stopping: Arc<Stopping>,
 }
 
 impl Progress {
-    /// The progress of a named run. The first signal stops at a checkpoint, the second at once.
-    pub(crate) fn new(name: String) -> Self {
-        let stop = Arc::new(AtomicU8::new(0));
-        let asked = stop.clone();
-        let watched = signals::watch(move |request| {
-            let code = request.exit_code();
-            if asked.swap(code, Ordering::SeqCst) != 0 {
-                std::process::exit(code.into());
-            }
-            let again = match request {
-                Stop::Interrupt => "press Ctrl-C again",
-                Stop::Hangup | Stop::Termination => "send the signal again",
-            };
-            tracing::warn!("stopping at a checkpoint; {again} to stop at once");
-        });
-        if let Err(error) = watched {
-            tracing::warn!("Ctrl-C will stop at once, not at a checkpoint: {error}");
-        }
+    /// The progress of a named run, which can be asked to stop.
+    pub(crate) fn new(name: String, stopping: Arc<Stopping>) -> Self {
         Self {
             name,
             steps: ProgressBar::hidden(),
             evaluation: None,
             total: 0,
-            stop,
+            stopping,
         }
     }
 
@@ -92,11 +73,6 @@ impl Progress {
             row.split,
             losses(summary)
         );
-    }
-
-    /// What a run that was stopped exits with.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.stop.load(Ordering::SeqCst))
     }
 }
 
@@ -221,7 +197,7 @@ impl Observer for Progress {
     }
 
     fn should_stop(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) != 0
+        self.stopping.request().is_some()
     }
 }
 

@@ -1,7 +1,10 @@
-//! Signals that ask the program to stop: Ctrl-C, a termination, the terminal's end. One that was
-//! ignored when the program started stays ignored, as `nohup` wants it.
+//! Signals that ask the program to stop: Ctrl-C, a termination, a warning before one, the
+//! terminal's end. One that was ignored when the program started stays ignored, as `nohup` wants
+//! it.
 
 use std::io;
+
+use plw_sweep::TRY_AGAIN;
 
 /// A request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,26 +13,38 @@ pub(crate) enum Stop {
     Hangup,
     /// A Ctrl-C.
     Interrupt,
-    /// Another process asks for it.
+    /// Another process asks for it: SIGTERM.
     Termination,
+    /// A scheduler will end the program soon: SIGUSR1.
+    Preemption,
 }
 
 impl Stop {
-    const ALL: [Self; 3] = [Self::Hangup, Self::Interrupt, Self::Termination];
+    const ALL: [Self; 4] = [
+        Self::Hangup,
+        Self::Interrupt,
+        Self::Termination,
+        Self::Preemption,
+    ];
 
-    /// What a program exits with that it stops: 128 and the signal's number, as shells count.
+    /// What a program exits with that it stops: for people 128 and the signal's number, as shells
+    /// count, and for schedulers the code that asks for another try.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Hangup => 129,
             Self::Interrupt => 130,
-            Self::Termination => 143,
+            Self::Termination | Self::Preemption => TRY_AGAIN,
         }
     }
 
-    /// The request that a program with this exit code was stopped by.
-    pub(crate) fn of_exit_code(code: i32) -> Option<Self> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|stop| i32::from(stop.exit_code()) == code)
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::Interrupt => "Ctrl-C",
+            Self::Termination => "SIGTERM",
+            Self::Preemption => "SIGUSR1",
+        }
     }
 
     #[cfg(unix)]
@@ -40,6 +55,7 @@ impl Stop {
             Self::Hangup => Signal::SIGHUP,
             Self::Interrupt => Signal::SIGINT,
             Self::Termination => Signal::SIGTERM,
+            Self::Preemption => Signal::SIGUSR1,
         }
     }
 }

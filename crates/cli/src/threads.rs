@@ -5,7 +5,7 @@ use std::num::NonZero;
 use miette::{Result, miette};
 
 /// Says how many threads there are.
-const VARIABLE: &str = "RAYON_NUM_THREADS";
+pub(crate) const VARIABLE: &str = "RAYON_NUM_THREADS";
 
 /// More threads than any machine has processors to give them, and few enough to start.
 const MOST_THREADS: usize = 1024;

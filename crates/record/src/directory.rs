@@ -58,7 +58,13 @@ impl RunDirectory {
             self.path.join("evaluation.toml"),
             self.path.join("predictions.parquet"),
         ];
-        let directories = [self.checkpoints(), self.predictions_dir()];
+        // The last two are what a sweep's workers leave, each in a folder of its own.
+        let directories = [
+            self.checkpoints(),
+            self.predictions_dir(),
+            self.path.join("attempts"),
+            self.path.join("events"),
+        ];
         let mut files = files.into_iter().filter(|file| file.exists());
         let mut directories = directories.into_iter().filter(is_filled);
         files.next().or_else(|| directories.next())

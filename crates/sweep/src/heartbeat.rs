@@ -102,8 +102,16 @@ impl Drop for Heartbeat {
 
 /// What a heartbeat says. None where there is none, or it is just being written.
 pub(crate) fn read_progress(path: &Path) -> Option<Progress> {
-    let beat: Beat = serde_json::from_str(&read_text(path, LONGEST).ok()?).ok()?;
-    Some(beat.progress)
+    read(path).map(|beat| beat.progress)
+}
+
+/// How many there were before it.
+pub(crate) fn read_beat(path: &Path) -> Option<u64> {
+    read(path).map(|beat| beat.beat)
+}
+
+fn read(path: &Path) -> Option<Beat> {
+    serde_json::from_str(&read_text(path, LONGEST).ok()?).ok()
 }
 
 /// How long a file has not been written, by the clock of the file system that holds it: machines'

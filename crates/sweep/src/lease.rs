@@ -11,7 +11,7 @@ use plw_record::RunDirectory;
 
 use crate::attempt_folder::{heartbeat_of, new_folder, path_of, run_of};
 use crate::event::{EVENTS, append_event, is_taken, last_attempt, read_events};
-use crate::heartbeat::{Heartbeat, Progress, silence};
+use crate::heartbeat::{Heartbeat, Progress, read_beat, silence};
 use crate::inherit::{inherit, remove};
 use crate::publish::publish;
 use crate::{Attempt, Event, EventKind, SweepError, Worker};
@@ -67,6 +67,22 @@ fn is_silent(run: &RunDirectory, attempt: &Attempt, asking: &Worker) -> bool {
     let lease = Duration::from_secs(attempt.lease_seconds.into());
     // Without its folder it cannot go on.
     silence.is_none_or(|silence| silence > lease)
+}
+
+/// The run of the last attempt, from which the next one goes on. None before the first.
+///
+/// # Errors
+///
+/// If the run's events cannot be read.
+pub fn last_directory(run: &RunDirectory) -> Result<Option<RunDirectory>, SweepError> {
+    let events = read_events(&run.path)?;
+    let attempt = last_attempt(&events).map(|(attempt, _)| attempt);
+    Ok(attempt.map(|attempt| run_of(run, &attempt.folder)))
+}
+
+/// Which sign of life an attempt has given last. Another one than before shows that it is at work.
+pub fn beat(run: &RunDirectory, attempt: &Attempt) -> Option<u64> {
+    read_beat(&heartbeat_of(run, &attempt.folder))
 }
 
 /// Takes a run, if nobody else works on it, with what the attempt before reached.

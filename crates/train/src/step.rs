@@ -87,13 +87,16 @@ pub fn loss_and_gradients(
     normalizer: &Normalizer,
     options: &PassOptions,
 ) -> LossAndGradients {
-    let (mut losses, gradients) = queue_passes(model, batches, normalizer, options);
-    let values = Readback::new(losses.on_device()).wait();
-    let (loss, losses) = losses.finish(batches, &values);
+    let mut passes = Passes::default();
+    for (number, batch) in batches.iter().enumerate() {
+        passes.queue(model, number, batch, normalizer, options);
+    }
+    let values = Readback::new(passes.losses.on_device()).wait();
+    let (loss, losses) = passes.losses.finish(batches, &values);
     LossAndGradients {
         loss,
         losses,
-        gradients,
+        gradients: passes.gradients,
     }
 }
 
@@ -106,21 +109,28 @@ struct QueuedLosses {
     losses: Vec<Tensor<1>>,
 }
 
-/// Queues the passes of micro-batches.
-fn queue_passes(
-    model: &Llama,
-    batches: &[Batch],
-    normalizer: &Normalizer,
-    options: &PassOptions,
-) -> (QueuedLosses, NamedTensors) {
-    let dropout = options.dropout.as_ref();
-    let mut gradients = NamedTensors::new();
-    let mut losses = QueuedLosses::default();
-    for (number, batch) in batches.iter().enumerate() {
+/// The passes of a step's micro-batches, which the device has yet to compute.
+#[derive(Debug, Default)]
+struct Passes {
+    losses: QueuedLosses,
+    gradients: NamedTensors,
+}
+
+impl Passes {
+    /// Queues the passes of the step's micro-batch of this number.
+    fn queue(
+        &mut self,
+        model: &Llama,
+        number: usize,
+        batch: &Batch,
+        normalizer: &Normalizer,
+        options: &PassOptions,
+    ) {
         let targets = WeightedTargets::new(batch, normalizer);
         if targets.is_empty() {
-            continue;
+            return;
         }
+        let dropout = options.dropout.as_ref();
         let checkpointed = options
             .gradient_checkpointing
             .then(|| model.forward_checkpointed(batch, &targets.rows, dropout));
@@ -135,11 +145,10 @@ fn queue_passes(
             Some(forward) => forward.gradients(grad_loss),
             None => model.take_gradients(&mut grad_loss),
         };
-        accumulate(&mut gradients, part);
-        losses.targets.push((number, targets));
-        losses.losses.push(result.target_losses);
+        accumulate(&mut self.gradients, part);
+        self.losses.targets.push((number, targets));
+        self.losses.losses.push(result.target_losses);
     }
-    (losses, gradients)
 }
 
 impl QueuedLosses {
@@ -215,7 +224,45 @@ pub fn queue_step(
     normalizer: &Normalizer,
     options: &StepOptions,
 ) -> (Llama, QueuedStep) {
-    let (mut losses, gradients) = queue_passes(&model, batches, normalizer, &options.pass);
+    let mut passes = Passes::default();
+    for (number, batch) in batches.iter().enumerate() {
+        passes.queue(&model, number, batch, normalizer, &options.pass);
+    }
+    queue_update(model, optimizer, passes, options)
+}
+
+/// As [`queue_step`], unless `stops` says between two micro-batches that the step is given up: then
+/// there is no queued step, and model and optimizer are as they were.
+pub(crate) fn queue_step_unless(
+    stops: impl Fn() -> bool,
+    model: Llama,
+    optimizer: &mut Optimizer,
+    batches: &[Batch],
+    normalizer: &Normalizer,
+    options: &StepOptions,
+) -> (Llama, Option<QueuedStep>) {
+    let mut passes = Passes::default();
+    for (number, batch) in batches.iter().enumerate() {
+        if number > 0 && stops() {
+            return (model, None);
+        }
+        passes.queue(&model, number, batch, normalizer, &options.pass);
+    }
+    let (model, queued) = queue_update(model, optimizer, passes, options);
+    (model, Some(queued))
+}
+
+/// Queues the update by the gradients of a step's passes.
+fn queue_update(
+    model: Llama,
+    optimizer: &mut Optimizer,
+    passes: Passes,
+    options: &StepOptions,
+) -> (Llama, QueuedStep) {
+    let Passes {
+        mut losses,
+        gradients,
+    } = passes;
     let norm = GradientNorm::new(gradients.values());
     let factor = norm.limit(options.max_grad_norm);
     let (model, check) = optimizer.step(model, gradients, factor, options.learning_rate);

@@ -13,12 +13,10 @@ use crate::checkpoint::{save, update_state};
 use crate::finish::finish;
 use crate::run::{Observer, Outcome, Run};
 use crate::start::{Start, start};
-use crate::step::lay_out;
+use crate::step::{lay_out, queue_step_unless};
 use crate::trainer_state::TrainerState;
 use crate::validation::{evaluate_and_record, evaluation_due};
-use crate::{
-    Optimizer, PassOptions, PlannedStep, QueuedStep, StepOptions, TrainError, plan, queue_step,
-};
+use crate::{Optimizer, PassOptions, PlannedStep, QueuedStep, StepOptions, TrainError, plan};
 
 /// Trains. Each step of the plan is laid out as batches, gives a loss and gradients, is clipped,
 /// updates the weights and leaves a metrics row. Evaluations and checkpoints follow where they are
@@ -68,21 +66,25 @@ pub fn train(
     let waits = !has_queue(device);
     let mut queued: Option<QueuedRow> = None;
     let mut finished = Instant::now();
+    // The step whose state is on disk, or needs no place there.
+    let mut saved = state.step;
     for planned in plan.steps_after(state.step) {
         let before = queued.take();
-        let mut next;
-        (model, next) = queue(run, &planned, total_steps, objective, model, &mut optimizer)?;
+        let next;
+        let stops = || observer.should_stop();
+        let part = (&planned, total_steps, objective);
+        (model, next) = queue(run, part, model, &mut optimizer, stops)?;
         // What a step came to is read when the device has the next one, unless something follows
-        // the step that needs to know.
+        // the step that needs to know. A step that was given up leaves nothing to read.
         let is_last =
-            waits || observer.should_stop() || something_follows(run, next.number, total_steps);
-        let last = match is_last {
-            true => Some(next),
-            false => {
+            waits || observer.should_stop() || something_follows(run, planned.number, total_steps);
+        let last = match next {
+            Some(mut next) if !is_last => {
                 next.handed_over = Some(Instant::now());
                 queued = Some(next);
                 None
             }
+            last => last,
         };
         for row in [before, last].into_iter().flatten() {
             let row = row.wait(run, &mut finished)?;
@@ -108,9 +110,10 @@ pub fn train(
             false => Some(false),
         };
         let keep = evaluated.is_none_or(|best| best && run.training.load_best_model_at_end);
-        if keep || run.training.saves_after(state.step, total_steps) {
+        let is_due = keep || run.training.saves_after(state.step, total_steps);
+        if is_due && saved != state.step {
             save(run, lock, &model, &optimizer, &state)?;
-            unproven = true;
+            (saved, unproven) = (state.step, true);
         }
         if evaluated.is_none() {
             return Ok(Outcome::Stopped { step: state.step });
@@ -159,15 +162,15 @@ struct QueuedRow {
     handed_over: Option<Instant>,
 }
 
-/// Queues a step of the plan.
+/// Queues a step of the plan. There is none, and the model is as it was, if `stops` gives it up
+/// between two micro-batches.
 fn queue(
     run: &Run<'_>,
-    planned: &PlannedStep,
-    total_steps: u64,
-    objective: Objective,
+    (planned, total_steps, objective): (&PlannedStep, u64, Objective),
     model: Llama,
     optimizer: &mut Optimizer,
-) -> Result<(Llama, QueuedRow), TrainError> {
+    stops: impl Fn() -> bool,
+) -> Result<(Llama, Option<QueuedRow>), TrainError> {
     let began = Instant::now();
     let (training, sequences) = (run.training, &run.train.sequences);
     let PlannedStep {
@@ -188,8 +191,9 @@ fn queue(
             }),
         },
     };
-    let (model, queued) = queue_step(model, optimizer, &batches, &normalizer, &options);
-    let row = QueuedRow {
+    let (model, queued) =
+        queue_step_unless(stops, model, optimizer, &batches, &normalizer, &options);
+    let row = queued.map(|queued| QueuedRow {
         number: *number,
         epoch: *epoch,
         learning_rate: options.learning_rate,
@@ -197,7 +201,7 @@ fn queue(
         queued,
         began,
         handed_over: None,
-    };
+    });
     Ok((model, row))
 }
 

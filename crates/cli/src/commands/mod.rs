@@ -3,7 +3,6 @@
 pub(crate) mod data;
 pub(crate) mod devices;
 pub(crate) mod eval;
-mod grid;
 pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod ratio;

@@ -6,48 +6,116 @@ use burn::tensor::Device;
 use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory, TrainingSummary};
-use plw_train::{Outcome, Run, check_directory, train};
+use plw_train::{Observer, Outcome, Run, check_directory, train};
 
 use crate::activations::activations;
 use crate::complete_run::check_complete;
 use crate::examples::{RunData, checked_encoder};
+use crate::failure::Failure;
 use crate::flags::TrainFlags;
 use crate::inputs::{Inputs, trained_on};
 use crate::model_folder::check_saved;
 use crate::output_folder::check_writable;
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::stopping::Stopping;
 use crate::tokenizer_files::{companions, tokenizer_directory};
 
-pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
-    let settings = Settings::load_training(flags.config.as_deref(), &flags.settings)?;
+pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode, Failure> {
+    let settings = Settings::load_training(flags.config.as_deref(), &flags.settings);
+    let settings = settings.map_err(Failure::never)?;
+    let directory = RunDirectory::new(&flags.output_dir);
+    let stopping = Stopping::watch(flags.stop_within);
+    let mut progress = Progress::new(directory.name(), stopping.clone());
+    let asked = stopping.clone();
+    let tuned = fine_tune(&settings, &directory, flags.resume, &mut progress, || {
+        asked.training_begins();
+    })?;
+    log_end(&directory, &tuned);
+    let Tuned::Stopped { step, only_model } = tuned else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let how = match flags.resume {
+        true => "the same command",
+        false => "--resume",
+    };
+    match step {
+        0 => tracing::warn!("stopped before the first step; start again with {how}"),
+        step if only_model => {
+            tracing::warn!("stopped after step {step}, whose checkpoint is the model alone");
+        }
+        step => tracing::warn!("stopped after step {step}; continue with {how}"),
+    }
+    let request = stopping.request();
+    Ok(request.map_or(ExitCode::SUCCESS, |request| {
+        ExitCode::from(request.exit_code())
+    }))
+}
+
+/// How fine-tuning ended.
+pub(super) enum Tuned {
+    /// All steps were taken, now or before.
+    Complete(Option<Box<TrainingSummary>>),
+    /// It was asked to stop after this step.
+    Stopped {
+        step: u64,
+        /// Whether its checkpoints hold the model alone, so that it cannot go on.
+        only_model: bool,
+    },
+}
+
+/// Says that a run is complete.
+pub(super) fn log_end(directory: &RunDirectory, tuned: &Tuned) {
+    let name = directory.name();
+    match tuned {
+        Tuned::Complete(Some(summary)) => {
+            let steps = summary.steps;
+            tracing::info!(
+                run = name.as_str(),
+                steps,
+                "{name} is complete: {steps} steps, {}",
+                directory.summary().display()
+            );
+        }
+        Tuned::Complete(None) => tracing::info!("{name} is complete already"),
+        Tuned::Stopped { .. } => {}
+    }
+}
+
+/// Does a run, or what is left of it. `begins` is called when it may be asked to stop from then on.
+pub(super) fn fine_tune(
+    settings: &Settings,
+    directory: &RunDirectory,
+    resume: bool,
+    observer: &mut dyn Observer,
+    begins: impl FnOnce(),
+) -> Result<Tuned, Failure> {
     // Wrong settings are reported before anything is read.
-    settings.check()?;
+    settings.check().map_err(Failure::never)?;
     for note in settings.notes() {
         tracing::warn!("{note}");
     }
     let device = settings.source.device.open()?.autodiff();
-    let directory = RunDirectory::new(&flags.output_dir);
     check_writable(&directory.path)?;
     // What can fail quickly comes before the data is tokenized, which takes long.
-    let encoder = checked_encoder(&settings)?;
-    let config = Inputs::default().resolved(&settings)?;
-    if flags.resume && is_done(&directory, &config)? {
-        tracing::info!("{} is complete already", directory.name());
-        return Ok(ExitCode::SUCCESS);
+    let encoder = checked_encoder(settings)?;
+    let config = Inputs::default().resolved(settings)?;
+    if resume && is_done(directory, &config)? {
+        return Ok(Tuned::Complete(None));
     }
-    check_directory(&directory, &config, flags.resume).into_diagnostic()?;
+    let checked = check_directory(directory, &config, resume).into_diagnostic();
+    checked.map_err(Failure::never)?;
     for data in trained_on(&config) {
         tracing::warn!(
             "{data} has a file of train_data: its examples are those that the model is trained on"
         );
     }
-    let model = starting_model(&settings, &device)?;
-    let data = RunData::load(&settings, encoder.as_ref())?;
+    let model = starting_model(settings, &device)?;
+    let data = RunData::load(settings, encoder.as_ref())?;
     let weights = settings.loss.objective().into_diagnostic()?.weights;
     data.check(model.config(), weights)?;
     let run = Run {
-        directory: &directory,
+        directory,
         config: &config,
         training: &settings.training,
         loss: &settings.loss,
@@ -56,45 +124,16 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         train: &data.train,
         validation: data.validation.as_ref(),
         test: data.test.as_ref(),
-        companions: &companions(&tokenizer_directory(&settings)?),
-        resume: flags.resume,
+        companions: &companions(&tokenizer_directory(settings)?),
+        resume,
     };
-    let mut progress = Progress::new(directory.name());
-    let outcome = train(&run, model, &device, &mut progress).into_diagnostic()?;
-    Ok(ended(&run, &outcome, &progress))
-}
-
-/// Says how a run ended.
-fn ended(run: &Run<'_>, outcome: &Outcome, progress: &Progress) -> ExitCode {
-    let name = run.directory.name();
-    match outcome {
-        Outcome::Complete(summary) => {
-            let TrainingSummary { steps, .. } = **summary;
-            tracing::info!(
-                run = name.as_str(),
-                steps,
-                "{name} is complete: {steps} steps, {}",
-                run.directory.summary().display()
-            );
-            ExitCode::SUCCESS
-        }
-        Outcome::Stopped { step } => {
-            // A sweep's runs are all resumed, by the sweep's own command.
-            let how = match run.resume {
-                true => "the same command",
-                false => "--resume",
-            };
-            match step {
-                0 => tracing::warn!("stopped before the first step; start again with {how}"),
-                step if run.training.save_only_model => {
-                    tracing::warn!(
-                        "stopped after step {step}, whose checkpoint is the model alone"
-                    );
-                }
-                step => tracing::warn!("stopped after step {step}; continue with {how}"),
-            }
-            progress.exit_code()
-        }
+    begins();
+    match train(&run, model, &device, observer).into_diagnostic()? {
+        Outcome::Complete(summary) => Ok(Tuned::Complete(Some(summary))),
+        Outcome::Stopped { step } => Ok(Tuned::Stopped {
+            step,
+            only_model: settings.training.save_only_model,
+        }),
     }
 }
 

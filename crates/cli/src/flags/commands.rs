@@ -1,6 +1,6 @@
 //! What each command takes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -21,6 +21,10 @@ pub(crate) struct TrainFlags {
     /// leaves the learning rates of the steps taken as they are.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Seconds that stopping at a checkpoint may take once SIGTERM, SIGUSR1 or Ctrl-C asks for it.
+    /// Then the run ends at its last complete checkpoint [default: as long as it takes].
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_within: Option<u64>,
     #[command(flatten)]
     pub(crate) settings: RunFlags,
 }
@@ -220,43 +224,6 @@ pub(crate) struct InspectFlags {
     #[command(flatten)]
     #[serde(flatten)]
     loss: LossFlags,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct SweepFlags {
-    /// A preset: a TOML file of settings with a table `sweep` of lists, such as
-    /// `prompt_loss_weight = [0, 0.1, 1]`.
-    #[arg(long, value_name = "FILE", required_unless_present = "preset")]
-    config: Option<PathBuf>,
-    /// The preset, where earlier versions took it.
-    #[arg(hide = true, conflicts_with = "config")]
-    pub(super) preset: Option<PathBuf>,
-    /// Folder of the runs.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output_dir: PathBuf,
-    /// Prompt loss weights instead of the preset's, separated by commas.
-    #[arg(
-        long,
-        value_name = "X,Y",
-        value_delimiter = ',',
-        allow_hyphen_values = true
-    )]
-    pub(crate) prompt_loss_weight: Option<Vec<f64>>,
-    /// Number of seeds instead of the preset's: 1, 2, ...
-    #[arg(long, value_name = "N")]
-    pub(crate) seeds: Option<u64>,
-    /// Write the runs' settings below DIR/presets and print their commands for sh, one per line,
-    /// without running any.
-    #[arg(long)]
-    pub(crate) list: bool,
-}
-
-impl SweepFlags {
-    /// The preset.
-    pub(crate) fn config(&self) -> &Path {
-        let given = self.config.as_ref().or(self.preset.as_ref());
-        given.expect("clap requires one of them")
-    }
 }
 
 #[derive(Debug, Args)]

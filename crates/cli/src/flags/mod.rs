@@ -6,15 +6,16 @@ mod names;
 mod numbers;
 mod prompt;
 mod ratio;
+mod sweep;
 mod training;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use commands::{
-    DataCommand, DataFlags, EvalFlags, InspectFlags, PlanFlags, ReportFlags, SweepFlags, TrainFlags,
+    DataCommand, DataFlags, EvalFlags, InspectFlags, PlanFlags, ReportFlags, TrainFlags,
 };
-
 pub(crate) use ratio::{LengthUnit, RatioFlags, TableFormat};
+pub(crate) use sweep::{Scheduler, SweepFlags};
 
 use crate::logging::LogFlags;
 
@@ -47,8 +48,9 @@ pub(crate) enum Command {
     /// Compares how long completions are with how long prompts are: generation ratios of data sets,
     /// as a table and as a page with densities.
     Ratio(Box<RatioFlags>),
-    /// Runs a preset's grid of settings, each run in its own process. Complete runs are skipped.
-    Sweep(SweepFlags),
+    /// Runs a preset's grid of settings, each run in its own process, on one machine or on many.
+    /// Complete runs are skipped.
+    Sweep(Box<SweepFlags>),
     /// Lists what this machine can compute on.
     Devices,
     /// Makes data.
@@ -79,9 +81,8 @@ impl Cli {
             }
             _ => {}
         }
-        if let Command::Sweep(SweepFlags {
-            preset: Some(_), ..
-        }) = &self.command
+        if let Command::Sweep(flags) = &self.command
+            && flags.preset.is_some()
         {
             notes.push("the preset is given with --config FILE now; without, it still works");
         }
@@ -215,7 +216,7 @@ mod tests {
             let Command::Sweep(flags) = read(line).expect(line).command else {
                 unreachable!("it is a sweep");
             };
-            let found = (flags.output_dir.as_path(), flags.config());
+            let found = (flags.output_dir(), flags.config());
             assert_eq!(found, (Path::new(output), Path::new(preset)), "{line}");
         }
         for line in [

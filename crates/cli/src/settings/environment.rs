@@ -29,6 +29,17 @@ pub(crate) fn variable(setting: &str) -> String {
     format!("{PREFIX}{}", setting.to_uppercase())
 }
 
+/// The variables of this process that are settings, for one on another machine.
+pub(crate) fn environment_of_settings() -> Vec<(String, String)> {
+    let all = std::env::vars_os();
+    let given = all.filter_map(|(name, text)| Some((name.into_string().ok()?, text)));
+    let is_setting = |name: &str| name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name);
+    given
+        .filter(|(name, _)| is_setting(name))
+        .filter_map(|(name, text)| Some((name, text.into_string().ok()?)))
+        .collect()
+}
+
 /// The settings that environment variables give, except those in `decided`. A variable is text: it
 /// stays text where the setting is text, and is else read as a number, a boolean or a list
 /// separated by commas, whichever the setting takes. `check` refuses a table with values that its

@@ -11,6 +11,9 @@ use toml::{Table, Value};
 /// The table of a preset with the values that the runs of a sweep go through.
 const SWEEP: &str = "sweep";
 
+/// The table of a preset with what a sweep's runs ask of a cluster.
+const CLUSTER: &str = "cluster";
+
 /// The settings that are paths. So are a `chat_template` that is a file, and data that is not on
 /// the hub.
 const PATHS: [&str; 9] = [
@@ -33,6 +36,8 @@ pub(crate) struct Preset {
     pub(crate) settings: Table,
     /// The table `sweep`, as it is written.
     pub(crate) sweep: Option<Value>,
+    /// The table `cluster`, as it is written.
+    pub(crate) cluster: Option<Value>,
 }
 
 impl Preset {
@@ -48,10 +53,12 @@ impl Preset {
         }
         let mut settings: Table = read_toml(path)?;
         let sweep = settings.remove(SWEEP);
+        let cluster = settings.remove(CLUSTER);
         let mut preset = Self {
             path: path.to_path_buf(),
             settings: Table::new(),
             sweep,
+            cluster,
         };
         preset.settings = settings
             .into_iter()

@@ -12,3 +12,5 @@ mod remedies;
 #[cfg(unix)]
 mod signals;
 mod smoke;
+#[cfg(unix)]
+mod sweeps;

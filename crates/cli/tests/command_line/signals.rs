@@ -1,6 +1,7 @@
 //! Signals that ask a run to stop, and those that were ignored before.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -25,13 +26,21 @@ fn started(smoke: &Smoke, line: &str, run: &str, ignore: &str) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let mut child = shell.spawn().expect("sh runs");
-    let metrics = smoke.path(run).join("metrics.jsonl");
-    while !fs::read(&metrics).is_ok_and(|log| log.contains(&b'\n')) {
+    while !fs::read(metrics(&smoke.path(run))).is_ok_and(|log| log.contains(&b'\n')) {
         let ended = child.try_wait().expect("it can be asked");
         assert!(ended.is_none(), "it ended before its first step: {ended:?}");
         sleep(Duration::from_millis(1));
     }
     child
+}
+
+/// The metrics of a run, or of the attempt that a sweep makes at it.
+fn metrics(run: &Path) -> PathBuf {
+    let name = run.file_name().expect("a name");
+    let attempts = fs::read_dir(run.join("attempts")).into_iter().flatten();
+    let attempt = attempts.flatten().next();
+    let directory = attempt.map_or(run.to_path_buf(), |attempt| attempt.path().join(name));
+    directory.join("metrics.jsonl")
 }
 
 fn send(child: &Child, signal: Signal) {
@@ -50,8 +59,9 @@ fn signals_stop_at_a_checkpoint_unless_they_were_ignored() {
     for (ignored, signal, code) in [
         ("", Signal::SIGHUP, 129),
         ("", Signal::SIGINT, 130),
-        ("", Signal::SIGTERM, 143),
-        ("trap '' HUP;", Signal::SIGTERM, 143),
+        ("", Signal::SIGTERM, 75),
+        ("", Signal::SIGUSR1, 75),
+        ("trap '' HUP;", Signal::SIGTERM, 75),
         ("trap '' HUP;", Signal::SIGHUP, 0),
         ("trap '' INT;", Signal::SIGINT, 0),
     ] {
@@ -84,7 +94,7 @@ fn a_sweep_stops_with_its_run_and_is_continued_by_its_own_command() {
     let child = started(&smoke, line, "sweep/seed-1_plw-0", "");
     send(&child, Signal::SIGTERM);
     let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(143));
+    assert_eq!(output.status.code(), Some(75));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("continue with the same command"), "{said}");
     assert!(!said.contains("--resume"), "{said}");

@@ -70,6 +70,46 @@ fn resuming_continues_bit_for_bit() {
     );
 }
 
+/// Stops from the question of this number on, from 1.
+struct StopWhenAsked {
+    number: usize,
+    asked: Cell<usize>,
+}
+
+impl Observer for StopWhenAsked {
+    fn should_stop(&self) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.asked.get() >= self.number
+    }
+}
+
+#[test]
+fn a_step_that_was_given_up_between_its_micro_batches_is_taken_on_resume() {
+    let case = Case::new(1e-2);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let whole = folder.path().join("whole");
+    case.train(&whole, false, u64::MAX).expect("trained");
+    let mut stopped_at = Vec::new();
+    for number in 1.. {
+        let parts = folder.path().join(format!("asked-{number}"));
+        let mut stop = StopWhenAsked {
+            number,
+            asked: Cell::new(0),
+        };
+        match case.observed(&parts, false, &mut stop).expect("stopped") {
+            Outcome::Stopped { step } => stopped_at.push(step),
+            Outcome::Complete(_) => break,
+        }
+        case.train(&parts, true, u64::MAX).expect("resumed");
+        assert_eq!(remains(&parts), remains(&whole), "asked {number} times");
+    }
+    // After a step without an evaluation it is asked once, and then in the next step.
+    for step in [1, 2, 4, 5] {
+        let times = stopped_at.iter().filter(|&&at| at == step).count();
+        assert!(times > 1, "step {step} of {stopped_at:?}");
+    }
+}
+
 #[test]
 fn an_evaluation_that_is_stopped_is_done_on_resume() {
     let mut case = Case::new(1e-2);

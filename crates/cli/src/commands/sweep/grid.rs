@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_files::{MOST_SETTINGS, read_text, remove_partial_of, write_atomic};
+use plw_record::RunDirectory;
+use plw_sweep::ListedRun;
 use toml::{Table, Value};
 
 use crate::flags::SweepFlags;
@@ -15,38 +16,33 @@ const MOST_RUNS: usize = 10_000;
 
 /// A run of the grid.
 pub(super) struct Planned {
+    /// Its index, from 0.
+    pub(super) index: usize,
     pub(super) directory: PathBuf,
-    /// Where its settings are written.
-    config: PathBuf,
     /// Its settings, as those of the sweep's preset.
     preset: Preset,
-    /// Names of the settings that the grid decides.
-    pub(super) varied: Vec<String>,
+    /// The settings that the grid decides.
+    varied: Vec<(String, Value)>,
 }
 
 impl Planned {
-    /// The settings that the run's process will have.
+    /// The settings that the run has. The environment may override the preset, but not the grid.
     pub(super) fn settings(&self) -> Result<Settings> {
-        Settings::of_preset(&self.preset, &self.varied)
+        let varied: Vec<String> = self.varied.iter().map(|(name, _)| name.clone()).collect();
+        Settings::of_preset(&self.preset, &varied)
     }
 
-    /// Writes its settings, for its process to read. That process looks for relative paths beside
-    /// this file first, where nothing of their names may be.
-    pub(super) fn write_settings(&self) -> Result<&Path> {
-        let text = toml::to_string(&self.preset.settings).into_diagnostic()?;
-        if !read_text(&self.config, MOST_SETTINGS).is_ok_and(|before| before == text) {
-            // What a killed sweep left of it.
-            remove_partial_of(&self.config).into_diagnostic()?;
-            write_atomic(&self.config, text).into_diagnostic()?;
-        }
-        match Preset::read(&self.config)?.settings == self.preset.settings {
-            true => Ok(&self.config),
-            false => Err(miette!(
-                help = "give absolute paths in the preset, or another --output-dir",
-                "a relative path of the preset leads elsewhere from {}",
-                self.config.display()
-            )),
-        }
+    /// Its entry in the list of the sweep's runs.
+    pub(super) fn listed(&self) -> Result<ListedRun> {
+        let settings = self.varied.iter().map(|(name, value)| {
+            let value = serde_json::to_value(value).into_diagnostic()?;
+            Ok((name.clone(), value))
+        });
+        Ok(ListedRun {
+            index: self.index,
+            name: RunDirectory::new(&self.directory).name(),
+            settings: settings.collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -76,7 +72,8 @@ pub(super) fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
     }
     let runs = combinations
         .into_iter()
-        .map(|combination| planned(&flags.output_dir, &preset, combination));
+        .enumerate()
+        .map(|(index, varied)| planned(flags.output_dir(), &preset, index, varied));
     let mut directories = HashSet::new();
     runs.map(|run| match directories.insert(run.directory.clone()) {
         true => Ok(run),
@@ -165,11 +162,15 @@ fn take_count(lists: &mut Table) -> Result<Option<u64>> {
     Ok(Some(count))
 }
 
-fn planned(out: &Path, preset: &Preset, combination: Vec<(String, Value)>) -> Planned {
+fn planned(
+    out: &Path,
+    preset: &Preset,
+    index: usize,
+    combination: Vec<(String, Value)>,
+) -> Planned {
     let mut run = preset.clone();
-    let varied = combination.iter().map(|(key, _)| key.clone()).collect();
     let mut name = Vec::new();
-    for (key, value) in combination {
+    for (key, value) in &combination {
         let short = if key == "prompt_loss_weight" {
             "plw"
         } else {
@@ -184,8 +185,8 @@ fn planned(out: &Path, preset: &Preset, combination: Vec<(String, Value)>) -> Pl
             .map(str::to_string)
             .unwrap_or(shown);
         name.push(format!("{short}-{}", shown.replace(['/', ' '], "_")));
-        let value = preset.resolved(&key, value);
-        run.settings.insert(key, value);
+        let value = preset.resolved(key, value.clone());
+        run.settings.insert(key.clone(), value);
     }
     let name = if name.is_empty() {
         "run".to_string()
@@ -193,10 +194,10 @@ fn planned(out: &Path, preset: &Preset, combination: Vec<(String, Value)>) -> Pl
         name.join("_")
     };
     Planned {
+        index,
         directory: out.join(&name),
-        config: out.join("presets").join(format!("{name}.toml")),
         preset: run,
-        varied,
+        varied: combination,
     }
 }
 
@@ -233,33 +234,6 @@ mod tests {
         let below = |run: &Planned| run.directory.strip_prefix("out").map(Path::to_path_buf);
         let names = runs.iter().map(|run| below(run).expect("it lies there"));
         Ok(names.map(|name| name.display().to_string()).collect())
-    }
-
-    #[test]
-    fn a_path_that_a_run_would_find_elsewhere_is_refused() {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let mut preset = Preset {
-            path: folder.path().join("preset.toml"),
-            settings: Table::from_iter([("train_data".to_string(), "../rows".into())]),
-            sweep: None,
-        };
-        let out = folder.path().join("out");
-        let run = planned(&out, &preset, Vec::new());
-        run.write_settings().expect("nothing is there");
-        std::fs::create_dir(out.join("rows")).expect("made");
-        let error = run.write_settings().expect_err("it is refused").to_string();
-        assert!(error.contains("leads elsewhere"), "{error}");
-        let rows = out.join("rows").display().to_string();
-        preset
-            .settings
-            .insert("train_data".to_string(), rows.into());
-        let run = planned(&out, &preset, Vec::new());
-        // As a killed sweep leaves it.
-        let unfinished = out.join("presets/.run.toml.1-0.partial");
-        std::fs::write(&unfinished, "half").expect("written");
-        run.write_settings()
-            .expect("an absolute path leads to one place");
-        assert!(!unfinished.exists());
     }
 
     const PRESET: &str = "max_steps = 3\n[sweep]\nprompt_loss_weight = [0, 0.1, 1.0]\nseeds = 2\n";

@@ -1,0 +1,123 @@
+//! `plw sweep --submit slurm|kubernetes`: the sweep as a job of a cluster.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use plw_files::write_atomic;
+use plw_sweep::{ClusterSettings, Job, kubernetes_manifest, slurm_script};
+
+use super::grid::Planned;
+use super::{arguments, cannot};
+use crate::failure::Failure;
+use crate::flags::{Scheduler, SweepFlags};
+use crate::logging::LogFlags;
+use crate::output::print;
+use crate::settings::{Preset, environment_of_settings};
+
+/// Tasks of a job array that Slurm takes by default (`MaxArraySize`).
+const USUAL_ARRAY: usize = 1000;
+
+/// Prints the job, or hands it to the scheduler's own program.
+pub(super) fn run(
+    runs: &[Planned],
+    flags: &SweepFlags,
+    log: LogFlags,
+    scheduler: Scheduler,
+) -> Result<ExitCode, Failure> {
+    let settings = cluster_settings(flags.config()).map_err(Failure::never)?;
+    let job = job(runs.len(), flags, log)?;
+    // A task that cannot log does not start, and says nothing.
+    std::fs::create_dir_all(job.logs()).map_err(cannot("the folder of logs cannot be made"))?;
+    let (text, name, program, words) = match scheduler {
+        Scheduler::Kubernetes => {
+            let text = kubernetes_manifest(&job, &settings.kubernetes).into_diagnostic();
+            (
+                text.map_err(Failure::never)?,
+                "sweep.yaml",
+                "kubectl",
+                &["apply", "-f"][..],
+            )
+        }
+        _ => {
+            if runs.len() > USUAL_ARRAY {
+                tracing::warn!(
+                    "the array has {} tasks: Slurm takes {USUAL_ARRAY} where MaxArraySize is not \
+                     set higher",
+                    runs.len()
+                );
+            }
+            (
+                slurm_script(&job, &settings.slurm),
+                "sweep.sbatch",
+                "sbatch",
+                &[][..],
+            )
+        }
+    };
+    if flags.print {
+        print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = flags.output_dir().join(name);
+    write_atomic(&path, text).into_diagnostic()?;
+    let status = Command::new(program)
+        .args(words)
+        .arg(&path)
+        .status()
+        .map_err(|error| {
+            miette!(
+                help = format!("run it where {program} is, or print the job with --print"),
+                "{program} cannot be started: {error}"
+            )
+        })?;
+    match status.success() {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(miette!(
+            help = format!(
+                "see what {program} says above; the job is {}",
+                path.display()
+            ),
+            "{program} did not take the job ({status})"
+        ))?,
+    }
+}
+
+fn cluster_settings(preset: &Path) -> Result<ClusterSettings> {
+    let Some(cluster) = Preset::read(preset)?.cluster else {
+        return Ok(ClusterSettings::default());
+    };
+    cluster
+        .try_into()
+        .into_diagnostic()
+        .wrap_err_with(|| format!("the table `cluster` of {} is not valid", preset.display()))
+}
+
+fn job(runs: usize, flags: &SweepFlags, log: LogFlags) -> Result<Job> {
+    let absolute = |path: &Path| std::path::absolute(path).into_diagnostic();
+    let mut arguments = arguments(flags, log);
+    // They are read on another machine, whose programs start elsewhere.
+    for argument in &mut arguments {
+        for path in [flags.config(), flags.output_dir()] {
+            if argument.as_os_str() == path.as_os_str() {
+                *argument = absolute(path)?.into();
+            }
+        }
+    }
+    let arguments = arguments.into_iter().map(|argument| {
+        argument
+            .into_string()
+            .map_err(|argument| miette!("{argument:?} is not UTF-8, as a job needs it"))
+    });
+    let name = flags.output_dir().file_name().unwrap_or_default();
+    Ok(Job {
+        name: name.to_string_lossy().into_owned(),
+        runs,
+        workers: flags.workers.unwrap_or(runs).max(1),
+        program: std::env::current_exe().into_diagnostic()?,
+        arguments: arguments.collect::<Result<_>>()?,
+        working_directory: std::env::current_dir().into_diagnostic()?,
+        output_directory: absolute(flags.output_dir())?,
+        environment: environment_of_settings(),
+    })
+}
