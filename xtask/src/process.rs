@@ -169,7 +169,7 @@ fn wait(mut child: Child) -> Result<ExitStatus> {
     }
 }
 
-/// Whether a process says by its code that a signal stopped it: 128 and the signal's number.
+/// Whether a process says by its code that a signal stopped it.
 fn was_stopped(status: ExitStatus) -> bool {
     matches!(status.code(), Some(75 | 129 | 130))
 }

@@ -184,10 +184,15 @@ fn judged(
     }
 }
 
-/// What a program exits with that a signal stopped: 128 and the signal's number.
+/// What a program exits with that a signal stopped: after SIGTERM the code that asks for another
+/// try, else 128 and the signal's number.
 fn exit_code(signal: &str) -> Option<i32> {
-    let signal: nix::sys::signal::Signal = signal.parse().ok()?;
-    Some(128 + signal as i32)
+    use nix::sys::signal::Signal;
+
+    match signal.parse().ok()? {
+        Signal::SIGTERM => Some(75),
+        signal => Some(128 + signal as i32),
+    }
 }
 
 /// The signal that ended a process.

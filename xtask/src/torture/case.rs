@@ -15,6 +15,8 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     /// The command's arguments; the folder that it fills follows.
     arguments: &'static str,
+    /// What it leaves that tells of its processes and of the time.
+    pub(super) not_compared: &'static [&'static str],
 }
 
 /// Everything that leaves results in a folder.
@@ -22,33 +24,46 @@ pub(super) const CASES: [Case; 7] = [
     Case {
         name: "full",
         arguments: "train --resume --config experiments/smoke.toml --test-data runs/data/smoke",
+        not_compared: &[],
     },
     Case {
         name: "LoRA",
         arguments: "train --resume --config experiments/smoke.toml --lora-r 4 --lora-alpha 8 \
                     --lora-dropout 0.1 --gradient-accumulation-steps 2",
+        not_compared: &[],
     },
     Case {
         name: "packing",
         arguments: "train --resume --config experiments/smoke.toml \
                     --packing shortest-pack-first --gradient-checkpointing true",
+        not_compared: &[],
     },
     Case {
         name: "best-model",
         arguments: "train --resume --config experiments/smoke.toml --test-data runs/data/smoke \
                     --load-best-model-at-end true --save-total-limit 1 --eval-steps 1",
+        not_compared: &[],
     },
     Case {
         name: "sweep",
         arguments: "sweep --config experiments/smoke.toml --seeds 1",
+        not_compared: &[
+            "report.html",
+            "report.json",
+            "report.md",
+            "seed-1_plw-0/events",
+            "seed-1_plw-0.1/events",
+        ],
     },
     Case {
         name: "evaluation",
         arguments: "eval --config experiments/smoke.toml --data runs/data/smoke",
+        not_compared: &[],
     },
     Case {
         name: "data",
         arguments: "data synth --config experiments/data/smoke.toml",
+        not_compared: &[],
     },
 ];
 

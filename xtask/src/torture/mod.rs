@@ -203,7 +203,11 @@ fn round(
     }
     round.problem = match undisturbed(attempt, &attempt.words())? {
         Ended::Wrong(problem) => Some(problem),
-        _ => same::difference(&reference.folder, &attempt.folder())?,
+        _ => same::difference_but_for(
+            attempt.case.not_compared,
+            &reference.folder,
+            &attempt.folder(),
+        )?,
     };
     Ok(round)
 }
