@@ -17,7 +17,7 @@ pub(super) struct Calls {
 }
 
 /// All that are interrupted.
-pub(super) const CALLS: [Calls; 8] = [
+pub(super) const CALLS: [Calls; 9] = [
     Calls {
         name: "open",
         selected: "?open,?openat",
@@ -33,6 +33,10 @@ pub(super) const CALLS: [Calls; 8] = [
     Calls {
         name: "rename",
         selected: "?rename,?renameat,?renameat2",
+    },
+    Calls {
+        name: "link",
+        selected: "?link,?linkat",
     },
     Calls {
         name: "mkdir",
