@@ -58,9 +58,9 @@ impl Default for SlurmSettings {
     }
 }
 
-/// The script for `sbatch`. Each task does a run. One that exits with [`TRY_AGAIN`] because its time
-/// is up, or that was killed, the script puts back into the queue. A task that is pre-empted, or
-/// whose node fails, Slurm itself puts back: its SIGTERM ends the script, which therefore never
+/// The script for `sbatch`. Each task does a run. One that exits with [`TRY_AGAIN`] because its
+/// time is up, or that was killed, the script puts back into the queue. A task that is pre-empted,
+/// or whose node fails, Slurm itself puts back: its SIGTERM ends the script, which therefore never
 /// brings back a task that was cancelled.
 pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> String {
     let logs = job.logs().display().to_string();
