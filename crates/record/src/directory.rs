@@ -14,6 +14,8 @@ use crate::{
 const METRICS: &str = "metrics.jsonl";
 const EVALUATIONS: &str = "evaluations.jsonl";
 const PREDICTIONS: &str = "predictions";
+/// What a sweep's workers write about a run that they share.
+const EVENTS: &str = "events";
 
 /// A run's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl RunDirectory {
             self.checkpoints(),
             self.predictions_dir(),
             self.path.join("attempts"),
-            self.path.join("events"),
+            self.path.join(EVENTS),
         ];
         let mut files = files.into_iter().filter(|file| file.exists());
         let mut directories = directories.into_iter().filter(is_filled);
@@ -193,14 +195,21 @@ impl RunDirectory {
         Ok(names)
     }
 
-    /// The runs of a sweep, by name: the subdirectories of `sweep_dir` that hold a `config.toml`.
+    /// Whether workers of a sweep make attempts at this run: each in a folder of its own, from which
+    /// the records come here once they are complete.
+    pub fn has_attempts(&self) -> bool {
+        self.path.join(EVENTS).is_dir()
+    }
+
+    /// The runs of a sweep, by name: the subdirectories of `sweep_dir` that hold a `config.toml`, or
+    /// at which attempts are made.
     pub fn all_in(sweep_dir: impl AsRef<Path>) -> Result<Vec<Self>, RecordError> {
         let sweep_dir = sweep_dir.as_ref();
         let mut runs = Vec::new();
         for entry in fs::read_dir(sweep_dir).map_err(FileError::cannot("list", sweep_dir))? {
             let path = entry.map_err(FileError::cannot("list", sweep_dir))?.path();
             let run = Self::new(path);
-            if run.config().is_file() {
+            if run.config().is_file() || run.has_attempts() {
                 runs.push(run);
             }
         }

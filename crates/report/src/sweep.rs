@@ -153,6 +153,9 @@ fn read_run(directory: &RunDirectory) -> Result<Run, String> {
     let metrics = directory.read_metrics().map_err(reason)?;
     if !directory.is_complete() {
         return Err(match metrics.last() {
+            _ if directory.has_attempts() => {
+                "it is not complete; `plw sweep --status` tells how far it is".to_string()
+            }
             Some(row) => format!("no summary.json; its last logged step is {}", row.step),
             None => "no summary.json and no logged step".to_string(),
         });
