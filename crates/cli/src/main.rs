@@ -17,6 +17,7 @@ mod lora_settings;
 mod model_folder;
 mod output;
 mod output_folder;
+mod processes;
 mod progress;
 mod settings;
 mod signals;
@@ -50,11 +51,14 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     for note in cli.notes() {
         tracing::warn!("{note}");
     }
-    if !matches!(cli.command, Command::Sweep(_) | Command::Report(_)) {
-        threads::start()?;
+    if !matches!(
+        cli.command,
+        Command::Sweep(_) | Command::Report(_) | Command::Train(_)
+    ) {
+        threads::start(1)?;
     }
     match &cli.command {
-        Command::Train(flags) => commands::train::run(flags),
+        Command::Train(flags) => commands::train::run(flags, cli.log),
         Command::Plan(flags) => commands::plan::run(flags),
         Command::Eval(flags) => commands::eval::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),

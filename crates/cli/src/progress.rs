@@ -1,6 +1,5 @@
 //! The progress bar (the run, the step, tokens per second and the time left) and Ctrl-C.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -95,8 +94,8 @@ impl Progress {
     }
 
     /// What a run that was stopped exits with.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.stop.load(Ordering::SeqCst))
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.stop.load(Ordering::SeqCst)
     }
 }
 

@@ -8,8 +8,11 @@ use plw_loss::{
     linear_cross_entropy,
 };
 use plw_model::{DropoutKey, Llama, NamedTensors, accumulate};
+use plw_transport::{Alone, Transport};
 
+use crate::gradient_sum::{Sending, summed};
 use crate::optimizer::FiniteCheck;
+use crate::step_sums::{StepCounts, StepSums};
 use crate::{BatchingArguments, Optimizer, TrainError, TrainingArguments};
 
 /// Lays the packs of a step out as micro-batches, with the normalizer of all of them.
@@ -64,6 +67,10 @@ pub struct StepResult {
     pub losses: MeanLosses,
     /// Global norm of the gradients, before clipping.
     pub grad_norm: f64,
+    /// What the batches of all processes hold.
+    pub counts: StepCounts,
+    /// Whether a process was asked to stop.
+    pub stop: bool,
 }
 
 /// What micro-batches contribute to a step's objective.
@@ -87,12 +94,12 @@ pub fn loss_and_gradients(
     normalizer: &Normalizer,
     options: &PassOptions,
 ) -> LossAndGradients {
-    let (mut losses, gradients) = queue_passes(model, batches, normalizer, options);
+    let (mut losses, gradients) = queue_passes(model, batches, normalizer, options, None);
     let values = Readback::new(losses.on_device()).wait();
-    let (loss, losses) = losses.finish(batches, &values);
+    let (loss, totals) = losses.finish(batches, &values);
     LossAndGradients {
         loss,
-        losses,
+        losses: totals.means(),
         gradients,
     }
 }
@@ -106,14 +113,19 @@ struct QueuedLosses {
     losses: Vec<Tensor<1>>,
 }
 
-/// Queues the passes of micro-batches.
+/// Queues the passes of micro-batches. The gradients that are sent meanwhile are not returned.
 fn queue_passes(
     model: &Llama,
     batches: &[Batch],
     normalizer: &Normalizer,
     options: &PassOptions,
+    mut sending: Option<&mut Sending>,
 ) -> (QueuedLosses, NamedTensors) {
     let dropout = options.dropout.as_ref();
+    let has_targets = |batch: &Batch| !WeightedTargets::new(batch, normalizer).is_empty();
+    let last = sending
+        .as_ref()
+        .and_then(|_| batches.iter().rposition(has_targets));
     let mut gradients = NamedTensors::new();
     let mut losses = QueuedLosses::default();
     for (number, batch) in batches.iter().enumerate() {
@@ -132,7 +144,12 @@ fn queue_passes(
         let result = linear_cross_entropy(hidden, model.lm_head(), &targets, chunk);
         let mut grad_loss = result.loss.backward();
         let part = match checkpointed {
-            Some(forward) => forward.gradients(grad_loss),
+            Some(forward) => forward.gradients_by_layer(grad_loss, |part| {
+                // What the micro-batches before have left is complete with the last one's.
+                if let Some(sending) = sending.as_deref_mut().filter(|_| last == Some(number)) {
+                    sending.next(&mut gradients, part);
+                }
+            }),
             None => model.take_gradients(&mut grad_loss),
         };
         accumulate(&mut gradients, part);
@@ -147,9 +164,9 @@ impl QueuedLosses {
         std::mem::take(&mut self.losses)
     }
 
-    /// The objective of these micro-batches, and the unweighted means by kind, with what was read
+    /// The objective of these micro-batches, and the unweighted losses by kind, with what was read
     /// of [`QueuedLosses::on_device`].
-    fn finish(self, batches: &[Batch], losses: &[Vec<f32>]) -> (f64, MeanLosses) {
+    fn finish(self, batches: &[Batch], losses: &[Vec<f32>]) -> (f64, LossTotals) {
         let mut loss = 0.0;
         let mut totals = LossTotals::default();
         for ((number, targets), target_losses) in self.targets.into_iter().zip(losses) {
@@ -159,7 +176,7 @@ impl QueuedLosses {
                 .sum::<f64>();
             totals.add(&batches[number], &targets, target_losses);
         }
-        (loss, totals.means())
+        (loss, totals)
     }
 }
 
@@ -176,16 +193,35 @@ pub struct QueuedStep {
 }
 
 impl QueuedStep {
-    /// Waits for the device. `batches` are those of the step.
+    /// Waits for the device and for the other processes. `batches` are this process's of the step,
+    /// and `stop` says whether it was asked to stop.
     ///
     /// # Errors
     ///
-    /// If the loss, the gradients or the updated weights are not finite. The model is lost then.
-    pub fn wait(self, batches: &[Batch]) -> Result<StepResult, TrainError> {
+    /// If the loss, the gradients or the updated weights are not finite, or another process has
+    /// ended. The model is lost then.
+    pub fn wait(
+        self,
+        batches: &[Batch],
+        transport: &dyn Transport,
+        stop: bool,
+    ) -> Result<StepResult, TrainError> {
         let values = self.values.wait();
         let (target_losses, others) = values.split_at(self.losses.targets.len());
         let (squares, not_finite) = others.split_at(self.norm.on_device().iter().count());
-        let (loss, losses) = self.losses.finish(batches, target_losses);
+        let (loss, totals) = self.losses.finish(batches, target_losses);
+        let own = StepSums {
+            loss,
+            totals,
+            counts: StepCounts::of(batches),
+            stop,
+        };
+        let StepSums {
+            loss,
+            totals,
+            counts,
+            stop,
+        } = own.over_processes(transport)?;
         let grad_norm = self.norm.squared_with(&squares.concat()).sqrt();
         for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
             if !value.is_finite() {
@@ -200,22 +236,39 @@ impl QueuedStep {
         self.check.finish(&not_finite.concat())?;
         Ok(StepResult {
             loss,
-            losses,
+            losses: totals.means(),
             grad_norm,
+            counts,
+            stop,
         })
     }
 }
 
-/// Queues one optimizer step with all of its micro-batches, whose normalizer is `normalizer`. It
-/// does not wait for the device.
+/// Queues one optimizer step with this process's micro-batches, of which `normalizer` is that of
+/// all processes. It does not wait for the device, unless there are other processes, whose
+/// gradients are added.
+///
+/// # Errors
+///
+/// If another process has ended.
 pub fn queue_step(
     model: Llama,
     optimizer: &mut Optimizer,
     batches: &[Batch],
     normalizer: &Normalizer,
     options: &StepOptions,
-) -> (Llama, QueuedStep) {
-    let (mut losses, gradients) = queue_passes(&model, batches, normalizer, &options.pass);
+    transport: &dyn Transport,
+) -> Result<(Llama, QueuedStep), TrainError> {
+    let passes = |sending: Option<&mut Sending>| {
+        queue_passes(&model, batches, normalizer, &options.pass, sending)
+    };
+    let (mut losses, gradients) = match transport.world_size() {
+        1 => passes(None),
+        _ => {
+            let by_layer = options.pass.gradient_checkpointing;
+            summed(&model, by_layer, transport, |sending| passes(Some(sending)))?
+        }
+    };
     let norm = GradientNorm::new(gradients.values());
     let factor = norm.limit(options.max_grad_norm);
     let (model, check) = optimizer.step(model, gradients, factor, options.learning_rate);
@@ -229,7 +282,7 @@ pub fn queue_step(
         check,
         values: Readback::new(values),
     };
-    (model, queued)
+    Ok((model, queued))
 }
 
 /// Takes one optimizer step with all of its micro-batches, whose normalizer is `normalizer`.
@@ -244,6 +297,7 @@ pub fn step(
     normalizer: &Normalizer,
     options: &StepOptions,
 ) -> Result<(Llama, StepResult), TrainError> {
-    let (model, queued) = queue_step(model, optimizer, batches, normalizer, options);
-    Ok((model, queued.wait(batches)?))
+    let alone = Alone::default();
+    let (model, queued) = queue_step(model, optimizer, batches, normalizer, options, &alone)?;
+    Ok((model, queued.wait(batches, &alone, false)?))
 }

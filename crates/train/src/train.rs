@@ -7,13 +7,14 @@ use burn::tensor::Device;
 use plw_batch::{Batch, Examples, Pack};
 use plw_loss::Objective;
 use plw_model::{DropoutKey, Llama, WeightType};
-use plw_record::{MetricsRow, RecordError, append_metrics, remove_old_checkpoints};
+use plw_record::{MetricsRow, RecordError, RunLock, append_metrics, remove_old_checkpoints};
 
 use crate::checkpoint::{save, update_state};
+use crate::division::lay_out_share;
 use crate::finish::finish;
 use crate::run::{Observer, Outcome, Run};
-use crate::start::{Start, start};
-use crate::step::lay_out;
+use crate::start::Start;
+use crate::start_together::start_together;
 use crate::trainer_state::TrainerState;
 use crate::validation::{evaluate_and_record, evaluation_due};
 use crate::{
@@ -22,12 +23,14 @@ use crate::{
 
 /// Trains. Each step of the plan is laid out as batches, gives a loss and gradients, is clipped,
 /// updates the weights and leaves a metrics row. Evaluations and checkpoints follow where they are
-/// due, and a summary comes last.
+/// due, and a summary comes last. Several processes share the work, and the first writes.
 ///
 /// # Errors
 ///
 /// If a setting makes no sense, a loss, gradient or weight is not finite (the error names the step
-/// and its examples), a checkpoint or log is not as the run left it, or a record cannot be written.
+/// and its examples), a checkpoint or log is not as the run left it, a record cannot be written, or
+/// another process has ended. A process that returns an error should say it and then call
+/// [`plw_transport::Transport::abort`], because the others wait for it.
 pub fn train(
     run: &Run<'_>,
     model: Llama,
@@ -38,9 +41,13 @@ pub fn train(
     let plan = plan(&run.train.sequences, run.batching, run.training)?;
     let total_steps = plan.total_steps;
     check_saved_type(run, &model)?;
-    let lock = &run.directory.create()?;
+    let lock = match run.transport.rank() {
+        0 => Some(run.directory.create()?),
+        _ => None,
+    };
+    let lock = lock.as_ref();
     let mut optimizer = Optimizer::new(run.training);
-    let found = start(run, total_steps, model, &mut optimizer, device, observer)?;
+    let found = start_together(run, total_steps, model, &mut optimizer, device, observer)?;
     let (mut model, mut state, beginning) = match found {
         Start::Complete(summary) => return Ok(Outcome::Complete(summary)),
         Start::At(started) => *started,
@@ -67,6 +74,7 @@ pub fn train(
     let mut logged_until = None;
     let waits = !has_queue(device);
     let mut queued: Option<QueuedRow> = None;
+    let mut stop = false;
     let mut finished = Instant::now();
     for planned in plan.steps_after(state.step) {
         let before = queued.take();
@@ -75,7 +83,7 @@ pub fn train(
         // What a step came to is read when the device has the next one, unless something follows
         // the step that needs to know.
         let is_last =
-            waits || observer.should_stop() || something_follows(run, next.number, total_steps);
+            waits || stops(run, observer, stop) || something_follows(run, next.number, total_steps);
         let last = match is_last {
             true => Some(next),
             false => {
@@ -85,13 +93,14 @@ pub fn train(
             }
         };
         for row in [before, last].into_iter().flatten() {
-            let row = row.wait(run, &mut finished)?;
-            lock.check()?;
+            let (row, agreed) = row.wait(run, &mut finished, observer.should_stop())?;
+            stop |= agreed;
+            lock.map_or(Ok(()), RunLock::check)?;
             if std::mem::take(&mut unproven) {
-                remove_surplus(run, &state)?;
+                remove_surplus(run, lock, &state)?;
             }
             count(&mut state, &row, first_timed);
-            if run.training.logs_after(row.step, total_steps) {
+            if lock.is_some() && run.training.logs_after(row.step, total_steps) {
                 log(run, &row, &mut logged_until)?;
             }
             observer.stepped(&row);
@@ -100,7 +109,7 @@ pub fn train(
             continue;
         }
         // A stop leaves an evaluation that is due to the resumed run.
-        let evaluated = match observer.should_stop() {
+        let evaluated = match stops(run, observer, stop) {
             true => None,
             false if evaluation_due(run, &state, total_steps) => {
                 evaluate_and_record(run, lock, &model, &mut state, observer)?
@@ -117,7 +126,7 @@ pub fn train(
         }
         finished = Instant::now();
     }
-    remove_surplus(run, &state)?;
+    remove_surplus(run, lock, &state)?;
     finish(run, lock, model, &plan, state, device, observer)
 }
 
@@ -129,6 +138,15 @@ fn check_saved_type(run: &Run<'_>, model: &Llama) -> Result<(), TrainError> {
         return Err(TrainError::setting("save_dtype", dtype.name(), expected));
     }
     Ok(())
+}
+
+/// Whether the run is asked to stop. Several processes stop after the same step: the one at which
+/// all of them know that one was asked to.
+fn stops(run: &Run<'_>, observer: &dyn Observer, agreed: bool) -> bool {
+    match run.transport.world_size() {
+        1 => observer.should_stop(),
+        _ => agreed,
+    }
 }
 
 /// Whether the device works on its own while this program goes on.
@@ -151,7 +169,10 @@ struct QueuedRow {
     number: u64,
     epoch: f64,
     learning_rate: f64,
+    /// This process's.
     batches: Vec<Batch>,
+    /// The sequences of the step.
+    members: Vec<u32>,
     queued: QueuedStep,
     began: Instant,
     /// When all of it was queued, where its results are read after another step's. The queue of a
@@ -175,8 +196,17 @@ fn queue(
         packs,
         epoch,
     } = planned;
-    let (batches, normalizer) = lay_out(sequences, packs, run.batching, training, objective)
-        .map_err(|error| name_members(error, *number, run.train, packs))?;
+    let transport = run.transport;
+    let laid_out = lay_out_share(
+        sequences,
+        packs,
+        run.batching,
+        training,
+        objective,
+        transport,
+    );
+    let (batches, normalizer) =
+        laid_out.map_err(|error| name_members(error, *number, run.train, packs))?;
     let options = StepOptions {
         learning_rate: training.schedule(total_steps).learning_rate(*number),
         max_grad_norm: training.max_grad_norm,
@@ -188,12 +218,17 @@ fn queue(
             }),
         },
     };
-    let (model, queued) = queue_step(model, optimizer, &batches, &normalizer, &options);
+    let (model, queued) = queue_step(model, optimizer, &batches, &normalizer, &options, transport)?;
     let row = QueuedRow {
         number: *number,
         epoch: *epoch,
         learning_rate: options.learning_rate,
         batches,
+        members: packs
+            .iter()
+            .flat_map(|pack| &pack.members)
+            .copied()
+            .collect(),
         queued,
         began,
         handed_over: None,
@@ -203,17 +238,20 @@ fn queue(
 
 impl QueuedRow {
     /// Waits for the device. A step's time is that from its beginning, or from when the step before
-    /// it had `finished`.
-    fn wait(self, run: &Run<'_>, finished: &mut Instant) -> Result<MetricsRow, TrainError> {
-        let Self { batches, .. } = self;
+    /// it had `finished`. Also says whether a process was asked to stop, this one by `stop`.
+    fn wait(
+        self,
+        run: &Run<'_>,
+        finished: &mut Instant,
+        stop: bool,
+    ) -> Result<(MetricsRow, bool), TrainError> {
         let result = self
             .queued
-            .wait(&batches)
-            .map_err(|error| name_examples(error, run.train, &batches))?;
+            .wait(&self.batches, run.transport, stop)
+            .map_err(|error| name_examples(error, run.train, &self.members))?;
         let ended = self.handed_over.unwrap_or_else(Instant::now);
         let began = std::mem::replace(finished, ended).max(self.began);
-        let total = |of: fn(&Batch) -> usize| batches.iter().map(|batch| of(batch) as u64).sum();
-        Ok(MetricsRow {
+        let row = MetricsRow {
             step: self.number,
             loss: result.loss,
             prompt_loss: result.losses.prompt,
@@ -222,11 +260,12 @@ impl QueuedRow {
             grad_norm: result.grad_norm,
             learning_rate: self.learning_rate,
             epoch: self.epoch,
-            tokens: total(Batch::tokens),
-            tokens_computed: total(Batch::positions),
-            questions: total(|batch| batch.sequences.len()),
+            tokens: result.counts.tokens,
+            tokens_computed: result.counts.positions,
+            questions: result.counts.sequences,
             seconds: (ended - began).as_secs_f64(),
-        })
+        };
+        Ok((row, result.stop))
     }
 }
 
@@ -258,9 +297,14 @@ fn count(state: &mut TrainerState, row: &MetricsRow, first_timed: u64) {
     }
 }
 
-/// Removes the checkpoints that the settings no longer keep.
-fn remove_surplus(run: &Run<'_>, state: &TrainerState) -> Result<(), TrainError> {
-    let Some(limit) = run.training.save_total_limit else {
+/// Removes the checkpoints that the settings no longer keep. A process without the lock removes
+/// nothing.
+fn remove_surplus(
+    run: &Run<'_>,
+    lock: Option<&RunLock>,
+    state: &TrainerState,
+) -> Result<(), TrainError> {
+    let Some(limit) = run.training.save_total_limit.filter(|_| lock.is_some()) else {
         return Ok(());
     };
     let best = state
@@ -292,7 +336,7 @@ fn name_members(error: TrainError, step: u64, examples: &Examples, packs: &[Pack
 }
 
 /// Adds the names of the step's examples to an error that lacks them.
-fn name_examples(mut error: TrainError, examples: &Examples, batches: &[Batch]) -> TrainError {
+fn name_examples(mut error: TrainError, examples: &Examples, members: &[u32]) -> TrainError {
     if let TrainError::NotFinite {
         examples: names, ..
     }
@@ -300,9 +344,9 @@ fn name_examples(mut error: TrainError, examples: &Examples, batches: &[Batch]) 
         examples: names, ..
     } = &mut error
     {
-        let sequences = batches.iter().flat_map(|batch| &batch.sequences);
-        let all: Vec<String> = sequences
-            .map(|sequence| examples.key(sequence.example))
+        let all: Vec<String> = members
+            .iter()
+            .map(|&index| examples.key(index))
             .map(|key| format!("{} ({} row {})", key.example_id, key.file, key.row))
             .collect();
         *names = all.join(", ");

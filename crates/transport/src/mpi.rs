@@ -51,6 +51,15 @@ impl Mpi {
     }
 }
 
+impl Drop for Mpi {
+    fn drop(&mut self) {
+        // Finalizing would wait for the others, which wait for this process.
+        if std::thread::panicking() {
+            self.abort(101);
+        }
+    }
+}
+
 impl Transport for Mpi {
     fn rank(&self) -> usize {
         self.rank

@@ -7,37 +7,67 @@ use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory, TrainingSummary};
 use plw_train::{Outcome, Run, check_directory, train};
+use plw_transport::{Launch, Transport};
 
 use crate::activations::activations;
 use crate::complete_run::check_complete;
 use crate::examples::{RunData, checked_encoder};
+use crate::failure::readable;
 use crate::flags::TrainFlags;
 use crate::inputs::{Inputs, trained_on};
+use crate::logging::LogFlags;
 use crate::model_folder::check_saved;
 use crate::output_folder::check_writable;
+use crate::processes::{self, Farewell};
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::threads;
 use crate::tokenizer_files::{companions, tokenizer_directory};
 
-pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
+/// Trains, as one process or as one of several. A process that fails says so and ends the others,
+/// which wait for it.
+pub(crate) fn run(flags: &TrainFlags, log: LogFlags) -> Result<ExitCode> {
+    let launch = processes::launch()?;
+    let transport = processes::open(launch)?;
+    let (rank, count) = (transport.rank(), transport.world_size());
+    match run_process(flags, launch, transport.as_ref()) {
+        Err(report) if count > 1 => {
+            let report = report.wrap_err(format!("process {rank} of {count} failed"));
+            crate::show(&readable(&report), log);
+            transport.abort(1);
+            Ok(ExitCode::FAILURE)
+        }
+        ended => ended,
+    }
+}
+
+fn run_process(
+    flags: &TrainFlags,
+    launch: Option<Launch>,
+    transport: &dyn Transport,
+) -> Result<ExitCode> {
+    threads::start(processes::sharing_processors(transport)?)?;
+    let writes = transport.rank() == 0;
     let settings = Settings::load_training(flags.config.as_deref(), &flags.settings)?;
     // Wrong settings are reported before anything is read.
     settings.check()?;
-    for note in settings.notes() {
+    for note in settings.notes().into_iter().filter(|_| writes) {
         tracing::warn!("{note}");
     }
-    let device = settings.source.device.open()?.autodiff();
+    let device = settings.source.device.of_process(launch);
+    let device = device.open()?.autodiff();
     let directory = RunDirectory::new(&flags.output_dir);
-    check_writable(&directory.path)?;
+    if writes {
+        check_writable(&directory.path)?;
+    }
     // What can fail quickly comes before the data is tokenized, which takes long.
     let encoder = checked_encoder(&settings)?;
     let config = Inputs::default().resolved(&settings)?;
-    if flags.resume && is_done(&directory, &config)? {
+    if is_done_for_all(flags, &directory, &config, transport)? {
         tracing::info!("{} is complete already", directory.name());
         return Ok(ExitCode::SUCCESS);
     }
-    check_directory(&directory, &config, flags.resume).into_diagnostic()?;
-    for data in trained_on(&config) {
+    for data in trained_on(&config).into_iter().filter(|_| writes) {
         tracing::warn!(
             "{data} has a file of train_data: its examples are those that the model is trained on"
         );
@@ -58,14 +88,21 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode> {
         test: data.test.as_ref(),
         companions: &companions(&tokenizer_directory(&settings)?),
         resume: flags.resume,
+        transport,
     };
     let mut progress = Progress::new(directory.name());
     let outcome = train(&run, model, &device, &mut progress).into_diagnostic()?;
-    Ok(ended(&run, &outcome, &progress))
+    let farewell = Farewell::say(transport, progress.exit_code())?;
+    if let Outcome::Complete(summary) = &outcome
+        && transport.world_size() > 1
+    {
+        farewell.log(transport.world_size(), summary.seconds);
+    }
+    Ok(ended(&run, &outcome, farewell.exit_code))
 }
 
 /// Says how a run ended.
-fn ended(run: &Run<'_>, outcome: &Outcome, progress: &Progress) -> ExitCode {
+fn ended(run: &Run<'_>, outcome: &Outcome, exit_code: u8) -> ExitCode {
     let name = run.directory.name();
     match outcome {
         Outcome::Complete(summary) => {
@@ -85,6 +122,7 @@ fn ended(run: &Run<'_>, outcome: &Outcome, progress: &Progress) -> ExitCode {
                 false => "--resume",
             };
             match step {
+                _ if run.transport.rank() > 0 => {}
                 0 => tracing::warn!("stopped before the first step; start again with {how}"),
                 step if run.training.save_only_model => {
                     tracing::warn!(
@@ -93,9 +131,27 @@ fn ended(run: &Run<'_>, outcome: &Outcome, progress: &Progress) -> ExitCode {
                 }
                 step => tracing::warn!("stopped after step {step}; continue with {how}"),
             }
-            progress.exit_code()
+            ExitCode::from(exit_code)
         }
     }
+}
+
+/// [`is_done`] as the first process finds it, which also checks that the run can begin or resume.
+fn is_done_for_all(
+    flags: &TrainFlags,
+    directory: &RunDirectory,
+    config: &RunConfig,
+    transport: &dyn Transport,
+) -> Result<bool> {
+    let mut done = Vec::new();
+    if transport.rank() == 0 {
+        let is_done = flags.resume && is_done(directory, config)?;
+        if !is_done {
+            check_directory(directory, config, flags.resume).into_diagnostic()?;
+        }
+        done.push(u8::from(is_done));
+    }
+    Ok(transport.broadcast(done).into_diagnostic()? == [1])
 }
 
 /// Whether this very run is complete, so that no data needs to be read. Its records and its result
