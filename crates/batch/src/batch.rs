@@ -31,8 +31,7 @@ pub struct Batch {
     /// `[batch * seq]`: token j of a row is seen by its queries `j..visible_until[j]`. A padding
     /// token sees itself.
     pub visible_until: Vec<u32>,
-    /// `[batch * seq]`: the first of the batch's sequences that holds the token (padding: 0). With
-    /// the depth it keys dropout masks, so that they do not depend on the layout.
+    /// `[batch * seq]`: the first of the batch's sequences that holds the token (padding: 0).
     pub first_sequence: Vec<u32>,
     /// The predictions that may enter the loss, ordered by position.
     pub targets: Vec<Target>,

@@ -7,6 +7,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod division;
 mod examples;
 mod layout;
 mod packing;
@@ -18,6 +19,7 @@ mod sequences;
 mod side_by_side;
 
 pub use batch::{Batch, Target};
+pub use division::{divide, undivided};
 pub use examples::{DroppedExample, ExampleKey, Examples, option_letter};
 pub use layout::{Layout, micro_batches};
 pub use packing::{Pack, PackingStatistics, Unit, shortest_pack_first};

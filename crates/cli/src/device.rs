@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use miette::{Result, miette};
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use plw_kernels::GpuRuntime;
+use plw_transport::Launch;
 use serde::{Deserialize, Serialize};
 
 /// The setting `device`: `cpu`, `cuda`, `cuda:1`, `wgpu`, `wgpu:1`, `vulkan` or `metal`.
@@ -27,6 +28,19 @@ pub(crate) enum ComputeDevice {
 }
 
 impl ComputeDevice {
+    /// The device of one of several processes: where `cuda` has no number, the GPU of the process's
+    /// number on its machine, or the only one that it sees.
+    pub(crate) fn of_process(self, launch: Option<Launch>) -> Self {
+        let local = launch.and_then(|launch| launch.local_rank);
+        match (self, local) {
+            (Self::Cuda(0), Some(local)) => {
+                let there = plw_kernels::GpuRuntime::Cuda.devices().len();
+                Self::Cuda(local % there.max(1))
+            }
+            _ => self,
+        }
+    }
+
     /// Burn's handle of it. Its driver and libraries are looked for first.
     pub(crate) fn open(self) -> Result<Device> {
         match self {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::processes;
 use clap::{Args, ValueEnum};
 use miette::{Result, miette};
 use plw_report::printable;
@@ -55,7 +56,12 @@ impl LogFlags {
 ///
 /// If `PLW_LOG` is no filter. The log is then on without it.
 pub(crate) fn start(flags: LogFlags) -> Result<()> {
-    let default = EnvFilter::new(if flags.quiet { "warn" } else { "info" });
+    let rank = processes::launch()
+        .ok()
+        .flatten()
+        .map_or(0, |launch| launch.rank);
+    let is_quiet = flags.quiet || rank > 0;
+    let default = EnvFilter::new(if is_quiet { "warn" } else { "info" });
     let given = std::env::var_os(FILTER);
     let asked = given.map(|text| match text.to_str().map(EnvFilter::try_new) {
         Some(Ok(filter)) => Ok(filter),
@@ -71,7 +77,7 @@ pub(crate) fn start(flags: LogFlags) -> Result<()> {
     };
     let is_terminal = std::io::stderr().is_terminal();
     let for_people = flags.log_format == LogFormat::Human;
-    SHOWS_BARS.store(for_people && !flags.quiet && is_terminal, Ordering::Relaxed);
+    SHOWS_BARS.store(for_people && !is_quiet && is_terminal, Ordering::Relaxed);
     let registry = tracing_subscriber::registry().with(filter);
     // Where nobody reads the log any more, the work goes on without it.
     let layer = fmt::layer()
@@ -82,8 +88,12 @@ pub(crate) fn start(flags: LogFlags) -> Result<()> {
             let colors =
                 is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             // The message says in words what the fields hold for programs.
-            let message = debug_fn(|writer, field, value| match field.name() {
-                "message" => write!(writer, "{}", printable(&format!("{value:?}"))),
+            let who = match rank {
+                0 => String::new(),
+                _ => format!("process {rank}: "),
+            };
+            let message = debug_fn(move |writer, field, value| match field.name() {
+                "message" => write!(writer, "{who}{}", printable(&format!("{value:?}"))),
                 _ => Ok(()),
             });
             let layer = layer

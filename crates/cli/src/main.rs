@@ -17,6 +17,7 @@ mod lora_settings;
 mod model_folder;
 mod output;
 mod output_folder;
+mod processes;
 mod progress;
 mod settings;
 mod signals;
@@ -54,11 +55,14 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     for note in cli.notes() {
         tracing::warn!("{note}");
     }
-    if !matches!(cli.command, Command::Sweep(_) | Command::Report(_)) {
-        threads::start()?;
+    if !matches!(
+        cli.command,
+        Command::Sweep(_) | Command::Report(_) | Command::Train(_)
+    ) {
+        threads::start(1)?;
     }
     let done = match &cli.command {
-        Command::Train(flags) => return commands::train::run(flags),
+        Command::Train(flags) => return commands::train::run(flags, cli.log),
         Command::Sweep(flags) => return commands::sweep::run(flags, cli.log),
         Command::Plan(flags) => commands::plan::run(flags),
         Command::Eval(flags) => commands::eval::run(flags),

@@ -10,8 +10,9 @@ pub(crate) const VARIABLE: &str = "RAYON_NUM_THREADS";
 /// More threads than any machine has processors to give them, and few enough to start.
 const MOST_THREADS: usize = 1024;
 
-/// Starts the threads. Otherwise their first use would, which panics where it cannot.
-pub(crate) fn start() -> Result<()> {
+/// Starts the threads: as many as there are processors, or their share where several processes
+/// compute on them. Otherwise their first use would, which panics where it cannot.
+pub(crate) fn start(processes: usize) -> Result<()> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let asked = std::env::var_os(VARIABLE).and_then(|count| count.to_str()?.parse::<usize>().ok());
     let most = MOST_THREADS.max(processors);
@@ -21,7 +22,10 @@ pub(crate) fn start() -> Result<()> {
             "{VARIABLE} is {asked}: so many threads cannot be started"
         ));
     }
+    let given = asked.filter(|&asked| asked > 0);
+    let count = given.unwrap_or((processors / processes.max(1)).max(1));
     rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
         .build_global()
         .map_err(|error| {
             miette!(
@@ -30,7 +34,7 @@ pub(crate) fn start() -> Result<()> {
                      (`ulimit -u`, `ulimit -v`)"
                 ),
                 "cannot start the {} threads to compute with: {error}",
-                asked.filter(|&asked| asked > 0).unwrap_or(processors)
+                count
             )
         })
 }

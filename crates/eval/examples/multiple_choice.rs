@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use plw_batch::{Answer, ExampleKey, Examples, Layout, Segment, Sequence};
 use plw_eval::{EvaluationOptions, evaluate};
 use plw_model::{Llama, LlamaConfig};
+use plw_transport::Alone;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = LlamaConfig::from_json(
@@ -39,8 +40,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for layout in [Layout::Concatenated, Layout::SharedPrefixes] {
         let options = EvaluationOptions::default();
         let mut progress = |_done| ControlFlow::Continue(());
-        let evaluation = evaluate(&model, &examples, &options, layout, &mut progress)?
-            .ok_or("nothing stops it")?;
+        let evaluation = evaluate(
+            &model,
+            &examples,
+            &options,
+            layout,
+            &Alone::default(),
+            &mut progress,
+        )?
+        .ok_or("nothing stops it")?;
         println!("{layout:?}: {} tokens computed", evaluation.tokens_computed);
         for row in &evaluation.predictions {
             let choice = row.choice.ok_or("every example is a question")?;

@@ -3,9 +3,11 @@
 //! Knows models, batches and predictions; knows no file format, no tokenizer, no optimizer.
 #![doc = include_str!("../README.md")]
 
+mod error;
 mod evaluate;
+mod gathered;
 mod passes;
+mod score;
 
-pub use evaluate::{
-    Evaluation, EvaluationError, EvaluationOptions, check_lengths, check_tokens, evaluate,
-};
+pub use error::EvaluationError;
+pub use evaluate::{Evaluation, EvaluationOptions, check_lengths, check_tokens, evaluate};

@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use plw_batch::{Batch, Layout, Sequence, Sequences};
+use plw_batch::{Batch, Layout, Sequence, Sequences, divide};
 use plw_loss::{Normalization, Normalizer, Objective, TokenWeights, WeightedTargets};
+use plw_transport::Transport;
 
 use crate::EvaluationOptions;
 
@@ -14,13 +15,28 @@ impl EvaluationOptions {
     /// larger than a batch is split.
     pub fn batches(&self, sequences: &Sequences, layout: Layout) -> impl Iterator<Item = Batch> {
         let size = self.per_device_eval_batch_size;
-        numbers(sequences, size, layout)
-            .into_iter()
-            .map(move |numbers| {
-                let packs: Vec<[Sequence; 1]> =
-                    numbers.iter().map(|&n| [sequences.get(n)]).collect();
-                layout.lay_out(&packs)
-            })
+        let numbers = numbers(sequences, size, layout).into_iter();
+        numbers.map(move |numbers| lay_out(sequences, &numbers, layout))
+    }
+
+    /// The batches of this process: the number of each, and those of its sequences. All processes
+    /// have about as many tokens.
+    pub(crate) fn share(
+        &self,
+        sequences: &Sequences,
+        layout: Layout,
+        transport: &dyn Transport,
+    ) -> Vec<(u32, Vec<u32>)> {
+        let batches = numbers(sequences, self.per_device_eval_batch_size, layout);
+        let tokens = |numbers: &Vec<u32>| numbers.iter().map(|&n| sequences.length(n) as u64).sum();
+        let costs: Vec<u64> = batches.iter().map(tokens).collect();
+        let owners = divide(&costs, transport.world_size());
+        (0..)
+            .zip(batches)
+            .zip(owners)
+            .filter(|(_, owner)| *owner == transport.rank())
+            .map(|(batch, _)| batch)
+            .collect()
     }
 
     /// The weights of the tokens whose loss is computed.
@@ -41,6 +57,12 @@ impl EvaluationOptions {
         let normalizer = Normalizer::of_step(&batch.sequences, objective).ok()?;
         Some(WeightedTargets::new(batch, &normalizer))
     }
+}
+
+/// The batch of these sequences.
+pub(crate) fn lay_out(sequences: &Sequences, numbers: &[u32], layout: Layout) -> Batch {
+    let packs: Vec<[Sequence; 1]> = numbers.iter().map(|&n| [sequences.get(n)]).collect();
+    layout.lay_out(&packs)
 }
 
 /// The numbers of the sequences of each forward pass, at most `size`.

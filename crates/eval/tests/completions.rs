@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use plw_batch::{Answer, ExampleKey, Examples, Layout, Role, Segment, Sequence};
 use plw_eval::{Evaluation, EvaluationOptions, evaluate};
 use plw_model::{Llama, LlamaConfig};
+use plw_transport::Alone;
 
 fn tiny_llama() -> Llama {
     let config = LlamaConfig::from_json(
@@ -77,7 +78,14 @@ fn run(examples: &Examples, size: usize, layout: Layout) -> Evaluation {
         prompt_loss: false,
     };
     let mut go_on = |_| ControlFlow::Continue(());
-    let evaluation = evaluate(&tiny_llama(), examples, &options, layout, &mut go_on);
+    let evaluation = evaluate(
+        &tiny_llama(),
+        examples,
+        &options,
+        layout,
+        &Alone::default(),
+        &mut go_on,
+    );
     evaluation.expect("finite").expect("nothing stops it")
 }
 

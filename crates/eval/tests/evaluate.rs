@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use plw_batch::{Answer, ExampleKey, Examples, Layout, Segment, Sequence};
 use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, check_tokens, evaluate};
 use plw_model::{Llama, LlamaConfig};
+use plw_transport::Alone;
 
 const LAYOUTS: [Layout; 3] = [
     Layout::Concatenated,
@@ -65,7 +66,14 @@ fn run(
         prompt_loss: true,
     };
     let mut go_on = |_| ControlFlow::Continue(());
-    let evaluation = evaluate(&model.valid(), examples, &options, layout, &mut go_on)?;
+    let evaluation = evaluate(
+        &model.valid(),
+        examples,
+        &options,
+        layout,
+        &Alone::default(),
+        &mut go_on,
+    )?;
     Ok(evaluation.expect("nothing stops it"))
 }
 
@@ -196,6 +204,7 @@ fn a_stop_leaves_nothing() {
         &examples,
         &options,
         layout,
+        &Alone::default(),
         &mut stop_after_two,
     );
     assert!(stopped.expect("finite").is_none());

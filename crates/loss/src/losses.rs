@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 
 use plw_batch::{Batch, Role};
+use serde::{Deserialize, Serialize};
 
 use crate::WeightedTargets;
 
 /// Sums of unweighted losses by kind, in f64, over as many batches as are added.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct LossTotals {
     prompt: Total,
     completion: Total,
     answer: Total,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 struct Total {
     sum: f64,
     pairs: u64,
@@ -59,6 +60,33 @@ impl LossTotals {
         ] {
             mine.sum += its.sum;
             mine.pairs += its.pairs;
+        }
+    }
+
+    /// The sums and the numbers of their terms, for those who add them up elsewhere.
+    pub fn to_numbers(self) -> [f64; 6] {
+        let of = |total: Total| [total.sum, total.pairs as f64];
+        let [prompt, completion, answer] = [self.prompt, self.completion, self.answer].map(of);
+        [
+            prompt[0],
+            prompt[1],
+            completion[0],
+            completion[1],
+            answer[0],
+            answer[1],
+        ]
+    }
+
+    /// The totals of what [`LossTotals::to_numbers`] returned, or of a sum of such.
+    pub fn from_numbers(numbers: [f64; 6]) -> Self {
+        let of = |sum, pairs| Total {
+            sum,
+            pairs: pairs as u64,
+        };
+        Self {
+            prompt: of(numbers[0], numbers[1]),
+            completion: of(numbers[2], numbers[3]),
+            answer: of(numbers[4], numbers[5]),
         }
     }
 

@@ -64,7 +64,19 @@ impl CheckpointedForward<'_> {
 
     /// The gradients of the trainable parameters, from what the loss's `backward()` returned. Each
     /// layer is computed again for its gradients.
-    pub fn gradients(self, mut loss_gradients: Gradients) -> NamedTensors {
+    pub fn gradients(self, loss_gradients: Gradients) -> NamedTensors {
+        self.gradients_by_layer(loss_gradients, |_| ())
+    }
+
+    /// [`CheckpointedForward::gradients`], calling `found` with what there is once the gradients
+    /// above the last layer are there, and after each layer from the last to the first. What `found`
+    /// takes out is not in the result. Of a tied embedding table, only what is there after the
+    /// first layer is all.
+    pub fn gradients_by_layer(
+        self,
+        mut loss_gradients: Gradients,
+        mut found: impl FnMut(&mut NamedTensors),
+    ) -> NamedTensors {
         let Self {
             model,
             context,
@@ -76,6 +88,7 @@ impl CheckpointedForward<'_> {
         let mut grad_output = last.grad_remove(&mut loss_gradients);
         accumulate(&mut gradients, model.take_gradients(&mut loss_gradients));
         drop(loss_gradients);
+        found(&mut gradients);
         for number in (0..model.config().num_hidden_layers()).rev() {
             // There is no gradient where no row has a weight, or nothing below is trained.
             let Some(grad) = grad_output else {
@@ -96,6 +109,7 @@ impl CheckpointedForward<'_> {
                 _ => input.grad_remove(&mut layer_gradients),
             };
             accumulate(&mut gradients, model.take_gradients(&mut layer_gradients));
+            found(&mut gradients);
         }
         gradients
     }

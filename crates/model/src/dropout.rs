@@ -5,8 +5,10 @@ use plw_batch::Batch;
 
 /// The key of a step's dropout masks.
 ///
-/// An element of a mask is a hash of (seed, step, layer, module, example of the token's first
-/// sequence, the token's depth, column), so the layout of a batch does not change it.
+/// An element of a mask is a hash of (seed, step, layer, module, the token and all that stand before
+/// it, column). So neither the layout of a batch nor the other sequences in it change the mask, and
+/// processes that share a step drop what one would. Where sequences begin alike, their tokens are
+/// dropped alike, whether they are shared or stand in each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DropoutKey {
     /// The run's seed.
@@ -19,27 +21,15 @@ pub struct DropoutKey {
 #[derive(Debug)]
 pub(crate) struct Dropout {
     key: u64,
-    /// `[batch * seq]`.
+    /// `[batch * seq]`: a hash of the token and all that stand before it.
     tokens: Vec<u64>,
 }
 
 impl Dropout {
     pub(crate) fn new(key: &DropoutKey, batch: &Batch) -> Self {
-        let tokens = batch
-            .first_sequence
-            .iter()
-            .zip(&batch.position_ids)
-            .map(|(&sequence, &depth)| {
-                let example = batch
-                    .sequences
-                    .get(sequence as usize)
-                    .map_or(0, |s| s.example);
-                u64::from(example) << 32 | u64::from(depth)
-            })
-            .collect();
         Self {
             key: mix(mix(key.seed).wrapping_add(key.step)),
-            tokens,
+            tokens: prefixes(batch),
         }
     }
 
@@ -82,6 +72,22 @@ impl Dropout {
     }
 }
 
+/// `[batch * seq]`: a hash of each token and those before it. A row holds its trees depth first, so
+/// that a token follows the last one of the depth before its own.
+fn prefixes(batch: &Batch) -> Vec<u64> {
+    let mut path: Vec<u64> = Vec::new();
+    let tokens = batch.token_ids.iter().zip(&batch.position_ids);
+    tokens
+        .map(|(&token, &depth)| {
+            path.truncate(depth as usize);
+            let before = path.last().copied().unwrap_or_default();
+            let hash = mix(before ^ mix(u64::from(token)));
+            path.push(hash);
+            hash
+        })
+        .collect()
+}
+
 /// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): a bijection in which every output bit
 /// depends on every input bit.
 fn mix(x: u64) -> u64 {
@@ -94,13 +100,13 @@ fn mix(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plw_batch::{Segment, Sequence, concatenate};
+    use plw_batch::{Segment, Sequence, concatenate, share_prefixes};
 
     fn mask(key: DropoutKey, layer: usize, module: usize) -> Vec<f32> {
         let sequence = |example| Sequence {
             example,
             group: 0,
-            token_ids: vec![1; 40],
+            token_ids: vec![example; 40],
             segments: Segment::prompt_and_completion(1, 40),
             answer: None,
         };
@@ -123,6 +129,31 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_the_key_of_its_prefix_in_every_layout() {
+        let sequence = |example, token_ids: &[u32]| Sequence {
+            example,
+            group: 0,
+            token_ids: token_ids.to_vec(),
+            segments: Segment::prompt_and_completion(1, token_ids.len()),
+            answer: None,
+        };
+        let all = [
+            sequence(0, &[1, 2, 3]),
+            sequence(1, &[1, 2, 4, 3]),
+            sequence(2, &[2, 1]),
+        ];
+        let [a, b, c] = [&all[0], &all[1], &all[2]].map(|s| prefixes(&concatenate(&[s])));
+        let shared = prefixes(&share_prefixes(&all));
+        assert_eq!(shared, [&a[..], &b[2..], &c].concat());
+        let mut distinct = shared.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), shared.len());
+        // In another company.
+        assert_eq!(prefixes(&share_prefixes(&all[1..])), [b, c].concat());
+    }
+
+    #[test]
     fn every_part_of_the_key_changes_the_mask() {
         let key = DropoutKey { seed: 1, step: 1 };
         let base = mask(key, 0, 0);
@@ -136,7 +167,7 @@ mod tests {
         let (half, rest) = base.split_at(base.len() / 2);
         let mut pairs: Vec<(&[f32], &[f32])> =
             others.iter().map(|other| (&*base, &**other)).collect();
-        // Another example, and the next depth.
+        // Another sequence, and the next depth.
         pairs.push((half, rest));
         pairs.push((&base[..101], &base[101..202]));
         for (a, b) in pairs {

@@ -230,8 +230,12 @@ pub struct TrainingSummary {
     pub packing_density: Option<f64>,
     /// Sequences per pack. Null without packing.
     pub packing_compression: Option<f64>,
-    /// The machine that it ran on.
+    /// The machine that it ran on; of several processes the first one's.
     pub machine: Machine,
+    /// Processes that shared the work since the run was last resumed. 0 in summaries of earlier
+    /// versions, whose runs had one.
+    #[serde(default)]
+    pub processes: u64,
 }
 
 impl TrainingSummary {

@@ -28,7 +28,9 @@ pub struct SlurmSettings {
     pub account: Option<String>,
     /// The time limit, such as `12:00:00`. A run that needs longer goes on in the next.
     pub time: Option<String>,
-    /// Processors, and so threads.
+    /// Processes that share a run, each with its own processors and GPU; plw must be built for it.
+    pub processes: Option<u32>,
+    /// Processors of a process, and so threads.
     pub cpus_per_task: Option<u32>,
     /// Memory, such as `32G`.
     pub memory: Option<String>,
@@ -48,6 +50,7 @@ impl Default for SlurmSettings {
             partition: None,
             account: None,
             time: None,
+            processes: None,
             cpus_per_task: None,
             memory: None,
             gpus: None,
@@ -76,6 +79,7 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> String {
         ("partition", settings.partition.clone()),
         ("account", settings.account.clone()),
         ("time", settings.time.clone()),
+        ("ntasks", settings.processes.map(|n| n.to_string())),
         (
             "cpus-per-task",
             settings.cpus_per_task.map(|n| n.to_string()),

@@ -22,14 +22,17 @@ const OPTIMIZER_FILE: &str = "trainer_state/optimizer.safetensors";
 ///
 /// Weights are stored in f32, whatever they were read from, unless `save_dtype` says otherwise: a
 /// smaller type would change the results of a resumed run. The companions (the files of the
-/// tokenizer) are copied beside them.
+/// tokenizer) are copied beside them. A process without the lock writes nothing.
 pub(crate) fn save(
     run: &Run<'_>,
-    lock: &RunLock,
+    lock: Option<&RunLock>,
     model: &Llama,
     optimizer: &Optimizer,
     state: &TrainerState,
 ) -> Result<(), TrainError> {
+    let Some(lock) = lock else {
+        return Ok(());
+    };
     lock.check()?;
     run.directory.sync_logs()?;
     let checkpoints = run.directory.checkpoints();
@@ -59,12 +62,16 @@ pub(crate) fn save(
     Ok(update_latest(checkpoints, &name)?)
 }
 
-/// Writes the state into the checkpoint of its step, whose weights are those that it knows.
+/// Writes the state into the checkpoint of its step, whose weights are those that it knows. A
+/// process without the lock writes nothing.
 pub(crate) fn update_state(
     run: &Run<'_>,
-    lock: &RunLock,
+    lock: Option<&RunLock>,
     state: &TrainerState,
 ) -> Result<(), TrainError> {
+    let Some(lock) = lock else {
+        return Ok(());
+    };
     lock.check()?;
     run.directory.sync_logs()?;
     let name = checkpoint_name(state.step);

@@ -183,6 +183,18 @@ pub enum TrainError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A process has other settings or files than the first one.
+    #[error(
+        "process {rank} has other settings or other files than process 0: \
+         start all with the same arguments, from a folder that they share"
+    )]
+    OtherProcess {
+        /// The process.
+        rank: usize,
+    },
+    /// The processes cannot exchange anything.
+    #[error(transparent)]
+    Transport(#[from] plw_transport::TransportError),
     /// A file cannot be written or read.
     #[error(transparent)]
     File(#[from] FileError),

@@ -17,7 +17,7 @@ use crate::{Plan, TrainError};
 /// row of the metrics is there. A stop meanwhile leaves both to the resumed run.
 pub(crate) fn finish(
     run: &Run<'_>,
-    lock: &RunLock,
+    lock: Option<&RunLock>,
     model: Llama,
     plan: &Plan<'_>,
     state: TrainerState,
@@ -65,8 +65,12 @@ pub(crate) fn finish(
         packing_density: plan.packing.map(|packing| packing.density),
         packing_compression: plan.packing.map(|packing| packing.compression),
         machine: Machine::this(),
+        processes: run.transport.world_size() as u64,
         initial: state.initial,
         last: state.last,
+    };
+    let Some(lock) = lock else {
+        return Ok(Outcome::Complete(Box::new(summary)));
     };
     lock.check()?;
     let steps = 1..=summary.steps;

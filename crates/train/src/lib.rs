@@ -8,9 +8,11 @@ mod arguments;
 mod batching;
 mod checkpoint;
 mod counted_records;
+mod division;
 mod error;
 mod finish;
 mod forecast;
+mod gradient_sum;
 mod length;
 mod memory;
 mod optimizer;
@@ -18,7 +20,9 @@ mod plan;
 mod run;
 mod schedule;
 mod start;
+mod start_together;
 mod step;
+mod step_sums;
 mod train;
 mod trainer_state;
 mod units;
@@ -40,5 +44,6 @@ pub use step::{
     LossAndGradients, PassOptions, QueuedStep, StepOptions, StepResult, loss_and_gradients,
     queue_step, step,
 };
+pub use step_sums::StepCounts;
 pub use train::train;
 pub use trainer_state::{TrainerState, check_saved_model, read_state};

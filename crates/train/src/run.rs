@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use plw_batch::Examples;
 use plw_eval::EvaluationOptions;
 use plw_record::{EvaluationRow, MetricsRow, RunConfig, RunDirectory, TrainingSummary};
+use plw_transport::Transport;
+use serde::{Deserialize, Serialize};
 
 use crate::{BatchingArguments, LossArguments, Plan, TrainingArguments};
 
@@ -32,10 +34,12 @@ pub struct Run<'a> {
     pub companions: &'a [PathBuf],
     /// Whether to resume a run that exists.
     pub resume: bool,
+    /// The processes that share the run's work. The first of them writes its records.
+    pub transport: &'a dyn Transport,
 }
 
 /// Where a run begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Beginning {
     /// It is new.
     New,

@@ -8,8 +8,11 @@ use plw_loss::{
     linear_cross_entropy,
 };
 use plw_model::{DropoutKey, Llama, NamedTensors, accumulate};
+use plw_transport::{Alone, Transport};
 
+use crate::gradient_sum::{Sending, summed};
 use crate::optimizer::FiniteCheck;
+use crate::step_sums::{StepCounts, StepSums};
 use crate::{BatchingArguments, Optimizer, TrainError, TrainingArguments};
 
 /// Lays the packs of a step out as micro-batches, with the normalizer of all of them.
@@ -64,6 +67,10 @@ pub struct StepResult {
     pub losses: MeanLosses,
     /// Global norm of the gradients, before clipping.
     pub grad_norm: f64,
+    /// What the batches of all processes hold.
+    pub counts: StepCounts,
+    /// Whether a process was asked to stop.
+    pub stop: bool,
 }
 
 /// What micro-batches contribute to a step's objective.
@@ -87,15 +94,12 @@ pub fn loss_and_gradients(
     normalizer: &Normalizer,
     options: &PassOptions,
 ) -> LossAndGradients {
-    let mut passes = Passes::default();
-    for (number, batch) in batches.iter().enumerate() {
-        passes.queue(model, number, batch, normalizer, options);
-    }
+    let mut passes = queue_passes(model, batches, normalizer, options, None, &|| false);
     let values = Readback::new(passes.losses.on_device()).wait();
-    let (loss, losses) = passes.losses.finish(batches, &values);
+    let (loss, totals) = passes.losses.finish(batches, &values);
     LossAndGradients {
         loss,
-        losses,
+        losses: totals.means(),
         gradients: passes.gradients,
     }
 }
@@ -114,23 +118,35 @@ struct QueuedLosses {
 struct Passes {
     losses: QueuedLosses,
     gradients: NamedTensors,
+    /// Whether the step was given up before the last micro-batch.
+    is_given_up: bool,
 }
 
-impl Passes {
-    /// Queues the passes of the step's micro-batch of this number.
-    fn queue(
-        &mut self,
-        model: &Llama,
-        number: usize,
-        batch: &Batch,
-        normalizer: &Normalizer,
-        options: &PassOptions,
-    ) {
+/// Queues the passes of micro-batches, until `stops` says between two of them that the step is given
+/// up. The gradients that are sent meanwhile are not returned.
+fn queue_passes(
+    model: &Llama,
+    batches: &[Batch],
+    normalizer: &Normalizer,
+    options: &PassOptions,
+    mut sending: Option<&mut Sending>,
+    stops: &dyn Fn() -> bool,
+) -> Passes {
+    let dropout = options.dropout.as_ref();
+    let has_targets = |batch: &Batch| !WeightedTargets::new(batch, normalizer).is_empty();
+    let last = sending
+        .as_ref()
+        .and_then(|_| batches.iter().rposition(has_targets));
+    let mut passes = Passes::default();
+    for (number, batch) in batches.iter().enumerate() {
+        if number > 0 && stops() {
+            passes.is_given_up = true;
+            break;
+        }
         let targets = WeightedTargets::new(batch, normalizer);
         if targets.is_empty() {
-            return;
+            continue;
         }
-        let dropout = options.dropout.as_ref();
         let checkpointed = options
             .gradient_checkpointing
             .then(|| model.forward_checkpointed(batch, &targets.rows, dropout));
@@ -142,13 +158,19 @@ impl Passes {
         let result = linear_cross_entropy(hidden, model.lm_head(), &targets, chunk);
         let mut grad_loss = result.loss.backward();
         let part = match checkpointed {
-            Some(forward) => forward.gradients(grad_loss),
+            Some(forward) => forward.gradients_by_layer(grad_loss, |part| {
+                // What the micro-batches before have left is complete with the last one's.
+                if let Some(sending) = sending.as_deref_mut().filter(|_| last == Some(number)) {
+                    sending.next(&mut passes.gradients, part);
+                }
+            }),
             None => model.take_gradients(&mut grad_loss),
         };
-        accumulate(&mut self.gradients, part);
-        self.losses.targets.push((number, targets));
-        self.losses.losses.push(result.target_losses);
+        accumulate(&mut passes.gradients, part);
+        passes.losses.targets.push((number, targets));
+        passes.losses.losses.push(result.target_losses);
     }
+    passes
 }
 
 impl QueuedLosses {
@@ -156,9 +178,9 @@ impl QueuedLosses {
         std::mem::take(&mut self.losses)
     }
 
-    /// The objective of these micro-batches, and the unweighted means by kind, with what was read
+    /// The objective of these micro-batches, and the unweighted losses by kind, with what was read
     /// of [`QueuedLosses::on_device`].
-    fn finish(self, batches: &[Batch], losses: &[Vec<f32>]) -> (f64, MeanLosses) {
+    fn finish(self, batches: &[Batch], losses: &[Vec<f32>]) -> (f64, LossTotals) {
         let mut loss = 0.0;
         let mut totals = LossTotals::default();
         for ((number, targets), target_losses) in self.targets.into_iter().zip(losses) {
@@ -168,7 +190,7 @@ impl QueuedLosses {
                 .sum::<f64>();
             totals.add(&batches[number], &targets, target_losses);
         }
-        (loss, totals.means())
+        (loss, totals)
     }
 }
 
@@ -185,16 +207,35 @@ pub struct QueuedStep {
 }
 
 impl QueuedStep {
-    /// Waits for the device. `batches` are those of the step.
+    /// Waits for the device and for the other processes. `batches` are this process's of the step,
+    /// and `stop` says whether it was asked to stop.
     ///
     /// # Errors
     ///
-    /// If the loss, the gradients or the updated weights are not finite. The model is lost then.
-    pub fn wait(self, batches: &[Batch]) -> Result<StepResult, TrainError> {
+    /// If the loss, the gradients or the updated weights are not finite, or another process has
+    /// ended. The model is lost then.
+    pub fn wait(
+        self,
+        batches: &[Batch],
+        transport: &dyn Transport,
+        stop: bool,
+    ) -> Result<StepResult, TrainError> {
         let values = self.values.wait();
         let (target_losses, others) = values.split_at(self.losses.targets.len());
         let (squares, not_finite) = others.split_at(self.norm.on_device().iter().count());
-        let (loss, losses) = self.losses.finish(batches, target_losses);
+        let (loss, totals) = self.losses.finish(batches, target_losses);
+        let own = StepSums {
+            loss,
+            totals,
+            counts: StepCounts::of(batches),
+            stop,
+        };
+        let StepSums {
+            loss,
+            totals,
+            counts,
+            stop,
+        } = own.over_processes(transport)?;
         let grad_norm = self.norm.squared_with(&squares.concat()).sqrt();
         for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
             if !value.is_finite() {
@@ -209,47 +250,79 @@ impl QueuedStep {
         self.check.finish(&not_finite.concat())?;
         Ok(StepResult {
             loss,
-            losses,
+            losses: totals.means(),
             grad_norm,
+            counts,
+            stop,
         })
     }
 }
 
-/// Queues one optimizer step with all of its micro-batches, whose normalizer is `normalizer`. It
-/// does not wait for the device.
+/// Queues one optimizer step with this process's micro-batches, of which `normalizer` is that of
+/// all processes. It does not wait for the device, unless there are other processes, whose
+/// gradients are added.
+///
+/// # Errors
+///
+/// If another process has ended.
 pub fn queue_step(
     model: Llama,
     optimizer: &mut Optimizer,
     batches: &[Batch],
     normalizer: &Normalizer,
     options: &StepOptions,
-) -> (Llama, QueuedStep) {
-    let mut passes = Passes::default();
-    for (number, batch) in batches.iter().enumerate() {
-        passes.queue(&model, number, batch, normalizer, &options.pass);
-    }
-    queue_update(model, optimizer, passes, options)
+    transport: &dyn Transport,
+) -> Result<(Llama, QueuedStep), TrainError> {
+    let pass = &options.pass;
+    let passes = summed_passes(&model, batches, normalizer, pass, transport, &|| false)?;
+    Ok(queue_update(model, optimizer, passes, options))
 }
 
 /// As [`queue_step`], unless `stops` says between two micro-batches that the step is given up: then
-/// there is no queued step, and model and optimizer are as they were.
+/// there is no queued step, and model and optimizer are as they were. Several processes give up
+/// none.
 pub(crate) fn queue_step_unless(
-    stops: impl Fn() -> bool,
+    stops: &dyn Fn() -> bool,
     model: Llama,
     optimizer: &mut Optimizer,
-    batches: &[Batch],
-    normalizer: &Normalizer,
+    (batches, normalizer): (&[Batch], &Normalizer),
     options: &StepOptions,
-) -> (Llama, Option<QueuedStep>) {
-    let mut passes = Passes::default();
-    for (number, batch) in batches.iter().enumerate() {
-        if number > 0 && stops() {
-            return (model, None);
-        }
-        passes.queue(&model, number, batch, normalizer, &options.pass);
+    transport: &dyn Transport,
+) -> Result<(Llama, Option<QueuedStep>), TrainError> {
+    let pass = &options.pass;
+    let passes = summed_passes(&model, batches, normalizer, pass, transport, stops)?;
+    if passes.is_given_up {
+        return Ok((model, None));
     }
     let (model, queued) = queue_update(model, optimizer, passes, options);
-    (model, Some(queued))
+    Ok((model, Some(queued)))
+}
+
+/// Queues the passes of this process, with the gradients of all processes.
+fn summed_passes(
+    model: &Llama,
+    batches: &[Batch],
+    normalizer: &Normalizer,
+    options: &PassOptions,
+    transport: &dyn Transport,
+    stops: &dyn Fn() -> bool,
+) -> Result<Passes, TrainError> {
+    if transport.world_size() == 1 {
+        return Ok(queue_passes(
+            model, batches, normalizer, options, None, stops,
+        ));
+    }
+    let by_layer = options.gradient_checkpointing;
+    let (losses, gradients) = summed(model, by_layer, transport, |sending| {
+        let sending = Some(sending);
+        let passes = queue_passes(model, batches, normalizer, options, sending, &|| false);
+        (passes.losses, passes.gradients)
+    })?;
+    Ok(Passes {
+        losses,
+        gradients,
+        is_given_up: false,
+    })
 }
 
 /// Queues the update by the gradients of a step's passes.
@@ -262,6 +335,7 @@ fn queue_update(
     let Passes {
         mut losses,
         gradients,
+        ..
     } = passes;
     let norm = GradientNorm::new(gradients.values());
     let factor = norm.limit(options.max_grad_norm);
@@ -291,6 +365,7 @@ pub fn step(
     normalizer: &Normalizer,
     options: &StepOptions,
 ) -> Result<(Llama, StepResult), TrainError> {
-    let (model, queued) = queue_step(model, optimizer, batches, normalizer, options);
-    Ok((model, queued.wait(batches)?))
+    let alone = Alone::default();
+    let (model, queued) = queue_step(model, optimizer, batches, normalizer, options, &alone)?;
+    Ok((model, queued.wait(batches, &alone, false)?))
 }

@@ -7,25 +7,29 @@ use burn::tensor::Device;
 use plw_batch::{Batch, Examples, Pack};
 use plw_loss::Objective;
 use plw_model::{DropoutKey, Llama, WeightType};
-use plw_record::{MetricsRow, RecordError, append_metrics, remove_old_checkpoints};
+use plw_record::{MetricsRow, RecordError, RunLock, append_metrics, remove_old_checkpoints};
 
 use crate::checkpoint::{save, update_state};
+use crate::division::lay_out_share;
 use crate::finish::finish;
 use crate::run::{Observer, Outcome, Run};
-use crate::start::{Start, start};
-use crate::step::{lay_out, queue_step_unless};
+use crate::start::Start;
+use crate::start_together::start_together;
+use crate::step::queue_step_unless;
 use crate::trainer_state::TrainerState;
 use crate::validation::{evaluate_and_record, evaluation_due};
 use crate::{Optimizer, PassOptions, PlannedStep, QueuedStep, StepOptions, TrainError, plan};
 
 /// Trains. Each step of the plan is laid out as batches, gives a loss and gradients, is clipped,
 /// updates the weights and leaves a metrics row. Evaluations and checkpoints follow where they are
-/// due, and a summary comes last.
+/// due, and a summary comes last. Several processes share the work, and the first writes.
 ///
 /// # Errors
 ///
 /// If a setting makes no sense, a loss, gradient or weight is not finite (the error names the step
-/// and its examples), a checkpoint or log is not as the run left it, or a record cannot be written.
+/// and its examples), a checkpoint or log is not as the run left it, a record cannot be written, or
+/// another process has ended. A process that returns an error should say it and then call
+/// [`plw_transport::Transport::abort`], because the others wait for it.
 pub fn train(
     run: &Run<'_>,
     model: Llama,
@@ -36,9 +40,13 @@ pub fn train(
     let plan = plan(&run.train.sequences, run.batching, run.training)?;
     let total_steps = plan.total_steps;
     check_saved_type(run, &model)?;
-    let lock = &run.directory.create()?;
+    let lock = match run.transport.rank() {
+        0 => Some(run.directory.create()?),
+        _ => None,
+    };
+    let lock = lock.as_ref();
     let mut optimizer = Optimizer::new(run.training);
-    let found = start(run, total_steps, model, &mut optimizer, device, observer)?;
+    let found = start_together(run, total_steps, model, &mut optimizer, device, observer)?;
     let (mut model, mut state, beginning) = match found {
         Start::Complete(summary) => return Ok(Outcome::Complete(summary)),
         Start::At(started) => *started,
@@ -65,19 +73,21 @@ pub fn train(
     let mut logged_until = None;
     let waits = !has_queue(device);
     let mut queued: Option<QueuedRow> = None;
+    let mut stop = false;
     let mut finished = Instant::now();
     // The step whose state is on disk, or needs no place there.
     let mut saved = state.step;
     for planned in plan.steps_after(state.step) {
         let before = queued.take();
         let next;
-        let stops = || observer.should_stop();
         let part = (&planned, total_steps, objective);
-        (model, next) = queue(run, part, model, &mut optimizer, stops)?;
+        let gives_up = || observer.should_stop();
+        (model, next) = queue(run, part, model, &mut optimizer, &gives_up)?;
         // What a step came to is read when the device has the next one, unless something follows
         // the step that needs to know. A step that was given up leaves nothing to read.
-        let is_last =
-            waits || observer.should_stop() || something_follows(run, planned.number, total_steps);
+        let is_last = waits
+            || stops(run, observer, stop)
+            || something_follows(run, planned.number, total_steps);
         let last = match next {
             Some(mut next) if !is_last => {
                 next.handed_over = Some(Instant::now());
@@ -87,13 +97,14 @@ pub fn train(
             last => last,
         };
         for row in [before, last].into_iter().flatten() {
-            let row = row.wait(run, &mut finished)?;
-            lock.check()?;
+            let (row, agreed) = row.wait(run, &mut finished, observer.should_stop())?;
+            stop |= agreed;
+            lock.map_or(Ok(()), RunLock::check)?;
             if std::mem::take(&mut unproven) {
-                remove_surplus(run, &state)?;
+                remove_surplus(run, lock, &state)?;
             }
             count(&mut state, &row, first_timed);
-            if run.training.logs_after(row.step, total_steps) {
+            if lock.is_some() && run.training.logs_after(row.step, total_steps) {
                 log(run, &row, &mut logged_until)?;
             }
             observer.stepped(&row);
@@ -102,7 +113,7 @@ pub fn train(
             continue;
         }
         // A stop leaves an evaluation that is due to the resumed run.
-        let evaluated = match observer.should_stop() {
+        let evaluated = match stops(run, observer, stop) {
             true => None,
             false if evaluation_due(run, &state, total_steps) => {
                 evaluate_and_record(run, lock, &model, &mut state, observer)?
@@ -120,7 +131,7 @@ pub fn train(
         }
         finished = Instant::now();
     }
-    remove_surplus(run, &state)?;
+    remove_surplus(run, lock, &state)?;
     finish(run, lock, model, &plan, state, device, observer)
 }
 
@@ -132,6 +143,15 @@ fn check_saved_type(run: &Run<'_>, model: &Llama) -> Result<(), TrainError> {
         return Err(TrainError::setting("save_dtype", dtype.name(), expected));
     }
     Ok(())
+}
+
+/// Whether the run is asked to stop. Several processes stop after the same step: the one at which
+/// all of them know that one was asked to.
+fn stops(run: &Run<'_>, observer: &dyn Observer, agreed: bool) -> bool {
+    match run.transport.world_size() {
+        1 => observer.should_stop(),
+        _ => agreed,
+    }
 }
 
 /// Whether the device works on its own while this program goes on.
@@ -154,7 +174,10 @@ struct QueuedRow {
     number: u64,
     epoch: f64,
     learning_rate: f64,
+    /// This process's.
     batches: Vec<Batch>,
+    /// The sequences of the step.
+    members: Vec<u32>,
     queued: QueuedStep,
     began: Instant,
     /// When all of it was queued, where its results are read after another step's. The queue of a
@@ -162,14 +185,14 @@ struct QueuedRow {
     handed_over: Option<Instant>,
 }
 
-/// Queues a step of the plan. There is none, and the model is as it was, if `stops` gives it up
+/// Queues a step of the plan. There is none, and the model is as it was, if `gives_up` says so
 /// between two micro-batches.
 fn queue(
     run: &Run<'_>,
     (planned, total_steps, objective): (&PlannedStep, u64, Objective),
     model: Llama,
     optimizer: &mut Optimizer,
-    stops: impl Fn() -> bool,
+    gives_up: &dyn Fn() -> bool,
 ) -> Result<(Llama, Option<QueuedRow>), TrainError> {
     let began = Instant::now();
     let (training, sequences) = (run.training, &run.train.sequences);
@@ -178,8 +201,17 @@ fn queue(
         packs,
         epoch,
     } = planned;
-    let (batches, normalizer) = lay_out(sequences, packs, run.batching, training, objective)
-        .map_err(|error| name_members(error, *number, run.train, packs))?;
+    let transport = run.transport;
+    let laid_out = lay_out_share(
+        sequences,
+        packs,
+        run.batching,
+        training,
+        objective,
+        transport,
+    );
+    let (batches, normalizer) =
+        laid_out.map_err(|error| name_members(error, *number, run.train, packs))?;
     let options = StepOptions {
         learning_rate: training.schedule(total_steps).learning_rate(*number),
         max_grad_norm: training.max_grad_norm,
@@ -191,13 +223,18 @@ fn queue(
             }),
         },
     };
-    let (model, queued) =
-        queue_step_unless(stops, model, optimizer, &batches, &normalizer, &options);
+    let step = (batches.as_slice(), &normalizer);
+    let (model, queued) = queue_step_unless(gives_up, model, optimizer, step, &options, transport)?;
     let row = queued.map(|queued| QueuedRow {
         number: *number,
         epoch: *epoch,
         learning_rate: options.learning_rate,
         batches,
+        members: packs
+            .iter()
+            .flat_map(|pack| &pack.members)
+            .copied()
+            .collect(),
         queued,
         began,
         handed_over: None,
@@ -207,17 +244,20 @@ fn queue(
 
 impl QueuedRow {
     /// Waits for the device. A step's time is that from its beginning, or from when the step before
-    /// it had `finished`.
-    fn wait(self, run: &Run<'_>, finished: &mut Instant) -> Result<MetricsRow, TrainError> {
-        let Self { batches, .. } = self;
+    /// it had `finished`. Also says whether a process was asked to stop, this one by `stop`.
+    fn wait(
+        self,
+        run: &Run<'_>,
+        finished: &mut Instant,
+        stop: bool,
+    ) -> Result<(MetricsRow, bool), TrainError> {
         let result = self
             .queued
-            .wait(&batches)
-            .map_err(|error| name_examples(error, run.train, &batches))?;
+            .wait(&self.batches, run.transport, stop)
+            .map_err(|error| name_examples(error, run.train, &self.members))?;
         let ended = self.handed_over.unwrap_or_else(Instant::now);
         let began = std::mem::replace(finished, ended).max(self.began);
-        let total = |of: fn(&Batch) -> usize| batches.iter().map(|batch| of(batch) as u64).sum();
-        Ok(MetricsRow {
+        let row = MetricsRow {
             step: self.number,
             loss: result.loss,
             prompt_loss: result.losses.prompt,
@@ -226,11 +266,12 @@ impl QueuedRow {
             grad_norm: result.grad_norm,
             learning_rate: self.learning_rate,
             epoch: self.epoch,
-            tokens: total(Batch::tokens),
-            tokens_computed: total(Batch::positions),
-            questions: total(|batch| batch.sequences.len()),
+            tokens: result.counts.tokens,
+            tokens_computed: result.counts.positions,
+            questions: result.counts.sequences,
             seconds: (ended - began).as_secs_f64(),
-        })
+        };
+        Ok((row, result.stop))
     }
 }
 
@@ -262,9 +303,14 @@ fn count(state: &mut TrainerState, row: &MetricsRow, first_timed: u64) {
     }
 }
 
-/// Removes the checkpoints that the settings no longer keep.
-fn remove_surplus(run: &Run<'_>, state: &TrainerState) -> Result<(), TrainError> {
-    let Some(limit) = run.training.save_total_limit else {
+/// Removes the checkpoints that the settings no longer keep. A process without the lock removes
+/// nothing.
+fn remove_surplus(
+    run: &Run<'_>,
+    lock: Option<&RunLock>,
+    state: &TrainerState,
+) -> Result<(), TrainError> {
+    let Some(limit) = run.training.save_total_limit.filter(|_| lock.is_some()) else {
         return Ok(());
     };
     let best = state
@@ -296,7 +342,7 @@ fn name_members(error: TrainError, step: u64, examples: &Examples, packs: &[Pack
 }
 
 /// Adds the names of the step's examples to an error that lacks them.
-fn name_examples(mut error: TrainError, examples: &Examples, batches: &[Batch]) -> TrainError {
+fn name_examples(mut error: TrainError, examples: &Examples, members: &[u32]) -> TrainError {
     if let TrainError::NotFinite {
         examples: names, ..
     }
@@ -304,9 +350,9 @@ fn name_examples(mut error: TrainError, examples: &Examples, batches: &[Batch]) 
         examples: names, ..
     } = &mut error
     {
-        let sequences = batches.iter().flat_map(|batch| &batch.sequences);
-        let all: Vec<String> = sequences
-            .map(|sequence| examples.key(sequence.example))
+        let all: Vec<String> = members
+            .iter()
+            .map(|&index| examples.key(index))
             .map(|key| format!("{} ({} row {})", key.example_id, key.file, key.row))
             .collect();
         *names = all.join(", ");

@@ -25,7 +25,7 @@ pub(crate) fn evaluation_due(run: &Run<'_>, state: &TrainerState, total_steps: u
 /// far. None if the run was asked to stop meanwhile: nothing is recorded then.
 pub(crate) fn evaluate_and_record(
     run: &Run<'_>,
-    lock: &RunLock,
+    lock: Option<&RunLock>,
     model: &Llama,
     state: &mut TrainerState,
     observer: &mut dyn Observer,
@@ -78,7 +78,7 @@ pub(crate) fn best_of(rows: &[EvaluationRow]) -> Option<&EvaluationRow> {
 /// Evaluates on one split's examples and records the result. None if the run was asked to stop.
 pub(crate) fn evaluate_on(
     run: &Run<'_>,
-    lock: &RunLock,
+    lock: Option<&RunLock>,
     model: &Llama,
     examples: &Examples,
     split: &str,
@@ -99,24 +99,25 @@ pub(crate) fn evaluate_on(
         examples,
         &run.evaluation,
         layout,
+        run.transport,
         &mut progress,
     )?;
     let Some(evaluation) = evaluation else {
         return Ok(None);
     };
-    lock.check()?;
-    if !evaluation.predictions.is_empty() {
-        write_predictions(
-            run.directory.predictions_of(split, step),
-            &evaluation.predictions,
-        )?;
-    }
     let row = EvaluationRow {
         step,
         split: split.to_string(),
         summary: evaluation.summary(),
     };
-    append_evaluation(run.directory.evaluations(), &row)?;
+    if let Some(lock) = lock {
+        lock.check()?;
+        if !evaluation.predictions.is_empty() {
+            let path = run.directory.predictions_of(split, step);
+            write_predictions(path, &evaluation.predictions)?;
+        }
+        append_evaluation(run.directory.evaluations(), &row)?;
+    }
     observer.evaluated(&row);
     Ok(Some(row))
 }

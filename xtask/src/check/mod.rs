@@ -2,6 +2,8 @@
 //! `results/`, with the commit that it ran on.
 
 mod fuzz;
+#[cfg(unix)]
+mod parallel;
 mod wgpu;
 
 use clap::{Args, ValueEnum};
@@ -20,6 +22,11 @@ pub(crate) struct Flags {
 enum Check {
     /// The readers of other people's files: the property tests with ten times the cases.
     Fuzz,
+    /// Runs of several processes over MPI, here and over network namespaces, against one process.
+    /// As root, with Open MPI, libclang and iproute2: `apt-get install openmpi-bin libopenmpi-dev
+    /// libclang-dev iproute2`.
+    #[cfg(unix)]
+    Parallel,
     /// The GPU kernels, a training run and an evaluation on wgpu (Vulkan, Metal, DirectX), against
     /// the CPU. Mesa's software device will do: `apt-get install mesa-vulkan-drivers`, and
     /// CUBECL_WGPU_DEFAULT_DEVICE=Cpu.
@@ -29,6 +36,8 @@ enum Check {
 pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     match flags.name {
         Check::Fuzz => fuzz::run(workspace),
+        #[cfg(unix)]
+        Check::Parallel => parallel::run(workspace),
         Check::Wgpu => wgpu::run(workspace),
     }
 }

@@ -13,6 +13,7 @@ use plw_record::{
     Accuracy, DirectoryLock, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
     write_predictions,
 };
+use plw_transport::Alone;
 
 use crate::activations::activations;
 use crate::examples::{check_first, check_for_model, encoder, examples};
@@ -68,9 +69,16 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         progress.set_position(done as u64);
         ControlFlow::Continue(())
     };
-    let evaluation = evaluate(&llama, &examples, &settings.evaluation, layout, &mut show)
-        .into_diagnostic()?
-        .expect("nothing stops it");
+    let evaluation = evaluate(
+        &llama,
+        &examples,
+        &settings.evaluation,
+        layout,
+        &Alone::default(),
+        &mut show,
+    )
+    .into_diagnostic()?
+    .expect("nothing stops it");
     progress.finish_and_clear();
     write_predictions(&output.predictions, &evaluation.predictions).into_diagnostic()?;
     let record = EvaluationRecord {

@@ -14,23 +14,34 @@ use crate::examples::{RunData, checked_encoder};
 use crate::failure::Failure;
 use crate::flags::TrainFlags;
 use crate::inputs::{Inputs, trained_on};
+use crate::logging::LogFlags;
 use crate::model_folder::check_saved;
 use crate::output_folder::check_writable;
+use crate::processes::{Farewell, Processes};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::stopping::Stopping;
 use crate::tokenizer_files::{companions, tokenizer_directory};
 
-pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode, Failure> {
+/// Trains, as one process or as one of several.
+pub(crate) fn run(flags: &TrainFlags, log: LogFlags) -> Result<ExitCode, Failure> {
+    let processes = Processes::open()?;
+    processes.end(run_process(flags, &processes), log)
+}
+
+fn run_process(flags: &TrainFlags, processes: &Processes) -> Result<ExitCode, Failure> {
     let settings = Settings::load_training(flags.config.as_deref(), &flags.settings);
     let settings = settings.map_err(Failure::never)?;
     let directory = RunDirectory::new(&flags.output_dir);
     let stopping = Stopping::watch(flags.stop_within);
     let mut progress = Progress::new(directory.name(), stopping.clone());
     let asked = stopping.clone();
-    let tuned = fine_tune(&settings, &directory, flags.resume, &mut progress, || {
-        asked.training_begins();
-    })?;
+    let run = (&settings, &directory, flags.resume);
+    let tuned = fine_tune(run, processes, &mut progress, || asked.training_begins())?;
+    let exit_code = farewell(processes, &tuned, &stopping)?;
+    if !processes.is_first() {
+        return Ok(ExitCode::from(exit_code));
+    }
     log_end(&directory, &tuned);
     let Tuned::Stopped { step, only_model } = tuned else {
         return Ok(ExitCode::SUCCESS);
@@ -46,10 +57,26 @@ pub(crate) fn run(flags: &TrainFlags) -> Result<ExitCode, Failure> {
         }
         step => tracing::warn!("stopped after step {step}; continue with {how}"),
     }
-    let request = stopping.request();
-    Ok(request.map_or(ExitCode::SUCCESS, |request| {
-        ExitCode::from(request.exit_code())
-    }))
+    Ok(ExitCode::from(exit_code))
+}
+
+/// Waits for the other processes, logs what their sums cost, and returns what all exit with.
+pub(super) fn farewell(
+    processes: &Processes,
+    tuned: &Tuned,
+    stopping: &Stopping,
+) -> Result<u8, Failure> {
+    let own = stopping.request().map_or(0, |request| request.exit_code());
+    let farewell = Farewell::say(processes.transport.as_ref(), own)?;
+    match tuned {
+        Tuned::Complete(summary) => {
+            if let Some(summary) = summary.as_ref().filter(|_| processes.are_several()) {
+                farewell.log(processes.transport.world_size(), summary.seconds);
+            }
+            Ok(0)
+        }
+        Tuned::Stopped { .. } => Ok(farewell.exit_code),
+    }
 }
 
 /// How fine-tuning ended.
@@ -82,30 +109,32 @@ pub(super) fn log_end(directory: &RunDirectory, tuned: &Tuned) {
     }
 }
 
-/// Does a run, or what is left of it. `begins` is called when it may be asked to stop from then on.
+/// Does a run, or what is left of it, if `resume` says so. `begins` is called when it may be asked
+/// to stop from then on.
 pub(super) fn fine_tune(
-    settings: &Settings,
-    directory: &RunDirectory,
-    resume: bool,
+    (settings, directory, resume): (&Settings, &RunDirectory, bool),
+    processes: &Processes,
     observer: &mut dyn Observer,
     begins: impl FnOnce(),
 ) -> Result<Tuned, Failure> {
     // Wrong settings are reported before anything is read.
     settings.check().map_err(Failure::never)?;
-    for note in settings.notes() {
+    let writes = processes.is_first();
+    for note in settings.notes().into_iter().filter(|_| writes) {
         tracing::warn!("{note}");
     }
-    let device = settings.source.device.open()?.autodiff();
-    check_writable(&directory.path)?;
+    let device = settings.source.device.of_process(processes.launch);
+    let device = device.open()?.autodiff();
+    if writes {
+        check_writable(&directory.path)?;
+    }
     // What can fail quickly comes before the data is tokenized, which takes long.
     let encoder = checked_encoder(settings)?;
     let config = Inputs::default().resolved(settings)?;
-    if resume && is_done(directory, &config)? {
+    if is_done_for_all(directory, &config, resume, processes)? {
         return Ok(Tuned::Complete(None));
     }
-    let checked = check_directory(directory, &config, resume).into_diagnostic();
-    checked.map_err(Failure::never)?;
-    for data in trained_on(&config) {
+    for data in trained_on(&config).into_iter().filter(|_| writes) {
         tracing::warn!(
             "{data} has a file of train_data: its examples are those that the model is trained on"
         );
@@ -126,6 +155,7 @@ pub(super) fn fine_tune(
         test: data.test.as_ref(),
         companions: &companions(&tokenizer_directory(settings)?),
         resume,
+        transport: processes.transport.as_ref(),
     };
     begins();
     match train(&run, model, &device, observer).into_diagnostic()? {
@@ -135,6 +165,26 @@ pub(super) fn fine_tune(
             only_model: settings.training.save_only_model,
         }),
     }
+}
+
+/// [`is_done`] as the first process finds it, which also checks that the run can begin or resume.
+fn is_done_for_all(
+    directory: &RunDirectory,
+    config: &RunConfig,
+    resume: bool,
+    processes: &Processes,
+) -> Result<bool, Failure> {
+    let mut done = Vec::new();
+    if processes.is_first() {
+        let is_done = resume && is_done(directory, config)?;
+        if !is_done {
+            let checked = check_directory(directory, config, resume).into_diagnostic();
+            checked.map_err(Failure::never)?;
+        }
+        done.push(u8::from(is_done));
+    }
+    let done = processes.transport.broadcast(done).into_diagnostic()?;
+    Ok(done == [1])
 }
 
 /// Whether this very run is complete, so that no data needs to be read. Its records and its result

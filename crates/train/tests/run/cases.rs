@@ -10,6 +10,7 @@ use plw_record::{MetricsRow, RunConfig, RunDirectory};
 use plw_train::{
     BatchingArguments, LossArguments, Observer, Outcome, Run, TrainError, TrainingArguments, train,
 };
+use plw_transport::Alone;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -182,6 +183,7 @@ impl Case {
                 .then_some(&self.examples),
             companions: &[],
             resume,
+            transport: &Alone::default(),
         };
         train(&run, tiny_llama(3, &device), &device, observer)
     }

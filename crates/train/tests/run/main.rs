@@ -8,5 +8,6 @@ mod divergence;
 mod folders;
 mod length;
 mod objective;
+mod processes;
 mod resume;
 mod without_targets;

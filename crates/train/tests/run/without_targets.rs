@@ -5,6 +5,7 @@ use plw_batch::Segment;
 use plw_eval::EvaluationOptions;
 use plw_record::{RunConfig, RunDirectory};
 use plw_train::{BatchingArguments, LossArguments, Observer, Run, TrainingArguments, train};
+use plw_transport::Alone;
 
 use crate::cases::{random_examples, tiny_llama};
 
@@ -40,6 +41,7 @@ fn a_step_without_targets_names_its_rows() {
         test: None,
         companions: &[],
         resume: false,
+        transport: &Alone::default(),
     };
     let device = Device::flex().autodiff();
     let trained = train(&run, tiny_llama(3, &device), &device, &mut Silent);

@@ -3,6 +3,7 @@
 mod all_runs;
 mod cluster;
 mod grid;
+mod leased;
 mod list;
 mod local;
 mod one_run;
@@ -18,7 +19,7 @@ use plw_sweep::write_list;
 use crate::failure::Failure;
 use crate::flags::{Scheduler, SweepFlags};
 use crate::logging::LogFlags;
-use crate::threads;
+use crate::processes;
 use grid::grid;
 
 /// The variables in which schedulers give the index of a task.
@@ -58,15 +59,18 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode, Failure
         })
     });
     let one = one.transpose()?;
+    if one.is_none() && processes::launch()?.is_some() {
+        return Err(Failure::never(miette!(
+            help = "give --index N, so that the processes share one run",
+            "several processes were started to go through the sweep together"
+        )));
+    }
     if !flags.print {
         let listed: miette::Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
         write_list(flags.output_dir(), &listed?).into_diagnostic()?;
     }
     match (one, flags.submit) {
-        (Some(run), _) => {
-            threads::start()?;
-            one_run::run(run, &runs, flags)
-        }
+        (Some(run), _) => one_run::run(run, &runs, flags, log),
         (None, None) => all_runs::run(&runs, flags, log),
         (None, Some(Scheduler::Local)) => local::run(flags, log),
         (None, Some(scheduler)) => cluster::run(&runs, flags, log, scheduler),

@@ -1,61 +1,207 @@
 //! One run of a sweep, by the process that has the lease of it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
 use miette::{IntoDiagnostic, miette};
-use plw_record::{EvaluationRow, MetricsRow, RunDirectory};
-use plw_sweep::{
-    Attempt, Lease, Progress as Told, TRY_AGAIN, Taken, Worker, beat, last_directory, take, tell,
-};
-use plw_train::{Beginning, Observer, Plan};
+use plw_record::RunDirectory;
+use plw_sweep::{Attempt, Lease, TRY_AGAIN, Taken, beat, last_directory, take};
+use plw_train::Observer;
+use serde::{Deserialize, Serialize};
 
 use super::grid::Planned;
+use super::leased::Leased;
 use super::report::write_where_due;
-use crate::commands::train::{Tuned, fine_tune, log_end};
+use crate::commands::train::{Tuned, farewell, fine_tune, log_end};
 use crate::complete_run::check_complete;
 use crate::failure::{Failure, one_line};
 use crate::flags::SweepFlags;
 use crate::inputs::Inputs;
+use crate::logging::LogFlags;
+use crate::processes::Processes;
 use crate::progress::Progress;
 use crate::stopping::Stopping;
 
 /// How often a run that another worker has is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Does a run, if nobody else does.
+/// Does a run, if nobody else does, as one process or as one of several.
 pub(super) fn run(
     planned: &Planned,
     runs: &[Planned],
     flags: &SweepFlags,
+    log: LogFlags,
 ) -> Result<ExitCode, Failure> {
+    let processes = Processes::open()?;
     let stopping = Stopping::watch(flags.stop_within);
-    let run = RunDirectory::new(&planned.directory);
-    refuse_other_run(planned, &mut Inputs::default())?;
-    let seconds = u32::try_from(flags.lease_seconds).unwrap_or(u32::MAX);
-    let is_new = match begun_alone(&run) {
-        true => in_place(planned, &run, &stopping)?,
-        false => match wait_for(&run, seconds)? {
-            Taken::Complete => {
-                tracing::info!("{} is complete", run.name());
-                Ended::Before
-            }
-            Taken::Held(attempt) => {
-                tracing::warn!("{} is done by {}", run.name(), attempt.worker);
-                Ended::TryAgain(TRY_AGAIN)
-            }
-            Taken::Lease(lease) => leased(planned, &run, lease, &stopping)?,
-        },
+    let worker = Worker {
+        planned,
+        run: RunDirectory::new(&planned.directory),
+        processes: &processes,
+        stopping: &stopping,
     };
-    match is_new {
-        Ended::TryAgain(code) => return Ok(ExitCode::from(code)),
-        Ended::Before => write_where_due(runs, flags.output_dir(), false),
-        Ended::Now => write_where_due(runs, flags.output_dir(), true),
+    let ended = match processes.is_first() {
+        true => worker.lead(runs, flags),
+        false => worker.follow(),
+    };
+    processes.end(ended, log)
+}
+
+/// What the first of several processes tells the others.
+#[derive(Serialize, Deserialize)]
+enum Word {
+    /// To do the run in this folder.
+    Train(PathBuf),
+    /// That there is nothing to do.
+    Exit(u8),
+}
+
+/// A process that does a run.
+struct Worker<'a> {
+    planned: &'a Planned,
+    run: RunDirectory,
+    processes: &'a Processes,
+    stopping: &'a Arc<Stopping>,
+}
+
+impl Worker<'_> {
+    /// The first process has the lease, and publishes.
+    fn lead(&self, runs: &[Planned], flags: &SweepFlags) -> Result<ExitCode, Failure> {
+        let name = self.run.name();
+        refuse_other_run(self.planned, &mut Inputs::default())?;
+        let seconds = u32::try_from(flags.lease_seconds.max(1)).unwrap_or(u32::MAX);
+        let ended = match begun_alone(&self.run) {
+            true => self.in_place()?,
+            false => match wait_for(&self.run, seconds)? {
+                Taken::Complete => {
+                    tracing::info!("{name} is complete");
+                    self.tell(&Word::Exit(0))?;
+                    Ended::Before
+                }
+                Taken::Held(attempt) => {
+                    tracing::warn!("{name} is done by {}", attempt.worker);
+                    self.tell(&Word::Exit(TRY_AGAIN))?;
+                    Ended::TryAgain(TRY_AGAIN)
+                }
+                Taken::Lease(lease) => self.leased(lease)?,
+            },
+        };
+        match ended {
+            Ended::TryAgain(code) => return Ok(ExitCode::from(code)),
+            Ended::Before => write_where_due(runs, flags.output_dir(), false),
+            Ended::Now => write_where_due(runs, flags.output_dir(), true),
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    Ok(ExitCode::SUCCESS)
+
+    fn tell(&self, word: &Word) -> Result<(), Failure> {
+        let word = serde_json::to_vec(word).into_diagnostic()?;
+        self.processes.transport.broadcast(word).into_diagnostic()?;
+        Ok(())
+    }
+
+    /// Another process does as the first says.
+    fn follow(&self) -> Result<ExitCode, Failure> {
+        let word = self
+            .processes
+            .transport
+            .broadcast(Vec::new())
+            .into_diagnostic()?;
+        match serde_json::from_slice(&word).into_diagnostic()? {
+            Word::Exit(code) => Ok(ExitCode::from(code)),
+            Word::Train(path) => {
+                let directory = RunDirectory::new(path);
+                let mut progress = Progress::new(self.run.name(), self.stopping.clone());
+                let (_, code) = self.fine_tune(&directory, &mut progress)?;
+                Ok(ExitCode::from(code))
+            }
+        }
+    }
+
+    /// Trains, together with the other processes, and returns what all would exit with.
+    fn fine_tune(
+        &self,
+        directory: &RunDirectory,
+        observer: &mut dyn Observer,
+    ) -> Result<(Tuned, u8), Failure> {
+        let settings = self.planned.settings().map_err(Failure::never)?;
+        let run = (&settings, directory, true);
+        let tuned = fine_tune(run, self.processes, observer, || {
+            self.stopping.training_begins()
+        })?;
+        let code = farewell(self.processes, &tuned, self.stopping)?;
+        Ok((tuned, code))
+    }
+
+    /// Continues a run that `plw train` began.
+    fn in_place(&self) -> Result<Ended, Failure> {
+        self.tell(&Word::Train(self.run.path.clone()))?;
+        let mut progress = Progress::new(self.run.name(), self.stopping.clone());
+        let (tuned, code) = self.fine_tune(&self.run, &mut progress)?;
+        log_end(&self.run, &tuned);
+        Ok(match tuned {
+            Tuned::Complete(_) => Ended::Now,
+            Tuned::Stopped { step, .. } => self.stopped(step, code),
+        })
+    }
+
+    fn stopped(&self, step: u64, code: u8) -> Ended {
+        let name = self.run.name();
+        tracing::warn!("{name} stopped after step {step}; continue with the same command");
+        Ended::TryAgain(code)
+    }
+
+    fn superseded(&self) -> Ended {
+        tracing::warn!("{} was taken over by another worker", self.run.name());
+        Ended::TryAgain(TRY_AGAIN)
+    }
+
+    /// Does a run, or what is left of it, in the folder of its attempt.
+    fn leased(&self, lease: Lease) -> Result<Ended, Failure> {
+        let (name, attempt) = (self.run.name(), lease.attempt().number);
+        tracing::info!(run = name, attempt, "{name}: attempt {attempt}");
+        let (release, at_end) = (lease.release(), lease.release());
+        self.stopping
+            .at_end(move |reason| drop(at_end.stopped(reason)));
+        let progress = Progress::new(name, self.stopping.clone());
+        let mut observer = Leased::new(progress, &lease);
+        let directory = lease.directory();
+        self.tell(&Word::Train(directory.path.clone()))?;
+        match self.fine_tune(&directory, &mut observer) {
+            Ok((Tuned::Complete(summary), _)) => {
+                if !lease.complete().into_diagnostic()? {
+                    return Ok(self.superseded());
+                }
+                log_end(&self.run, &Tuned::Complete(summary));
+                Ok(Ended::Now)
+            }
+            Ok(_) if observer.is_superseded() => {
+                lease.discard().into_diagnostic()?;
+                Ok(self.superseded())
+            }
+            Ok((Tuned::Stopped { step, .. }, code)) => {
+                let request = self.stopping.request();
+                let reason = request.map_or("another process", |request| request.name());
+                release.stopped(reason).into_diagnostic()?;
+                Ok(self.stopped(step, code))
+            }
+            Err(failure) => {
+                let reason = one_line(&failure.report);
+                match release.failed(&reason, failure.is_final()) {
+                    // It failed because others have removed what it wrote.
+                    Ok(false) => {
+                        lease.discard().into_diagnostic()?;
+                        Ok(self.superseded())
+                    }
+                    // The failure itself is what there is to say.
+                    Ok(true) | Err(_) => Err(failure),
+                }
+            }
+        }
+    }
 }
 
 /// How the process ends.
@@ -73,37 +219,10 @@ pub(super) fn begun_alone(run: &RunDirectory) -> bool {
     run.config().exists() && !run.is_complete() && last_directory(run).is_ok_and(|d| d.is_none())
 }
 
-/// Continues a run that `plw train` began.
-fn in_place(
-    planned: &Planned,
-    run: &RunDirectory,
-    stopping: &Arc<Stopping>,
-) -> Result<Ended, Failure> {
-    let mut progress = Progress::new(run.name(), stopping.clone());
-    let asked = stopping.clone();
-    let tuned = fine_tune(&planned.settings()?, run, true, &mut progress, || {
-        asked.training_begins();
-    })?;
-    log_end(run, &tuned);
-    Ok(match tuned {
-        Tuned::Complete(_) => Ended::Now,
-        Tuned::Stopped { step, .. } => stopped(run, step, stopping),
-    })
-}
-
-fn stopped(run: &RunDirectory, step: u64, stopping: &Stopping) -> Ended {
-    tracing::warn!(
-        "{} stopped after step {step}; continue with the same command",
-        run.name()
-    );
-    let request = stopping.request();
-    Ended::TryAgain(request.map_or(TRY_AGAIN, |request| request.exit_code()))
-}
-
 /// Takes a run, or waits until it is known whether whoever has it is still at work: until the next
 /// sign of life, or the end of the lease.
 fn wait_for(run: &RunDirectory, lease_seconds: u32) -> Result<Taken, Failure> {
-    let this = Worker::this();
+    let this = plw_sweep::Worker::this();
     let mut first: Option<(Attempt, Option<u64>)> = None;
     loop {
         let held = match take(run, &this, lease_seconds).into_diagnostic()? {
@@ -124,128 +243,6 @@ fn wait_for(run: &RunDirectory, lease_seconds: u32) -> Result<Taken, Failure> {
             }
         }
         sleep(LOOK_AGAIN);
-    }
-}
-
-/// Does a run, or what is left of it, in the folder of its attempt.
-fn leased(
-    planned: &Planned,
-    run: &RunDirectory,
-    lease: Lease,
-    stopping: &Arc<Stopping>,
-) -> Result<Ended, Failure> {
-    let attempt = lease.attempt().number;
-    tracing::info!(
-        run = run.name(),
-        attempt,
-        "{}: attempt {attempt}",
-        run.name()
-    );
-    let (release, at_end) = (lease.release(), lease.release());
-    stopping.at_end(move |reason| drop(at_end.stopped(reason)));
-    let mut observer = Leased {
-        progress: Progress::new(run.name(), stopping.clone()),
-        told: lease.progress(),
-        is_superseded: lease.superseded(),
-        seconds_per_step: None,
-    };
-    let asked = stopping.clone();
-    let directory = lease.directory();
-    let tuned = planned
-        .settings()
-        .map_err(Failure::never)
-        .and_then(|settings| {
-            fine_tune(&settings, &directory, true, &mut observer, || {
-                asked.training_begins()
-            })
-        });
-    let superseded = || {
-        tracing::warn!("{} was taken over by another worker", run.name());
-        Ended::TryAgain(TRY_AGAIN)
-    };
-    match tuned {
-        Ok(Tuned::Complete(summary)) => {
-            if !lease.complete().into_diagnostic()? {
-                return Ok(superseded());
-            }
-            log_end(run, &Tuned::Complete(summary));
-            Ok(Ended::Now)
-        }
-        _ if observer.is_superseded.load(Ordering::SeqCst) => {
-            lease.discard().into_diagnostic()?;
-            Ok(superseded())
-        }
-        Ok(Tuned::Stopped { step, .. }) => {
-            let reason = stopping
-                .request()
-                .map_or("stopped", |request| request.name());
-            release.stopped(reason).into_diagnostic()?;
-            Ok(stopped(run, step, stopping))
-        }
-        Err(failure) => {
-            let reason = one_line(&failure.report);
-            match release.failed(&reason, failure.is_final()) {
-                // It failed because others have removed what it wrote.
-                Ok(false) => {
-                    lease.discard().into_diagnostic()?;
-                    Ok(superseded())
-                }
-                // The failure itself is what there is to say.
-                Ok(true) | Err(_) => Err(failure),
-            }
-        }
-    }
-}
-
-/// Shows a run, tells its progress to those who look at the sweep, and stops when another worker
-/// has taken it over.
-struct Leased {
-    progress: Progress,
-    told: Arc<Mutex<Told>>,
-    is_superseded: Arc<AtomicBool>,
-    seconds_per_step: Option<f64>,
-}
-
-/// What the last step counts for in the average of a step's seconds.
-const LAST_STEP: f64 = 0.1;
-
-impl Observer for Leased {
-    fn started(&mut self, plan: &Plan<'_>, beginning: Beginning) {
-        tell(&self.told, |told| {
-            told.phase = "training".to_string();
-            (told.step, told.total_steps) = (beginning.step(), plan.total_steps);
-        });
-        self.progress.started(plan, beginning);
-    }
-
-    fn warned(&mut self, message: &str) {
-        self.progress.warned(message);
-    }
-
-    fn stepped(&mut self, row: &MetricsRow) {
-        let average = self.seconds_per_step.map_or(row.seconds, |average| {
-            average + LAST_STEP * (row.seconds - average)
-        });
-        self.seconds_per_step = Some(average);
-        tell(&self.told, |told| {
-            told.step = row.step;
-            told.seconds_per_step = Some(average);
-        });
-        self.progress.stepped(row);
-    }
-
-    fn evaluating(&mut self, done: usize, total: usize) {
-        tell(&self.told, |told| told.phase = "evaluating".to_string());
-        self.progress.evaluating(done, total);
-    }
-
-    fn evaluated(&mut self, row: &EvaluationRow) {
-        tell(&self.told, |told| told.phase = "training".to_string());
-        self.progress.evaluated(row);
-    }
-
-    fn should_stop(&self) -> bool {
-        self.is_superseded.load(Ordering::SeqCst) || self.progress.should_stop()
     }
 }
 
