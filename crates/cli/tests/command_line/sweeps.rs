@@ -169,7 +169,7 @@ fn a_run_that_is_asked_for_again_is_done_once() {
 #[test]
 fn a_dead_workers_run_is_taken_over_and_a_living_ones_is_not() {
     let smoke = Smoke::new();
-    write_longer(&smoke, 60);
+    write_longer(&smoke, 200);
     succeeded(&smoke.run(&format!("-q {SWEEP} whole --index 0")));
     let whole = result(&smoke.path("whole").join(RUN));
 
@@ -203,7 +203,7 @@ fn a_dead_workers_run_is_taken_over_and_a_living_ones_is_not() {
 #[test]
 fn a_worker_that_must_stop_leaves_a_checkpoint_in_time() {
     let smoke = Smoke::new();
-    write_longer(&smoke, 100);
+    write_longer(&smoke, 200);
     succeeded(&smoke.run(&format!("-q {SWEEP} whole --index 0")));
     let line = format!("{SWEEP} grid --index 0");
     let run = smoke.path("grid").join(RUN);
