@@ -195,14 +195,14 @@ impl RunDirectory {
         Ok(names)
     }
 
-    /// Whether workers of a sweep make attempts at this run: each in a folder of its own, from which
-    /// the records come here once they are complete.
+    /// Whether workers of a sweep make attempts at this run: each in a folder of its own, from
+    /// which the records come here once they are complete.
     pub fn has_attempts(&self) -> bool {
         self.path.join(EVENTS).is_dir()
     }
 
-    /// The runs of a sweep, by name: the subdirectories of `sweep_dir` that hold a `config.toml`, or
-    /// at which attempts are made.
+    /// The runs of a sweep, by name: the subdirectories of `sweep_dir` that hold a `config.toml`,
+    /// or at which attempts are made.
     pub fn all_in(sweep_dir: impl AsRef<Path>) -> Result<Vec<Self>, RecordError> {
         let sweep_dir = sweep_dir.as_ref();
         let mut runs = Vec::new();

@@ -26,6 +26,24 @@ pub struct Progress {
     pub seconds_per_step: Option<f64>,
 }
 
+/// The progress that the next heartbeat tells.
+#[derive(Debug, Clone, Default)]
+pub struct SharedProgress(Arc<Mutex<Progress>>);
+
+impl SharedProgress {
+    /// Changes it.
+    pub fn update(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn now(&self) -> Progress {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
 /// What the file holds.
 #[derive(Serialize, Deserialize)]
 struct Beat {
@@ -48,15 +66,14 @@ impl Heartbeat {
     pub(crate) fn start(
         path: &Path,
         interval: Duration,
-        progress: Arc<Mutex<Progress>>,
+        progress: SharedProgress,
         also: impl Fn() + Send + 'static,
     ) -> Result<Self, FileError> {
         let own_path = path.to_path_buf();
         let write = move |beat: u64| {
-            let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
             let beat = Beat {
                 beat,
-                progress: progress.clone(),
+                progress: progress.now(),
             };
             // Overwritten in place, which needs no new space on a full disk.
             let text = serde_json::to_string(&beat).map_err(io::Error::from);
@@ -138,7 +155,7 @@ mod tests {
     fn a_heartbeat_tells_the_progress_until_it_ends() -> Result<(), Box<dyn std::error::Error>> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("heartbeat.json");
-        let progress = Arc::new(Mutex::new(Progress::default()));
+        let progress = SharedProgress::default();
         let (sender, beats) = std::sync::mpsc::channel();
         let heartbeat = Heartbeat::start(
             &path,
@@ -153,7 +170,7 @@ mod tests {
             total_steps: 9,
             seconds_per_step: Some(0.5),
         };
-        *progress.lock().expect("no panic") = told.clone();
+        progress.update(|progress| *progress = told.clone());
         // The first may have been written before.
         beats.recv()?;
         beats.recv()?;

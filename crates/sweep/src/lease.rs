@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use plw_files::FileError;
@@ -11,7 +11,7 @@ use plw_record::RunDirectory;
 
 use crate::attempt_folder::{heartbeat_of, new_folder, path_of, run_of};
 use crate::event::{EVENTS, append_event, is_taken, last_attempt, read_events};
-use crate::heartbeat::{Heartbeat, Progress, read_beat, silence};
+use crate::heartbeat::{Heartbeat, SharedProgress, read_beat, silence};
 use crate::inherit::{inherit, remove};
 use crate::publish::publish;
 use crate::{Attempt, Event, EventKind, SweepError, Worker};
@@ -113,8 +113,25 @@ pub fn take(run: &RunDirectory, worker: &Worker, lease_seconds: u32) -> Result<T
             lease_seconds,
         };
         let event = events.len() as u32 + 1;
-        if let Some(lease) = Lease::claim(run, attempt, before.as_ref(), event)? {
-            return Ok(Taken::Lease(lease));
+        match Lease::claim(run, attempt, before.as_ref(), event) {
+            Ok(Some(lease)) => {
+                remove_former(run, &events);
+                return Ok(Taken::Lease(lease));
+            }
+            Ok(None) => {}
+            // Whoever was faster has removed what was to be taken over.
+            Err(_) if is_taken(&run.path, event) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes the folders of former attempts, which would keep their checkpoints on disk. A stale one
+/// may be writing there still: what is left then goes when the run is published.
+fn remove_former(run: &RunDirectory, events: &[Event]) {
+    for event in events {
+        if let EventKind::Started(attempt) = &event.kind {
+            drop(remove(&path_of(run, &attempt.folder)));
         }
     }
 }
@@ -127,7 +144,7 @@ pub struct Lease {
     attempt: Attempt,
     /// The number of the event by which it ends.
     end: u32,
-    progress: Arc<Mutex<Progress>>,
+    progress: SharedProgress,
     is_superseded: Arc<AtomicBool>,
     heartbeat: Option<Heartbeat>,
 }
@@ -148,10 +165,8 @@ impl Lease {
             if let Some(before) = before {
                 inherit(&run_of(run, &before.folder), &run_of(run, &attempt.folder))?;
             }
-            let progress = Arc::new(Mutex::new(Progress {
-                phase: "starting".to_string(),
-                ..Progress::default()
-            }));
+            let progress = SharedProgress::default();
+            progress.update(|progress| progress.phase = "starting".to_string());
             let is_superseded = Arc::new(AtomicBool::new(false));
             let end = event + 1;
             let (noticed, events_of) = (is_superseded.clone(), run.path.clone());
@@ -193,7 +208,7 @@ impl Lease {
     }
 
     /// What its sign of life tells, to be kept up to date.
-    pub fn progress(&self) -> Arc<Mutex<Progress>> {
+    pub fn progress(&self) -> SharedProgress {
         self.progress.clone()
     }
 
@@ -279,9 +294,4 @@ impl Release {
         };
         append_event(&self.run, self.end, failed)
     }
-}
-
-/// Keeps a lease's progress.
-pub fn tell(progress: &Mutex<Progress>, change: impl FnOnce(&mut Progress)) {
-    change(&mut progress.lock().unwrap_or_else(PoisonError::into_inner));
 }

@@ -22,10 +22,10 @@ mod worker;
 
 pub use error::SweepError;
 pub use event::{Attempt, Event, EventKind, read_events};
-pub use heartbeat::Progress;
+pub use heartbeat::{Progress, SharedProgress};
 pub use job::{ClusterSettings, Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS};
 pub use kubernetes::{KubernetesSettings, kubernetes_manifest};
-pub use lease::{Lease, Release, Standing, Taken, beat, last_directory, standing, take, tell};
+pub use lease::{Lease, Release, Standing, Taken, beat, last_directory, standing, take};
 pub use list::{ListedRun, read_list, write_list};
 pub use shell::quoted;
 pub use slurm::{SlurmSettings, slurm_script};

@@ -122,8 +122,8 @@ struct Passes {
     is_given_up: bool,
 }
 
-/// Queues the passes of micro-batches, until `stops` says between two of them that the step is given
-/// up. The gradients that are sent meanwhile are not returned.
+/// Queues the passes of micro-batches, until `stops` says between two of them that the step is
+/// given up. The gradients that are sent meanwhile are not returned.
 fn queue_passes(
     model: &Llama,
     batches: &[Batch],

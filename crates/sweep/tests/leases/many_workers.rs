@@ -37,8 +37,8 @@ fn whatever_workers_do_each_run_is_completed_once() -> Result<(), Box<dyn Error>
                     }
                 }
                 _ if working.is_empty() => {}
-                // A stale one's folder goes with the publication.
-                2 if !run.is_complete() => silence(&working[any].0)?,
+                // A stale one's folder is gone.
+                2 => drop(silence(&working[any].0)),
                 3 if !run.is_complete() => {
                     let (lease, host) = &working[any];
                     save(&lease.directory(), turn / 7, host)?;

@@ -56,6 +56,11 @@ fn the_next_attempt_goes_on_where_the_last_one_was() -> Result<(), Box<dyn Error
     drop(third);
     let fourth = lease(&run, "d")?;
     assert_eq!(fourth.attempt().number, 4);
+    // Former attempts would keep their checkpoints on disk.
+    assert_eq!(
+        names(&run.path.join("attempts"))?,
+        [fourth.attempt().folder.as_str()]
+    );
     assert_eq!(
         reached(&fourth.directory())?,
         ["latest", "step-3", "step-6"]

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 
 use plw_record::{RunConfig, RunDirectory};
-use plw_sweep::{ListedRun, State, read_list, status, tell, write_list};
+use plw_sweep::{ListedRun, State, read_list, status, write_list};
 
 use crate::trained::{finish, lease, save, silence};
 
@@ -29,7 +29,7 @@ fn every_state_is_told() -> Result<(), Box<dyn Error>> {
     let run = |name: &str| RunDirectory::new(folder.path().join(name));
 
     let running = lease(&run("running"), "a")?;
-    tell(&running.progress(), |progress| {
+    running.progress().update(|progress| {
         progress.phase = "training".to_string();
         (progress.step, progress.total_steps) = (3, 12);
         progress.seconds_per_step = Some(0.5);

@@ -1,10 +1,10 @@
 //! What a run with a lease tells others, and is told by them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use plw_record::{EvaluationRow, MetricsRow};
-use plw_sweep::{Lease, Progress as Told, tell};
+use plw_sweep::{Lease, SharedProgress};
 use plw_train::{Beginning, Observer, Plan};
 
 use crate::progress::Progress;
@@ -13,7 +13,7 @@ use crate::progress::Progress;
 /// has taken it over.
 pub(super) struct Leased {
     progress: Progress,
-    told: Arc<Mutex<Told>>,
+    told: SharedProgress,
     is_superseded: Arc<AtomicBool>,
     seconds_per_step: Option<f64>,
 }
@@ -38,7 +38,7 @@ const LAST_STEP: f64 = 0.1;
 
 impl Observer for Leased {
     fn started(&mut self, plan: &Plan<'_>, beginning: Beginning) {
-        tell(&self.told, |told| {
+        self.told.update(|told| {
             told.phase = "training".to_string();
             (told.step, told.total_steps) = (beginning.step(), plan.total_steps);
         });
@@ -54,7 +54,7 @@ impl Observer for Leased {
             average + LAST_STEP * (row.seconds - average)
         });
         self.seconds_per_step = Some(average);
-        tell(&self.told, |told| {
+        self.told.update(|told| {
             told.step = row.step;
             told.seconds_per_step = Some(average);
         });
@@ -62,12 +62,13 @@ impl Observer for Leased {
     }
 
     fn evaluating(&mut self, done: usize, total: usize) {
-        tell(&self.told, |told| told.phase = "evaluating".to_string());
+        self.told
+            .update(|told| told.phase = "evaluating".to_string());
         self.progress.evaluating(done, total);
     }
 
     fn evaluated(&mut self, row: &EvaluationRow) {
-        tell(&self.told, |told| told.phase = "training".to_string());
+        self.told.update(|told| told.phase = "training".to_string());
         self.progress.evaluated(row);
     }
 

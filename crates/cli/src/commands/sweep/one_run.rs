@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use miette::{IntoDiagnostic, miette};
 use plw_record::RunDirectory;
-use plw_sweep::{Attempt, Lease, TRY_AGAIN, Taken, beat, last_directory, take};
+use plw_sweep::{Attempt, Lease, TRY_AGAIN, Taken, Worker, beat, last_directory, take};
 use plw_train::Observer;
 use serde::{Deserialize, Serialize};
 
@@ -37,15 +37,15 @@ pub(super) fn run(
 ) -> Result<ExitCode, Failure> {
     let processes = Processes::open()?;
     let stopping = Stopping::watch(flags.stop_within);
-    let worker = Worker {
+    let run = OneRun {
         planned,
         run: RunDirectory::new(&planned.directory),
         processes: &processes,
         stopping: &stopping,
     };
     let ended = match processes.is_first() {
-        true => worker.lead(runs, flags),
-        false => worker.follow(),
+        true => run.lead(runs, flags),
+        false => run.follow(),
     };
     processes.end(ended, log)
 }
@@ -59,15 +59,15 @@ enum Word {
     Exit(u8),
 }
 
-/// A process that does a run.
-struct Worker<'a> {
+/// A run, as a process that does it sees it.
+struct OneRun<'a> {
     planned: &'a Planned,
     run: RunDirectory,
     processes: &'a Processes,
     stopping: &'a Arc<Stopping>,
 }
 
-impl Worker<'_> {
+impl OneRun<'_> {
     /// The first process has the lease, and publishes.
     fn lead(&self, runs: &[Planned], flags: &SweepFlags) -> Result<ExitCode, Failure> {
         let name = self.run.name();
@@ -222,7 +222,7 @@ pub(super) fn begun_alone(run: &RunDirectory) -> bool {
 /// Takes a run, or waits until it is known whether whoever has it is still at work: until the next
 /// sign of life, or the end of the lease.
 fn wait_for(run: &RunDirectory, lease_seconds: u32) -> Result<Taken, Failure> {
-    let this = plw_sweep::Worker::this();
+    let this = Worker::this();
     let mut first: Option<(Attempt, Option<u64>)> = None;
     loop {
         let held = match take(run, &this, lease_seconds).into_diagnostic()? {
