@@ -1,6 +1,6 @@
 //! Where an attempt writes.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plw_record::RunDirectory;
@@ -41,4 +41,15 @@ pub(crate) fn run_of(run: &RunDirectory, folder: &str) -> RunDirectory {
 /// The attempt's sign of life.
 pub(crate) fn heartbeat_of(run: &RunDirectory, folder: &str) -> PathBuf {
     path_of(run, folder).join("heartbeat.json")
+}
+
+/// Bytes of the longest name that file systems take.
+const LONGEST_NAME: usize = 255;
+
+/// Whether a name is that of something in a folder, and leads nowhere else: what an event names is
+/// moved and removed.
+pub(crate) fn is_plain(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    let is_one = matches!(components.next(), Some(Component::Normal(only)) if only == name);
+    is_one && name.len() <= LONGEST_NAME
 }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plw_files::{read_text, write_new};
+use serde::de::Error;
 use serde::{Deserialize, Serialize};
 
+use crate::attempt_folder::is_plain;
 use crate::{SweepError, Worker};
 
 /// The directory of a run's events.
@@ -69,6 +71,22 @@ pub struct Event {
 }
 
 impl Event {
+    /// The event, if the folder that it names lies among the run's attempts.
+    fn checked(self) -> serde_json::Result<Self> {
+        let folder = match &self.kind {
+            EventKind::Started(attempt) => &attempt.folder,
+            EventKind::Stopped { folder, .. }
+            | EventKind::Failed { folder, .. }
+            | EventKind::Complete { folder } => folder,
+        };
+        match is_plain(folder) {
+            true => Ok(self),
+            false => Err(serde_json::Error::custom(format!(
+                "`{folder}` is no name of a folder"
+            ))),
+        }
+    }
+
     fn now(kind: EventKind) -> Self {
         let time = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
@@ -96,7 +114,7 @@ pub fn read_events(run: &Path) -> Result<Vec<Event>, SweepError> {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => break,
             text => text?,
         };
-        let event = serde_json::from_str(&text);
+        let event = serde_json::from_str(&text).and_then(Event::checked);
         events.push(event.map_err(|source| SweepError::Event { path, source })?);
     }
     Ok(events)

@@ -4,10 +4,12 @@ use std::io;
 use std::path::Path;
 
 use plw_files::{read_text, write_json_atomic};
+use serde::de::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::SweepError;
+use crate::attempt_folder::is_plain;
 
 const LIST: &str = "sweep.json";
 
@@ -52,5 +54,13 @@ pub fn read_list(sweep: &Path) -> Result<Vec<ListedRun>, SweepError> {
         }
         text => text?,
     };
-    serde_json::from_str(&text).map_err(|source| SweepError::List { path, source })
+    let runs: serde_json::Result<Vec<ListedRun>> = serde_json::from_str(&text);
+    let checked = runs.and_then(|runs| match runs.iter().find(|run| !is_plain(&run.name)) {
+        Some(run) => Err(serde_json::Error::custom(format!(
+            "`{}` is no name of a run",
+            run.name
+        ))),
+        None => Ok(runs),
+    });
+    checked.map_err(|source| SweepError::List { path, source })
 }
