@@ -3,6 +3,8 @@
 
 mod bench;
 mod binary;
+#[cfg(unix)]
+mod chance;
 mod check;
 mod committed_result;
 mod fixtures;
@@ -14,9 +16,13 @@ mod preset;
 mod pretrain;
 mod pretrain_log;
 mod process;
+#[cfg(unix)]
+mod process_tree;
 mod progress;
 mod read;
 mod reproduce;
+#[cfg(unix)]
+mod same;
 mod text_table;
 #[cfg(unix)]
 mod torture;

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 
 use super::case::{Case, FOLDER, command};
+use super::full_disk;
 use super::interruption::{Interruption, Lock};
-use super::process_tree::{kill_all, send};
 use super::system_calls::{self, Injection};
-use super::{full_disk, same};
-use crate::process;
+use crate::process_tree::{kill_all, send};
 use crate::workspace::Workspace;
+use crate::{process, same};
 
 /// Longer than any work takes: a process that still runs then hangs.
 const LONGEST: Duration = Duration::from_secs(300);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::chance::Chance;
 use super::system_calls::{CALLS, Calls, Injection};
+use crate::chance::Chance;
 
 /// An interruption of one process.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,12 +7,9 @@
 
 mod attempt;
 mod case;
-mod chance;
 mod full_disk;
 mod interruption;
-mod process_tree;
 mod record;
-mod same;
 mod system_calls;
 
 use std::collections::BTreeMap;
@@ -26,13 +23,13 @@ use plw_files::digest_file;
 
 use self::attempt::{Attempt, Ended, interrupted, undisturbed};
 use self::case::{CASES, Case, FOLDER};
-use self::chance::Chance;
 use self::interruption::{Allowed, Interruption};
 use self::record::{Identity, Round, Rounds};
+use crate::chance::Chance;
 use crate::only::Only;
 use crate::peer::scratch::{Scratch, remove};
 use crate::workspace::Workspace;
-use crate::{binary, generated};
+use crate::{binary, generated, same};
 
 /// Kills of the full form, whose result is kept in `results/`.
 const KILLS: u64 = 1000;

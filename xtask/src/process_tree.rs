@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Sends a signal by its name. A process that has ended by itself is no error.
-pub(super) fn send(process: u32, signal: &str) -> Result<()> {
+pub(crate) fn send(process: u32, signal: &str) -> Result<()> {
     let signal = Signal::from_str(signal).into_diagnostic()?;
     let process = i32::try_from(process).into_diagnostic()?;
     match kill(Pid::from_raw(process), signal) {
@@ -20,7 +20,7 @@ pub(super) fn send(process: u32, signal: &str) -> Result<()> {
 
 /// Kills a process and all that it has started, as the end of a machine does: it is stopped first,
 /// so that it starts no other.
-pub(super) fn kill_all(process: u32) -> Result<()> {
+pub(crate) fn kill_all(process: u32) -> Result<()> {
     send(process, "SIGSTOP")?;
     for child in children(process) {
         kill_all(child)?;

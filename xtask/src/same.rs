@@ -14,7 +14,7 @@ const UNFINISHED: &str = ".partial";
 
 /// The first difference between what undisturbed work left and what interrupted work did. A run
 /// that was asked to stop may have left further checkpoints.
-pub(super) fn difference(expected: &Path, found: &Path) -> Result<Option<String>> {
+pub(crate) fn difference(expected: &Path, found: &Path) -> Result<Option<String>> {
     if let Some(name) = unfinished(found).first() {
         return Ok(Some(format!("{name} is left over")));
     }
@@ -33,7 +33,7 @@ pub(super) fn difference(expected: &Path, found: &Path) -> Result<Option<String>
 }
 
 /// The names of unfinished files and folders at any depth.
-pub(super) fn unfinished(folder: &Path) -> Vec<String> {
+pub(crate) fn unfinished(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     // What vanishes meanwhile is not unfinished any more.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -4,14 +4,14 @@ use plw_files::digest;
 
 /// A sequence of choices.
 #[derive(Debug)]
-pub(super) struct Chance {
+pub(crate) struct Chance {
     name: String,
     drawn: u64,
 }
 
 impl Chance {
     /// The choices of one round.
-    pub(super) fn new(seed: u64, round: u64) -> Self {
+    pub(crate) fn new(seed: u64, round: u64) -> Self {
         Self {
             name: format!("{seed} {round}"),
             drawn: 0,
@@ -19,7 +19,7 @@ impl Chance {
     }
 
     /// A whole number below `bound`; 0 where there is none.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.drawn += 1;
         let digits = digest(format!("{} {}", self.name, self.drawn));
         let value = u64::from_str_radix(&digits[..15], 16).unwrap_or_default();
@@ -27,13 +27,13 @@ impl Chance {
     }
 
     /// A share from 0 up to 1.
-    pub(super) fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         const PARTS: u64 = 1 << 20;
         self.below(PARTS) as f64 / PARTS as f64
     }
 
     /// One of several.
-    pub(super) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
 }
