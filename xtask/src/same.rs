@@ -15,7 +15,24 @@ const UNFINISHED: &str = ".partial";
 /// The first difference between what undisturbed work left and what interrupted work did. A run
 /// that was asked to stop may have left further checkpoints.
 pub(crate) fn difference(expected: &Path, found: &Path) -> Result<Option<String>> {
-    if let Some(name) = unfinished(found).first() {
+    difference_but_for(&[], expected, found)
+}
+
+/// The same of folders in which some hold what is not compared.
+pub(crate) fn difference_but_for(
+    ignored: &[&str],
+    expected: &Path,
+    found: &Path,
+) -> Result<Option<String>> {
+    let is_compared = |name: &Path| !ignored.iter().any(|ignored| name.starts_with(ignored));
+    let files = |folder: &Path| -> Result<BTreeMap<String, PathBuf>> {
+        let mut files = files(folder)?;
+        files.retain(|name, _| is_compared(Path::new(name)));
+        Ok(files)
+    };
+    let left = unfinished(found);
+    let below = |name: &&String| Path::new(name).strip_prefix(found).is_ok_and(is_compared);
+    if let Some(name) = left.iter().find(below) {
         return Ok(Some(format!("{name} is left over")));
     }
     let (expected, found) = (files(expected)?, files(found)?);
@@ -75,7 +92,7 @@ fn is_in_checkpoint(name: &str) -> bool {
 }
 
 /// What of a file is compared: its bytes, and of JSON the values that do not tell the time.
-fn comparable(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn comparable(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).into_diagnostic();
     let bytes = bytes.wrap_err_with(|| format!("cannot read {}", path.display()))?;
     let extension = path.extension().unwrap_or_default();
