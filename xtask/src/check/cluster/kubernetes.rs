@@ -17,6 +17,7 @@ use super::record::{Disturbed, Kubernetes};
 use super::strike::{Ended, Strike};
 use super::sweep::{FOLDER, Sweep};
 use super::worker::Worker;
+use crate::chance::Chance;
 use crate::peer::scratch::{Scratch, remove};
 use crate::process;
 
@@ -104,8 +105,11 @@ fn pods(
         let mut pod = Worker::start(&mut pod_command(job, index), errors)?;
         if number == 1 {
             std::thread::sleep(pause);
-            // The program is the child of the one that made its namespace.
-            pod.strike_last(strike)?;
+            match strike {
+                // The program is the child of the one that made its namespace.
+                Strike::Signal(signal) => pod.signal_last(signal)?,
+                _ => pod.strike(strike, &mut Chance::new(0, 0))?,
+            }
             disturbed.struck(strike.label());
         }
         let (ended, told) = pod.wait(LONGEST)?;

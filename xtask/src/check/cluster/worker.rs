@@ -80,13 +80,9 @@ impl Worker {
         }
     }
 
-    /// The same to the last of its processes alone: the program, where another made its namespace.
-    pub(super) fn strike_last(&mut self, strike: Strike) -> Result<()> {
-        self.strikes.push(strike);
-        let signal = match strike {
-            Strike::Signal(signal) => signal,
-            _ => Signal::SIGKILL,
-        };
+    /// Sends a signal to the last of its processes: the program, where another made its namespace.
+    pub(super) fn signal_last(&mut self, signal: Signal) -> Result<()> {
+        self.strikes.push(Strike::Signal(signal));
         match self.processes().last() {
             Some(&process) => send(process, signal.as_str()),
             None => Ok(()),
