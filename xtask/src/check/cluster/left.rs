@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use miette::Result;
+use miette::{IntoDiagnostic, Result};
+use plw_files::write_json_atomic;
+use serde::{Deserialize, Serialize};
 
 use super::history::{History, Worker};
 use super::record::Disturbed;
 use super::sweep::{FOLDER, Sweep};
 use crate::peer::scratch::{Scratch, remove};
+use crate::read::read_json;
 use crate::{process, same};
 
 /// In a run's folder: who worked on it, which no two sweeps share.
@@ -23,21 +26,41 @@ pub(super) struct Reference {
     pub(super) seconds: f64,
 }
 
+/// Beside it: what made it.
+#[derive(Serialize, Deserialize)]
+struct Made {
+    identity: String,
+    seconds: f64,
+}
+
 impl Reference {
-    /// Makes it, by one process.
+    /// Makes it, by one process, unless the same program has made it before.
     pub(super) fn make(sweep: &Sweep, scratch: &Scratch) -> Result<Self> {
         let round = scratch.path("undisturbed").join(sweep.name);
-        remove(&round)?;
         let folder = round.join(FOLDER);
         let names = sweep.names(&folder)?;
+        let made = round.join("made.json");
+        let identity = sweep.identity()?;
+        if let Ok(before) = read_json::<Made>(&made)
+            && before.identity == identity
+        {
+            return Ok(Self {
+                folder,
+                names,
+                seconds: before.seconds,
+            });
+        }
+        remove(&round)?;
         eprintln!("{}: {} runs, undisturbed", sweep.name, names.len());
         let began = Instant::now();
         let log = scratch.log(&format!("undisturbed-{}", sweep.name));
         process::run_logged(&mut sweep.command(&folder), &log)?;
+        let seconds = began.elapsed().as_secs_f64();
+        write_json_atomic(&made, &Made { identity, seconds }).into_diagnostic()?;
         Ok(Self {
             folder,
             names,
-            seconds: began.elapsed().as_secs_f64(),
+            seconds,
         })
     }
 

@@ -8,27 +8,26 @@ use miette::{Result, miette};
 use crate::only::Only;
 use crate::process;
 
-/// Programs that a part runs, by how each is asked for its version.
-const PROGRAMS: [(&str, &[&str], &str); 8] = [
-    ("slurm", &["slurmctld", "-V"], "slurm-wlm"),
-    ("slurm", &["slurmd", "-V"], "slurm-wlm"),
-    ("slurm", &["sbatch", "-V"], "slurm-wlm"),
-    ("slurm", &["munged", "-V"], "munge"),
-    ("slurm", &["ip", "-V"], "iproute2"),
-    ("slurm", &["unshare", "--version"], "util-linux"),
-    ("slurm", &["setpriv", "--version"], "util-linux"),
-    ("kubernetes", &["unshare", "--version"], "util-linux"),
+/// Programs that a part runs, and the packages of Debian that have them.
+const PROGRAMS: [(&str, &str, &str); 8] = [
+    ("slurm", "slurmctld", "slurm-wlm"),
+    ("slurm", "slurmd", "slurm-wlm"),
+    ("slurm", "sbatch", "slurm-wlm"),
+    ("slurm", "munged", "munge"),
+    ("slurm", "ip", "iproute2"),
+    ("slurm", "setpriv", "util-linux"),
+    ("slurm", "nsenter", "util-linux"),
+    ("kubernetes", "unshare", "util-linux"),
 ];
 
 /// Says of all that is missing how to get it, before anything is built.
 pub(super) fn check(only: &Only, python: &Path) -> Result<()> {
-    let runs = |words: &[&str]| {
-        let mut command = Command::new(words[0]);
-        process::output(command.args(&words[1..])).is_ok()
-    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_installed =
+        |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     let mut packages: Vec<&str> = PROGRAMS
         .iter()
-        .filter(|(part, words, _)| only.has(part) && !runs(words))
+        .filter(|(part, program, _)| only.has(part) && !is_installed(program))
         .map(|(_, _, package)| *package)
         .collect();
     packages.dedup();
@@ -38,14 +37,13 @@ pub(super) fn check(only: &Only, python: &Path) -> Result<()> {
             "this part of the check runs programs that are not installed"
         ));
     }
-    let namespaces = [
-        "unshare", "--net", "--uts", "--mount", "--pid", "--fork", "true",
-    ];
-    if only.has("slurm") && !runs(&namespaces) {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--net", "--uts", "--mount", "--pid", "--fork", "true"]);
+    let needs_namespaces = only.has("slurm") || only.has("kubernetes");
+    if needs_namespaces && process::output(&mut unshare).is_err() {
         return Err(miette!(
-            help = "run it as root, outside a container that forbids namespaces; or leave it out \
-                    with --only local,kubernetes",
-            "nodes of a Slurm cluster are network namespaces, which the system does not allow"
+            help = "run it as root, outside a container that forbids namespaces; or --only local",
+            "nodes and pods are namespaces, which the system does not allow"
         ));
     }
     let mut import = Command::new(python);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use miette::{IntoDiagnostic, Result, WrapErr};
-use plw_files::write_atomic;
+use plw_files::{digest_file, write_atomic};
 use serde::Deserialize;
 
 use crate::peer::scratch::Scratch;
@@ -58,6 +58,13 @@ impl<'a> Sweep<'a> {
             preset,
             name,
         })
+    }
+
+    /// What decides its results: the program and the preset.
+    pub(super) fn identity(&self) -> Result<String> {
+        let digests = [self.plw, &self.preset].map(digest_file);
+        let [program, preset] = digests.map(|digest| digest.into_diagnostic());
+        Ok(format!("{} {}", program?, preset?))
     }
 
     /// A program in the workspace, with the settings of the sweep.

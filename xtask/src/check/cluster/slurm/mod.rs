@@ -129,11 +129,11 @@ fn strike_until_complete(
         let next = Instant::now() + pause;
         while Instant::now() < next {
             process::check_stopped()?;
-            strikes.restore(cluster, false)?;
+            strikes.restore(cluster, sweep.plw, false)?;
             std::thread::sleep(Duration::from_millis(200));
         }
         if cluster.queue()?.is_empty() {
-            return strikes.restore(cluster, true);
+            return strikes.restore(cluster, sweep.plw, true);
         }
         if began.elapsed() > LONGEST {
             let queue = cluster.output(&["squeue"])?;

@@ -69,7 +69,10 @@ impl Head {
     /// Starts it; it runs `script`, whose output goes to `log`.
     pub(super) fn start(name: &str, script: &str, log: &Path) -> Result<Self> {
         let node = Node::start(name, &address(1), &format!("{HEAD}{script}"), log)?;
-        Ok(Self { node, cables: 0 })
+        let head = Self { node, cables: 0 };
+        let has_switch = || head.ip(&["link", "show", "switch", "up"]).is_ok();
+        wait_for(name, log, has_switch)?;
+        Ok(head)
     }
 
     /// A program in the head's network.
@@ -130,15 +133,7 @@ impl Node {
             child,
             cable: String::new(),
         };
-        let began = Instant::now();
-        while node.first_process().is_none() {
-            process::check_stopped()?;
-            if began.elapsed() > Duration::from_secs(10) {
-                let told = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(miette!("{name} does not start: {}", told.trim()));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(name, log, || node.first_process().is_some())?;
         Ok(node)
     }
 
@@ -181,6 +176,20 @@ impl Drop for Node {
         // It may have ended.
         let _ = self.crash();
     }
+}
+
+/// Waits for a sign that a node starts.
+fn wait_for(name: &str, log: &Path, is_there: impl Fn() -> bool) -> Result<()> {
+    let began = Instant::now();
+    while !is_there() {
+        process::check_stopped()?;
+        if began.elapsed() > Duration::from_secs(10) {
+            let told = std::fs::read_to_string(log).unwrap_or_default();
+            return Err(miette!("{name} does not start: {}", told.trim()));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// What tells a namespace of a process from others.

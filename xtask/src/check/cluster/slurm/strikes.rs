@@ -29,8 +29,9 @@ enum Strike {
     Down,
     /// SIGKILL of slurmd, whose tasks live on, and which comes back.
     KillDaemon,
-    /// A node's cable is cut until Slurm gives the node up and its tasks start elsewhere, while
-    /// their first workers live on.
+    /// A node's cable is cut until Slurm gives the node up and its tasks start elsewhere. The first
+    /// workers live on, and go on once the node is connected again: meanwhile they stand still, as
+    /// they would that wait for a network file system.
     Cut,
     /// A node and all its processes end at once.
     Crash,
@@ -101,6 +102,10 @@ impl Strikes {
         let Some(task) = running.get(chance.below(running.len() as u64) as usize) else {
             return Ok(None);
         };
+        // The last ones get on between two strikes as well.
+        if chance.below(3) >= running.len() as u64 {
+            return Ok(None);
+        }
         // A task may end before it is struck: then Slurm refuses, and nothing was done.
         let is_done = match strike {
             Strike::Kill => {
@@ -133,13 +138,15 @@ impl Strikes {
                 match strike {
                     Strike::Down => set_state(cluster, node, "down")?,
                     Strike::Cut => {
-                        let workers = cluster.running(node, plw);
-                        let numbers = workers.into_iter().filter_map(number_on_node);
-                        self.cut_off.extend(numbers.map(|process| Worker {
-                            host: name(node),
-                            process,
-                        }));
                         cluster.cable(node, "down")?;
+                        for worker in cluster.running(node, plw) {
+                            send(worker, "SIGSTOP")?;
+                            self.cut_off
+                                .extend(number_on_node(worker).map(|process| Worker {
+                                    host: name(node),
+                                    process,
+                                }));
+                        }
                     }
                     _ => cluster.crash(node)?,
                 }
@@ -157,7 +164,12 @@ impl Strikes {
     }
 
     /// Brings a node back whose time has come, or at once.
-    pub(super) fn restore(&mut self, cluster: &mut Cluster, at_once: bool) -> Result<()> {
+    pub(super) fn restore(
+        &mut self,
+        cluster: &mut Cluster,
+        plw: &Path,
+        at_once: bool,
+    ) -> Result<()> {
         let Some(out) = &mut self.out else {
             return Ok(());
         };
@@ -172,7 +184,12 @@ impl Strikes {
             return Ok(());
         }
         match out.strike {
-            Strike::Cut => cluster.cable(out.node, "up")?,
+            Strike::Cut => {
+                cluster.cable(out.node, "up")?;
+                for worker in cluster.running(out.node, plw) {
+                    send(worker, "SIGCONT")?;
+                }
+            }
             Strike::Crash => cluster.boot(out.node)?,
             _ if cluster.state(out.node)?.starts_with("down") => {
                 set_state(cluster, out.node, "resume")?;
