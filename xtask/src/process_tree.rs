@@ -29,7 +29,7 @@ pub(crate) fn kill_all(process: u32) -> Result<()> {
 }
 
 /// The processes that a process has started.
-fn children(process: u32) -> Vec<u32> {
+pub(crate) fn children(process: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{process}/task"));
     let mut children = Vec::new();
     for thread in threads.into_iter().flatten().flatten() {

@@ -1,25 +1,30 @@
 //! `cargo xtask check NAME`: checks that CI has no device or no time for. Each keeps its result in
 //! `results/`, with the commit that it ran on.
 
+#[cfg(unix)]
+mod cluster;
 mod fuzz;
 #[cfg(unix)]
 mod parallel;
 mod wgpu;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand};
 use miette::Result;
 
 use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// Which check.
-    #[arg(value_enum)]
-    name: Check,
+    #[command(subcommand)]
+    check: Check,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Subcommand)]
 enum Check {
+    /// Sweeps whose workers are killed: local ones, the tasks of a Slurm array on several nodes, and
+    /// the pods of a Kubernetes job by hand.
+    #[cfg(unix)]
+    Cluster(cluster::Flags),
     /// The readers of other people's files: the property tests with ten times the cases.
     Fuzz,
     /// Runs of several processes over MPI, here and over network namespaces, against one process.
@@ -34,7 +39,9 @@ enum Check {
 }
 
 pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
-    match flags.name {
+    match &flags.check {
+        #[cfg(unix)]
+        Check::Cluster(flags) => cluster::run(workspace, flags),
         Check::Fuzz => fuzz::run(workspace),
         #[cfg(unix)]
         Check::Parallel => parallel::run(workspace),

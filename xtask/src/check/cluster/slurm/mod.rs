@@ -1,0 +1,190 @@
+//! The printed job array on a Slurm cluster of several nodes, whose tasks are killed, put back into
+//! the queue and pre-empted, and whose nodes fail, until it is complete.
+
+mod cluster;
+mod nodes;
+mod strikes;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use miette::{IntoDiagnostic, Result, miette};
+use plw_files::write_atomic;
+
+use self::cluster::Cluster;
+use self::strikes::Strikes;
+use super::history::Worker;
+use super::left::Reference;
+use super::record::{Disturbed, Slurm};
+use super::sweep::{FOLDER, Sweep};
+use crate::chance::Chance;
+use crate::peer::scratch::{Scratch, remove};
+use crate::process;
+
+/// Runs at a time.
+const WORKERS: &str = "4";
+
+/// The lease. Longer than Slurm needs to start a task that it has put back into the queue.
+const LEASE: &str = "5";
+
+/// Time between strikes: at least, and at most.
+const PAUSES: [f64; 2] = [1.0, 5.0];
+
+/// An array that needs longer does not end.
+const LONGEST: Duration = Duration::from_secs(900);
+
+/// One array, disturbed until it is complete.
+pub(super) fn run(
+    sweep: &Sweep,
+    reference: &Reference,
+    scratch: &Scratch,
+    seed: u64,
+) -> Result<Slurm> {
+    let began = Instant::now();
+    let round = scratch.path("slurm");
+    remove(&round)?;
+    let sweep_folder = round.join(FOLDER);
+    let script = round.join("array.sh");
+    let mut print = sweep.command(&sweep_folder);
+    print.args(["--lease-seconds", LEASE, "--submit", "slurm"]);
+    let printed = process::output(print.args(["--workers", WORKERS, "--print"]))?;
+    write_atomic(&script, &printed).into_diagnostic()?;
+    let mut cluster = Cluster::start(&round.join("cluster"))?;
+    let mut slurm = Slurm {
+        version: cluster.output(&["sbatch", "-V"])?.trim().to_string(),
+        requeues: 0,
+        disturbed: Disturbed::default(),
+    };
+    cancel(sweep, &cluster, &script)?;
+    let array = submit(&cluster, &script)?;
+    let mut chance = Chance::new(seed, u64::MAX);
+    let mut strikes = Strikes::default();
+    let disturbed = &mut slurm.disturbed;
+    strike_until_complete(&mut cluster, sweep, &mut chance, &mut strikes, disturbed)?;
+    let jobs = cluster.output(&["scontrol", "--oneliner", "show", "job", &array])?;
+    slurm.requeues = jobs
+        .lines()
+        .filter_map(|job| field(job, "Restarts")?.parse::<u64>().ok())
+        .sum();
+    slurm
+        .disturbed
+        .problems
+        .extend(lost(&jobs, reference.names.len()));
+    let mut last = sweep.command(&sweep_folder);
+    process::run_logged(last.args(["--lease-seconds", LEASE]), &round.join("last"))?;
+    let is_stale = |worker: &Worker| strikes.cut_off.contains(worker);
+    reference.judge(&sweep_folder, &mut slurm.disturbed, is_stale)?;
+    slurm.disturbed.sweeps = 1;
+    slurm.disturbed.seconds = began.elapsed().as_secs_f64();
+    if slurm.disturbed.problems.is_empty() {
+        drop(cluster);
+        remove(&round)?;
+    }
+    Ok(slurm)
+}
+
+/// Submits the array, and returns its number.
+fn submit(cluster: &Cluster, script: &Path) -> Result<String> {
+    let mut sbatch = cluster.command("sbatch");
+    // From another folder than the sweep's: the script says where it works.
+    sbatch.arg("--parsable").arg(script).current_dir("/");
+    Ok(process::output(&mut sbatch)?.trim().to_string())
+}
+
+/// An array that is cancelled stays so, though its tasks ask for another try.
+fn cancel(sweep: &Sweep, cluster: &Cluster, script: &Path) -> Result<()> {
+    let array = submit(cluster, script)?;
+    let is_begun = |cluster: &Cluster| {
+        let workers = (0..cluster::NODES).map(|node| cluster.running(node, sweep.plw).len());
+        Ok(workers.sum::<usize>() >= 2)
+    };
+    cluster.wait("tasks run", Duration::from_secs(30), is_begun)?;
+    std::thread::sleep(Duration::from_secs(2));
+    cluster.output(&["scancel", &array])?;
+    let is_over = |cluster: &Cluster| Ok(cluster.queue()?.is_empty());
+    cluster.wait(
+        "a cancelled array is over",
+        Duration::from_secs(30),
+        is_over,
+    )?;
+    // Longer than Slurm waits before it starts a task again.
+    std::thread::sleep(Duration::from_secs(6));
+    match cluster.queue()? {
+        queue if queue.is_empty() => Ok(()),
+        queue => Err(miette!("tasks of a cancelled array came back: {queue:?}")),
+    }
+}
+
+fn strike_until_complete(
+    cluster: &mut Cluster,
+    sweep: &Sweep,
+    chance: &mut Chance,
+    strikes: &mut Strikes,
+    disturbed: &mut Disturbed,
+) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let [least, most] = PAUSES;
+        let pause = Duration::from_secs_f64(least + (most - least) * chance.share());
+        let next = Instant::now() + pause;
+        while Instant::now() < next {
+            process::check_stopped()?;
+            strikes.restore(cluster, sweep.plw, false)?;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        if cluster.queue()?.is_empty() {
+            return strikes.restore(cluster, sweep.plw, true);
+        }
+        if began.elapsed() > LONGEST {
+            let queue = cluster.output(&["squeue"])?;
+            return Err(miette!(
+                "the array is not complete after {LONGEST:?}:\n{queue}"
+            ));
+        }
+        if let Some(label) = strikes.next(cluster, sweep.plw, chance)? {
+            disturbed.struck(label);
+        }
+    }
+}
+
+/// Tasks that Slurm counts as failed, and tasks that it knows nothing of.
+fn lost(jobs: &str, tasks: usize) -> Vec<String> {
+    let states: Vec<(&str, &str)> = jobs
+        .lines()
+        .filter_map(|job| Some((field(job, "ArrayTaskId")?, field(job, "JobState")?)))
+        .collect();
+    let failed = states.iter().filter(|(_, state)| *state != "COMPLETED");
+    let mut problems: Vec<String> = failed
+        .map(|(task, state)| format!("Slurm has task {task} as {state}"))
+        .collect();
+    if states.len() != tasks {
+        problems.push(format!("Slurm has {} of {tasks} tasks", states.len()));
+    }
+    problems
+}
+
+/// A field of a line of `scontrol --oneliner`.
+fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let mut words = line.split_whitespace();
+    words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_did_not_complete_are_lost() {
+        let job = |task: u32, state: &str| {
+            format!("JobId={task} ArrayJobId=7 ArrayTaskId={task} JobState={state} Restarts=2\n")
+        };
+        let complete = job(0, "COMPLETED") + &job(1, "COMPLETED");
+        assert_eq!(lost(&complete, 2), Vec::<String>::new());
+        assert_eq!(field(&complete, "Restarts"), Some("2"));
+        let failed = job(0, "COMPLETED") + &job(1, "FAILED");
+        assert_eq!(
+            lost(&failed, 3),
+            ["Slurm has task 1 as FAILED", "Slurm has 2 of 3 tasks"]
+        );
+    }
+}
