@@ -26,8 +26,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// The progress of a named run. The first signal stops at a checkpoint, the second at once.
-    pub(crate) fn new(name: String) -> Self {
+    /// The progress of a named run. The first signal stops at a checkpoint, the second at once. Of
+    /// several processes the first, of rank 0, says so.
+    pub(crate) fn new(name: String, rank: usize) -> Self {
         let stop = Arc::new(AtomicU8::new(0));
         let asked = stop.clone();
         let watched = signals::watch(move |request| {
@@ -39,7 +40,9 @@ impl Progress {
                 Stop::Interrupt => "press Ctrl-C again",
                 Stop::Hangup | Stop::Termination => "send the signal again",
             };
-            tracing::warn!("stopping at a checkpoint; {again} to stop at once");
+            if rank == 0 {
+                tracing::warn!("stopping at a checkpoint; {again} to stop at once");
+            }
         });
         if let Err(error) = watched {
             tracing::warn!("Ctrl-C will stop at once, not at a checkpoint: {error}");

@@ -69,9 +69,9 @@ impl CheckpointedForward<'_> {
     }
 
     /// [`CheckpointedForward::gradients`], calling `found` with what there is once the gradients
-    /// above the last layer are there, and after each layer from the last to the first. What `found`
-    /// takes out is not in the result. Of a tied embedding table, only what is there after the
-    /// first layer is all.
+    /// above the last layer are there, and after each layer from the last to the first. What
+    /// `found` takes out is not in the result. Of a tied embedding table, only what is there after
+    /// the first layer is all.
     pub fn gradients_by_layer(
         self,
         mut loss_gradients: Gradients,

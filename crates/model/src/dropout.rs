@@ -5,10 +5,10 @@ use plw_batch::Batch;
 
 /// The key of a step's dropout masks.
 ///
-/// An element of a mask is a hash of (seed, step, layer, module, the token and all that stand before
-/// it, column). So neither the layout of a batch nor the other sequences in it change the mask, and
-/// processes that share a step drop what one would. Where sequences begin alike, their tokens are
-/// dropped alike, whether they are shared or stand in each of them.
+/// An element of a mask is a hash of (seed, step, layer, module, the token and all that stand
+/// before it, column). So neither the layout of a batch nor the other sequences in it change the
+/// mask, and processes that share a step drop what one would. Where sequences begin alike, their
+/// tokens are dropped alike, whether they are shared or stand in each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DropoutKey {
     /// The run's seed.

@@ -14,6 +14,7 @@ use crate::flags::SweepFlags;
 use crate::inputs::Inputs;
 use crate::logging::LogFlags;
 use crate::output::{Reader, print};
+use crate::processes::on_its_own;
 use crate::settings::variable;
 use crate::signals::{self, Stop};
 
@@ -187,6 +188,7 @@ fn train(
     running: &Running,
 ) -> std::io::Result<ExitStatus> {
     let mut command = Command::new(program);
+    on_its_own(&mut command);
     command.args(arguments);
     // The environment may override the preset, but not the grid.
     for name in &run.varied {

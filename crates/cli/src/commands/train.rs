@@ -7,10 +7,11 @@ use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory, TrainingSummary};
 use plw_train::{Outcome, Run, check_directory, train};
-use plw_transport::{Launch, Transport};
+use plw_transport::Transport;
 
 use crate::activations::activations;
 use crate::complete_run::check_complete;
+use crate::device::ComputeDevice;
 use crate::examples::{RunData, checked_encoder};
 use crate::failure::readable;
 use crate::flags::TrainFlags;
@@ -28,9 +29,13 @@ use crate::tokenizer_files::{companions, tokenizer_directory};
 /// which wait for it.
 pub(crate) fn run(flags: &TrainFlags, log: LogFlags) -> Result<ExitCode> {
     let launch = processes::launch()?;
-    let transport = processes::open(launch)?;
+    let settings = Settings::load_training(flags.config.as_deref(), &flags.settings)?;
+    // Wrong settings are reported before anything is read.
+    settings.check()?;
+    let device = settings.source.device.of_process(launch);
+    let transport = processes::open(launch, device, &flags.output_dir)?;
     let (rank, count) = (transport.rank(), transport.world_size());
-    match run_process(flags, launch, transport.as_ref()) {
+    match run_process(flags, &settings, device, transport.as_ref()) {
         Err(report) if count > 1 => {
             let report = report.wrap_err(format!("process {rank} of {count} failed"));
             crate::show(&readable(&report), log);
@@ -43,26 +48,23 @@ pub(crate) fn run(flags: &TrainFlags, log: LogFlags) -> Result<ExitCode> {
 
 fn run_process(
     flags: &TrainFlags,
-    launch: Option<Launch>,
+    settings: &Settings,
+    device: ComputeDevice,
     transport: &dyn Transport,
 ) -> Result<ExitCode> {
     threads::start(processes::sharing_processors(transport)?)?;
     let writes = transport.rank() == 0;
-    let settings = Settings::load_training(flags.config.as_deref(), &flags.settings)?;
-    // Wrong settings are reported before anything is read.
-    settings.check()?;
     for note in settings.notes().into_iter().filter(|_| writes) {
         tracing::warn!("{note}");
     }
-    let device = settings.source.device.of_process(launch);
     let device = device.open()?.autodiff();
     let directory = RunDirectory::new(&flags.output_dir);
     if writes {
         check_writable(&directory.path)?;
     }
     // What can fail quickly comes before the data is tokenized, which takes long.
-    let encoder = checked_encoder(&settings)?;
-    let config = Inputs::default().resolved(&settings)?;
+    let encoder = checked_encoder(settings)?;
+    let config = Inputs::default().resolved(settings)?;
     if is_done_for_all(flags, &directory, &config, transport)? {
         tracing::info!("{} is complete already", directory.name());
         return Ok(ExitCode::SUCCESS);
@@ -72,8 +74,8 @@ fn run_process(
             "{data} has a file of train_data: its examples are those that the model is trained on"
         );
     }
-    let model = starting_model(&settings, &device)?;
-    let data = RunData::load(&settings, encoder.as_ref())?;
+    let model = starting_model(settings, &device)?;
+    let data = RunData::load(settings, encoder.as_ref())?;
     let weights = settings.loss.objective().into_diagnostic()?.weights;
     data.check(model.config(), weights)?;
     let run = Run {
@@ -86,11 +88,11 @@ fn run_process(
         train: &data.train,
         validation: data.validation.as_ref(),
         test: data.test.as_ref(),
-        companions: &companions(&tokenizer_directory(&settings)?),
+        companions: &companions(&tokenizer_directory(settings)?),
         resume: flags.resume,
         transport,
     };
-    let mut progress = Progress::new(directory.name());
+    let mut progress = Progress::new(directory.name(), transport.rank());
     let outcome = train(&run, model, &device, &mut progress).into_diagnostic()?;
     let farewell = Farewell::say(transport, progress.exit_code())?;
     if let Outcome::Complete(summary) = &outcome
