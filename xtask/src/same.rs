@@ -12,14 +12,10 @@ use serde_json::Value;
 /// The end of the name of what is not finished.
 const UNFINISHED: &str = ".partial";
 
-/// The first difference between what undisturbed work left and what interrupted work did. A run
-/// that was asked to stop may have left further checkpoints.
-pub(crate) fn difference(expected: &Path, found: &Path) -> Result<Option<String>> {
-    difference_but_for(&[], expected, found)
-}
-
-/// The same of folders in which some hold what is not compared.
-pub(crate) fn difference_but_for(
+/// The first difference between what undisturbed work left and what interrupted work did, but for
+/// what lies under the `ignored` names. A run that was asked to stop may have left further
+/// checkpoints.
+pub(crate) fn difference(
     ignored: &[&str],
     expected: &Path,
     found: &Path,
@@ -163,7 +159,7 @@ mod tests {
         }
         write(&found, ".lock", "");
         write(&found, "checkpoints/step-3/state.json", "{}");
-        let told = || difference(&expected, &found).expect("read");
+        let told = || difference(&[], &expected, &found).expect("read");
         assert_eq!(told(), None);
         for (name, text, says) in [
             ("weights", "bitz", "weights differs"),

@@ -1,12 +1,14 @@
 //! The processes that share a training run: who started this one, and how it reaches the others.
 
 use std::fs;
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use miette::{IntoDiagnostic, Report, Result, miette};
 use plw_transport::{Alone, Launch, Launcher, Traffic, Transport};
 
+use crate::device::ComputeDevice;
 use crate::failure::{Failure, readable};
 use crate::logging::LogFlags;
 use crate::threads;
@@ -23,14 +25,15 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    /// Reaches the others, and starts this one's share of the machine's threads.
+    /// Reaches the others, which compute on devices of the same kind and leave their records in the
+    /// same folder, and starts this one's share of the machine's threads.
     ///
     /// # Errors
     ///
     /// If this binary cannot reach them, or the threads cannot be started.
-    pub(crate) fn open() -> Result<Self> {
+    pub(crate) fn open(device: ComputeDevice, folder: &Path) -> Result<Self> {
         let launch = launch()?;
-        let transport = open(launch)?;
+        let transport = open(launch, device.of_process(launch), folder)?;
         threads::start(sharing_processors(transport.as_ref())?)?;
         Ok(Self { launch, transport })
     }
@@ -66,18 +69,28 @@ impl Processes {
     }
 }
 
-/// The way to the other processes.
+/// Starts a process on its own, and not as one of those that this process is one of.
+pub(crate) fn on_its_own(command: &mut Command) -> &mut Command {
+    Launcher::counts().fold(command, |command, name| command.env_remove(name))
+}
+
+/// The way to the other processes, for a process that computes on `device` and whose run leaves its
+/// records in `folder`.
 ///
 /// # Errors
 ///
 /// If this binary cannot reach them: on their own, several processes would all write one run.
-fn open(launch: Option<Launch>) -> Result<Box<dyn Transport>> {
+fn open(
+    launch: Option<Launch>,
+    device: ComputeDevice,
+    folder: &Path,
+) -> Result<Box<dyn Transport>> {
     let Some(launch) = launch else {
         return Ok(Box::new(Alone::default()));
     };
     match launch.launcher.speaks_mpi() {
-        true => open_mpi(launch),
-        false => Err(torchrun_needs_nccl(launch)),
+        true => beside_mpi(open_mpi(launch)?, device),
+        false => open_nccl(launch, device, folder),
     }
 }
 
@@ -104,8 +117,54 @@ fn open_mpi(launch: Launch) -> Result<Box<dyn Transport>> {
     Err(cannot_reach(launch, "mpi"))
 }
 
-fn torchrun_needs_nccl(launch: Launch) -> Report {
-    cannot_reach(launch, "cuda,nccl")
+/// On NVIDIA GPUs gradients go over NCCL, and all else over MPI.
+#[cfg(feature = "nccl")]
+fn beside_mpi(mpi: Box<dyn Transport>, device: ComputeDevice) -> Result<Box<dyn Transport>> {
+    Ok(match device {
+        ComputeDevice::Cuda(gpu) => {
+            Box::new(plw_transport::Nccl::beside(mpi, gpu).into_diagnostic()?)
+        }
+        _ => mpi,
+    })
+}
+
+#[cfg(not(feature = "nccl"))]
+fn beside_mpi(mpi: Box<dyn Transport>, _: ComputeDevice) -> Result<Box<dyn Transport>> {
+    Ok(mpi)
+}
+
+/// The processes of `torchrun` find each other by files in the run's folder.
+#[cfg(feature = "nccl")]
+fn open_nccl(launch: Launch, device: ComputeDevice, folder: &Path) -> Result<Box<dyn Transport>> {
+    use plw_transport::{Nccl, NcclId, meet_in_folder};
+
+    /// Processes start within this time, or not at all.
+    const LIMIT: Duration = Duration::from_secs(600);
+    let ComputeDevice::Cuda(gpu) = device else {
+        return Err(miette!(
+            help = "compute with --device cuda, or start the processes with mpirun or srun",
+            "processes that RANK and WORLD_SIZE tell of each other communicate over NCCL, which \
+             takes NVIDIA GPUs, and the device is {device}"
+        ));
+    };
+    let place = [launch.rank, launch.world_size];
+    let made = meet_in_folder(&folder.join(".processes"), place, LIMIT, || {
+        let ids = [NcclId::new()?, NcclId::new()?];
+        Ok(ids.iter().flat_map(NcclId::as_bytes).copied().collect())
+    })
+    .into_diagnostic()?;
+    let (gradients, messages) = made.split_at(made.len() / 2);
+    let ids = [
+        NcclId::of_bytes(gradients).into_diagnostic()?,
+        NcclId::of_bytes(messages).into_diagnostic()?,
+    ];
+    let nccl = Nccl::alone(launch.rank, launch.world_size, ids, gpu).into_diagnostic()?;
+    Ok(Box::new(nccl))
+}
+
+#[cfg(not(feature = "nccl"))]
+fn open_nccl(launch: Launch, _: ComputeDevice, _: &Path) -> Result<Box<dyn Transport>> {
+    Err(cannot_reach(launch, "nccl"))
 }
 
 fn cannot_reach(launch: Launch, features: &str) -> Report {
@@ -208,16 +267,20 @@ mod tests {
                 local_rank: None,
             })
         };
-        let refused = |launcher| match open(launch(launcher)) {
+        let refused = |launcher| match open(launch(launcher), ComputeDevice::Cpu, Path::new("run"))
+        {
             Ok(_) => panic!("it cannot reach them"),
             Err(report) => format!("{report:?}"),
         };
-        assert!(refused(Launcher::Torchrun).contains("nccl"));
+        assert!(refused(Launcher::Torchrun).contains("NCCL") || cfg!(not(feature = "nccl")));
         if cfg!(not(feature = "mpi")) {
             assert!(refused(Launcher::OpenMpi).contains("--features mpi"));
             assert!(refused(Launcher::Slurm).contains("srun started 2 processes"));
         }
-        assert!(open(None).is_ok_and(|alone| alone.world_size() == 1));
+        assert!(
+            open(None, ComputeDevice::Cpu, Path::new("run"))
+                .is_ok_and(|alone| alone.world_size() == 1)
+        );
     }
 
     #[test]

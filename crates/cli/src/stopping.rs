@@ -25,15 +25,18 @@ struct State {
 pub(crate) struct Stopping {
     state: Mutex<State>,
     limit: Option<Duration>,
+    /// Whether it says what it does. Of several processes the first does.
+    says: bool,
 }
 
 impl Stopping {
     /// Watches for signals from now on. Until the run has something to save, the first ends the
     /// process. Then the first asks it to stop, for which it has `limit` seconds, if any, and a
     /// later one ends it.
-    pub(crate) fn watch(limit: Option<u64>) -> Arc<Self> {
+    pub(crate) fn watch(limit: Option<u64>, says: bool) -> Arc<Self> {
         let stopping = Arc::new(Self {
             limit: limit.map(Duration::from_secs),
+            says,
             ..Self::default()
         });
         let asked = stopping.clone();
@@ -79,7 +82,9 @@ impl Stopping {
             Stop::Interrupt => "press Ctrl-C again",
             _ => "send the signal again",
         };
-        tracing::warn!("stopping at a checkpoint; {again} to stop at once");
+        if self.says {
+            tracing::warn!("stopping at a checkpoint; {again} to stop at once");
+        }
         if let Some(limit) = self.limit {
             let stopping = self.clone();
             std::thread::spawn(move || {

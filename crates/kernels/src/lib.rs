@@ -12,6 +12,7 @@ mod attention;
 mod attention_mask;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod cube;
+mod device_sum;
 mod embedding;
 mod finite_flags;
 mod flex;
@@ -34,6 +35,7 @@ mod target_table;
 pub use adamw::{AdamW, AdamWStep, Moments, Updated, adamw, adamw_reference};
 pub use attention::{AttentionHeads, attention, attention_reference};
 pub use attention_mask::AttentionMask;
+pub use device_sum::{device_sum, is_on_cuda};
 pub use embedding::{embedding, embedding_reference, select_rows};
 pub use finite_flags::FiniteFlags;
 pub use flex::{VectorWidth, limit_vector_width};

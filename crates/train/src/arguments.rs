@@ -28,7 +28,8 @@ pub struct TrainingArguments {
     pub warmup_steps: u64,
     /// Share of all steps that is warm-up, rounded up.
     pub warmup_ratio: f64,
-    /// Packs of a micro-batch. Without packing each example is a pack.
+    /// Packs of a micro-batch. Without packing each example is a pack. A step has this many times
+    /// `gradient_accumulation_steps`, whatever the number of processes that share it.
     pub per_device_train_batch_size: usize,
     /// Micro-batches of an optimizer step.
     pub gradient_accumulation_steps: usize,

@@ -4,13 +4,14 @@
 //! has none, so that a process without targets joins every sum. Only trained parameters are sent.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{mem, thread, vec};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use plw_kernels::Readback;
+use plw_kernels::{Readback, device_sum, is_on_cuda};
 use plw_model::{Llama, NamedTensors, accumulate};
-use plw_transport::{Transport, TransportError};
+use plw_transport::{DeviceTransport, Transport, TransportError};
 
 /// Values that are added up at once, but for a larger parameter: 16 MiB. Fewer would cost more
 /// messages.
@@ -126,6 +127,15 @@ fn sums_of(
     device: &Device,
 ) -> Result<NamedTensors, TransportError> {
     let mut sums = NamedTensors::new();
+    let is_cuda = is_on_cuda(&Tensor::zeros([1], device));
+    let gpu = transport.on_device().filter(|_| is_cuda);
+    let mut add = |bucket: Stage| match &gpu {
+        Some(gpu) => {
+            add_on_gpu(bucket, transport.world_size(), gpu, device, &mut sums);
+            Ok(())
+        }
+        None => add(bucket, transport, device, &mut sums),
+    };
     for stage in stages {
         let mut bucket: Stage = Vec::new();
         let mut elements = 0;
@@ -133,15 +143,16 @@ fn sums_of(
             elements += parameter.elements;
             bucket.push(parameter);
             if elements >= BUCKET {
-                add(mem::take(&mut bucket), transport, device, &mut sums)?;
+                add(mem::take(&mut bucket))?;
                 elements = 0;
             }
         }
-        add(bucket, transport, device, &mut sums)?;
+        add(bucket)?;
     }
     Ok(sums)
 }
 
+/// Adds up in the memory of the processors, where the gradients of a GPU are copied to and from.
 fn add(
     bucket: Stage,
     transport: &dyn Transport,
@@ -166,6 +177,34 @@ fn add(
         sums.insert(parameter.name, Tensor::from_data(data, device));
     }
     Ok(())
+}
+
+/// Adds up on the GPUs, which nobody waits for.
+fn add_on_gpu(
+    bucket: Stage,
+    processes: usize,
+    gpu: &Arc<dyn DeviceTransport>,
+    device: &Device,
+    sums: &mut NamedTensors,
+) {
+    if bucket.is_empty() {
+        return;
+    }
+    let gradient = |parameter: &Parameter| {
+        let zeros = || Tensor::zeros([parameter.elements], device);
+        parameter.gradient.clone().unwrap_or_else(zeros)
+    };
+    let sum = device_sum(
+        Tensor::cat(bucket.iter().map(gradient).collect(), 0),
+        gpu,
+        processes,
+    );
+    let mut end = 0;
+    for parameter in bucket {
+        let start = end;
+        end += parameter.elements;
+        sums.insert(parameter.name, sum.clone().slice(start..end));
+    }
 }
 
 #[cfg(test)]

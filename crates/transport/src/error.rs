@@ -21,10 +21,41 @@ pub enum TransportError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// NCCL or the GPU refused.
+    #[error("NCCL: {problem}")]
+    Nccl {
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A process was not started, or not in time.
+    #[error(
+        "process {rank} did not come within {seconds} s: start as many processes as WORLD_SIZE \
+         says, each with its RANK, on machines that share the run's folder"
+    )]
+    Absent {
+        /// The process.
+        rank: usize,
+        /// How long this one has waited.
+        seconds: u64,
+    },
+    /// A file that the processes share cannot be written.
+    #[error("{problem}")]
+    File {
+        /// Which, and why.
+        problem: String,
+    },
     /// A message is longer than MPI can count.
     #[error("a message of {bytes} bytes is longer than MPI can count; use fewer examples")]
     TooLong {
         /// Its length, over all processes.
         bytes: usize,
     },
+}
+
+impl From<plw_files::FileError> for TransportError {
+    fn from(error: plw_files::FileError) -> Self {
+        Self::File {
+            problem: error.to_string(),
+        }
+    }
 }

@@ -33,6 +33,13 @@ impl Launcher {
         }
     }
 
+    /// The variables that tell a process that it is one of several. Without them it is on its own.
+    pub fn counts() -> impl Iterator<Item = &'static str> {
+        Self::ALL
+            .into_iter()
+            .map(|launcher| launcher.variables()[1])
+    }
+
     /// Whether the processes that it starts find each other through MPI.
     pub fn speaks_mpi(self) -> bool {
         self != Self::Torchrun

@@ -1,7 +1,9 @@
 //! What every transport can do.
 
+use std::sync::Arc;
+
 use crate::sum::{sum_in_shards, sum_of_rows};
-use crate::{Counters, TransportError};
+use crate::{Counters, DeviceTransport, TransportError};
 
 /// The processes of a job, seen by one of them.
 ///
@@ -40,6 +42,12 @@ pub trait Transport: Send + Sync {
     /// Ends the other processes too, with an exit code. A process calls this after it has said its
     /// error. It need not return.
     fn abort(&self, exit_code: u8);
+
+    /// The way to add up what is in the memory of a GPU, if there is one. Its collectives are
+    /// beside the others: their order among those does not matter.
+    fn on_device(&self) -> Option<Arc<dyn DeviceTransport>> {
+        None
+    }
 
     /// What the sums have cost.
     fn counters(&self) -> &Counters;

@@ -203,7 +203,7 @@ fn round(
     }
     round.problem = match undisturbed(attempt, &attempt.words())? {
         Ended::Wrong(problem) => Some(problem),
-        _ => same::difference_but_for(
+        _ => same::difference(
             attempt.case.not_compared,
             &reference.folder,
             &attempt.folder(),

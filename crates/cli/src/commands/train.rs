@@ -25,18 +25,24 @@ use crate::tokenizer_files::{companions, tokenizer_directory};
 
 /// Trains, as one process or as one of several.
 pub(crate) fn run(flags: &TrainFlags, log: LogFlags) -> Result<ExitCode, Failure> {
-    let processes = Processes::open()?;
-    processes.end(run_process(flags, &processes), log)
-}
-
-fn run_process(flags: &TrainFlags, processes: &Processes) -> Result<ExitCode, Failure> {
     let settings = Settings::load_training(flags.config.as_deref(), &flags.settings);
     let settings = settings.map_err(Failure::never)?;
+    // Wrong settings are reported before anything is read.
+    settings.check().map_err(Failure::never)?;
+    let processes = Processes::open(settings.source.device, &flags.output_dir)?;
+    processes.end(run_process(flags, &settings, &processes), log)
+}
+
+fn run_process(
+    flags: &TrainFlags,
+    settings: &Settings,
+    processes: &Processes,
+) -> Result<ExitCode, Failure> {
     let directory = RunDirectory::new(&flags.output_dir);
-    let stopping = Stopping::watch(flags.stop_within);
+    let stopping = Stopping::watch(flags.stop_within, processes.is_first());
     let mut progress = Progress::new(directory.name(), stopping.clone());
     let asked = stopping.clone();
-    let run = (&settings, &directory, flags.resume);
+    let run = (settings, &directory, flags.resume);
     let tuned = fine_tune(run, processes, &mut progress, || asked.training_begins())?;
     let exit_code = farewell(processes, &tuned, &stopping)?;
     if !processes.is_first() {
@@ -117,8 +123,6 @@ pub(super) fn fine_tune(
     observer: &mut dyn Observer,
     begins: impl FnOnce(),
 ) -> Result<Tuned, Failure> {
-    // Wrong settings are reported before anything is read.
-    settings.check().map_err(Failure::never)?;
     let writes = processes.is_first();
     for note in settings.notes().into_iter().filter(|_| writes) {
         tracing::warn!("{note}");

@@ -111,11 +111,12 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "S", help = scheduler_help())]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_scheduler_type: Option<String>,
-    /// Examples (or packs) of a micro-batch.
+    /// Examples (or packs) of a micro-batch. A step has this many times the micro-batches, whatever
+    /// the number of processes: they share them, unlike in transformers.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     per_device_train_batch_size: Option<usize>,
-    /// Micro-batches of an optimizer step.
+    /// Micro-batches of an optimizer step, of all processes together.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gradient_accumulation_steps: Option<usize>,

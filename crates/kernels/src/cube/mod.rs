@@ -9,7 +9,7 @@ pub(crate) mod adamw;
 pub(crate) mod attention;
 mod cast;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub(crate) mod cuda;
 mod embedding;
 mod launch;
 mod linear;

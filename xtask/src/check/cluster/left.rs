@@ -83,7 +83,7 @@ impl Reference {
             disturbed.stale += taken_over.iter().filter(|worker| is_stale(worker)).count() as u64;
             hosts.extend(history.attempts().map(|worker| worker.host.clone()));
             let difference = match found.is_dir() {
-                true => same::difference_but_for(&OF_WORKERS, &expected, &found)?,
+                true => same::difference(&OF_WORKERS, &expected, &found)?,
                 false => Some("it was never begun".to_string()),
             };
             disturbed.runs += 1;

@@ -27,10 +27,9 @@ impl Namespaces {
     pub(super) fn make(scratch: &Scratch) -> Result<Self> {
         remove();
         let agent = scratch.path("agent.sh");
-        let script = format!(
-            "#!/bin/sh\n# Called as: agent HOST COMMAND...\nnumber=$((${{1##*.}} - 1))\nshift\n\
-             exec ip netns exec plwp$number unshare --uts sh -c \"hostname plwp$number; $*\"\n"
-        );
+        let script = "#!/bin/sh\n# Called as: agent HOST COMMAND...\n\
+            number=$((${1##*.} - 1))\nshift\n\
+            exec ip netns exec plwp$number unshare --uts sh -c \"hostname plwp$number; $*\"\n";
         fs::create_dir_all(scratch.path("")).into_diagnostic()?;
         fs::write(&agent, script).into_diagnostic()?;
         process::output(Command::new("chmod").arg("+x").arg(&agent))?;

@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::flags::SweepFlags;
 use crate::inputs::Inputs;
 use crate::logging::LogFlags;
+use crate::processes;
 use crate::signals::{self, Stop};
 
 /// How often the runs that others have are looked at.
@@ -300,8 +301,9 @@ fn finished(
     status
 }
 
-/// Gives a process a group of its own, and no task of a scheduler.
+/// Gives a process a group of its own, and no task of a scheduler or place among processes.
 pub(super) fn alone(command: &mut Command) {
+    processes::on_its_own(command);
     for name in INDEX_VARIABLES {
         command.env_remove(name);
     }

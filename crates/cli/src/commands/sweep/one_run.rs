@@ -35,8 +35,9 @@ pub(super) fn run(
     flags: &SweepFlags,
     log: LogFlags,
 ) -> Result<ExitCode, Failure> {
-    let processes = Processes::open()?;
-    let stopping = Stopping::watch(flags.stop_within);
+    let device = planned.settings().map_err(Failure::never)?.source.device;
+    let processes = Processes::open(device, &planned.directory)?;
+    let stopping = Stopping::watch(flags.stop_within, processes.is_first());
     let run = OneRun {
         planned,
         run: RunDirectory::new(&planned.directory),

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "NVIDIA's libraries are written in C")]
 
 pub(super) mod attention;
+pub(crate) mod collectives;
 pub(super) mod cublaslt;
 pub(super) mod stream;
 
@@ -12,7 +13,7 @@ use burn_cubecl::cubecl::Device;
 use super::tensor::CubeTensor;
 
 /// Whether a tensor is on a GPU that CubeCL reaches through CUDA.
-pub(super) fn is_cuda(tensor: &CubeTensor) -> bool {
+pub(crate) fn is_cuda(tensor: &CubeTensor) -> bool {
     matches!(tensor.device, Device::Cuda(_))
 }
 
@@ -27,6 +28,8 @@ pub(super) enum CudaError {
     Compiler(String),
     /// CubeCL gave no memory.
     Memory,
+    /// A collective of several processes, in the transport's words.
+    Collective(String),
 }
 
 impl From<cudarc::driver::DriverError> for CudaError {

@@ -121,8 +121,9 @@ pub(super) fn queue(
 pub(in crate::cube) fn check() {
     if let Some(error) = failure().clone() {
         panic!(
-            "the GPU refused a matrix product or an attention: {error:?}. Set PLW_CUBLASLT=off or \
-             PLW_FLASH_ATTENTION=off to compute without NVIDIA's products or our own attention"
+            "the GPU refused a matrix product, an attention or a sum of processes: {error:?}. Set \
+             PLW_CUBLASLT=off or PLW_FLASH_ATTENTION=off to compute without NVIDIA's products or \
+             our own attention"
         );
     }
 }
