@@ -125,7 +125,8 @@ impl Record {
             })
         };
         let mut rows: Vec<Vec<String>> = labels.iter().map(of_label).collect();
-        let counts: [(&str, &dyn Fn(&Disturbed) -> u64); 7] = [
+        type Count = dyn Fn(&Disturbed) -> u64;
+        let counts: [(&str, &Count); 7] = [
             ("runs", &|part| part.runs),
             ("of these with the same bits", &|part| {
                 part.runs_with_the_same_bits
