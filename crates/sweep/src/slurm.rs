@@ -28,13 +28,14 @@ pub struct SlurmSettings {
     pub account: Option<String>,
     /// The time limit, such as `12:00:00`. A run that needs longer goes on in the next.
     pub time: Option<String>,
-    /// Processes that share a run, each with its own processors and GPU; plw must be built for it.
+    /// Processes that share a run, each with its own processors and GPUs; plw must be built for it.
+    /// How srun starts them is the site's (`setup = ["export SLURM_MPI_TYPE=pmix"]`).
     pub processes: Option<u32>,
     /// Processors of a process, and so threads.
     pub cpus_per_task: Option<u32>,
     /// Memory, such as `32G`.
     pub memory: Option<String>,
-    /// GPUs.
+    /// GPUs of a process.
     pub gpus: Option<u32>,
     /// Seconds before the time limit at which a run is asked to stop.
     pub seconds_before_end: u32,
@@ -75,6 +76,10 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> String {
         format!("--output=\"{}/slurm-%a.log\"", logs.replace('%', "%%")),
         "--open-mode=append".to_string(),
     ];
+    let gpus = match settings.processes {
+        Some(_) => "gpus-per-task",
+        None => "gpus",
+    };
     let given = [
         ("partition", settings.partition.clone()),
         ("account", settings.account.clone()),
@@ -85,7 +90,7 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> String {
             settings.cpus_per_task.map(|n| n.to_string()),
         ),
         ("mem", settings.memory.clone()),
-        ("gpus", settings.gpus.map(|n| n.to_string())),
+        (gpus, settings.gpus.map(|n| n.to_string())),
     ];
     for (name, value) in given {
         options.extend(value.map(|value| format!("--{name}={value}")));

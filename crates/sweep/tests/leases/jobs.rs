@@ -61,6 +61,12 @@ fi
 exit "$code"
 "#;
     assert_eq!(script, expected);
+    let shared: ClusterSettings = toml::from_str("[slurm]\nprocesses = 4\ngpus = 1\n")?;
+    let script = slurm_script(&job(), &shared.slurm);
+    assert!(
+        script.contains("#SBATCH --ntasks=4\n#SBATCH --gpus-per-task=1\n"),
+        "{script}"
+    );
     Ok(())
 }
 
