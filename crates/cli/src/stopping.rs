@@ -17,6 +17,8 @@ type AtEnd = Box<dyn FnOnce(&str) + Send>;
 struct State {
     request: Option<(Stop, Instant)>,
     can_save: bool,
+    /// Whether the process must not end just now.
+    is_held: bool,
     at_end: Option<AtEnd>,
 }
 
@@ -60,6 +62,19 @@ impl Stopping {
         self.state().can_save = true;
     }
 
+    /// Does something that must not be left half done: a request that comes meanwhile is heeded
+    /// after it.
+    pub(crate) fn holding<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.state().is_held = true;
+        let done = work();
+        let mut state = self.state();
+        state.is_held = false;
+        match state.request {
+            Some((request, _)) if !state.can_save => self.end(state, request),
+            _ => done,
+        }
+    }
+
     /// Has something done before the process ends at once.
     pub(crate) fn at_end(&self, at_end: impl FnOnce(&str) + Send + 'static) {
         self.state().at_end = Some(Box::new(at_end));
@@ -68,12 +83,15 @@ impl Stopping {
     fn ask(self: &Arc<Self>, request: Stop) {
         let mut state = self.state();
         if let Some((first, when)) = state.request {
-            if when.elapsed() >= SAME_REQUEST {
+            if when.elapsed() >= SAME_REQUEST && !state.is_held {
                 self.end(state, first);
             }
             return;
         }
         state.request = Some((request, Instant::now()));
+        if state.is_held {
+            return;
+        }
         if !state.can_save {
             self.end(state, request);
         }

@@ -24,6 +24,24 @@ pub enum SweepError {
         /// What the parser says.
         source: serde_json::Error,
     },
+    /// Events of a run are missing.
+    #[error(
+        "{path} is missing, and later events of the run are there: put it back, or remove the \
+         run's folder"
+    )]
+    MissingEvent {
+        /// The first that is missing.
+        path: PathBuf,
+    },
+    /// A run was complete, and its records are gone before they were moved to its folder.
+    #[error(
+        "{path} is gone, with the records of a complete run: to do it again, remove the run's \
+         folder"
+    )]
+    Gone {
+        /// The folder of the attempt.
+        path: PathBuf,
+    },
     /// The list of a sweep's runs cannot be read or written.
     #[error("{path} is no list of a sweep's runs ({source}): start the sweep again to write it")]
     List {

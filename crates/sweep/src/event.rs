@@ -1,6 +1,7 @@
 //! What happens to a run of a sweep: attempts begin and end. Each event is a file that is made once
 //! and never changed, numbered from 1, so that the last of them says who may work on the run.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -117,12 +118,36 @@ pub fn read_events(run: &Path) -> Result<Vec<Event>, SweepError> {
         let event = serde_json::from_str(&text).and_then(Event::checked);
         events.push(event.map_err(|source| SweepError::Event { path, source })?);
     }
-    Ok(events)
+    let missing = events.len() as u32 + 1;
+    let numbers = numbers(&run.join(EVENTS));
+    // A network file system may list an event that it does not open yet.
+    match !numbers.contains(&missing) && numbers.iter().any(|&number| number > missing) {
+        true => Err(SweepError::MissingEvent {
+            path: path_of(run, missing),
+        }),
+        false => Ok(events),
+    }
+}
+
+/// The numbers of the events in a directory.
+fn numbers(directory: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().into_string());
+    let number = |name: String| name.strip_suffix(".json")?.parse().ok();
+    names.filter_map(Result::ok).filter_map(number).collect()
 }
 
 /// Makes an event the run's event of this number, and says whether it is: false if there was one.
 pub(crate) fn append_event(run: &Path, number: u32, kind: EventKind) -> Result<bool, SweepError> {
     let path = path_of(run, number);
+    // Somebody has removed the run's folder, which this must not bring back.
+    let before = number.checked_sub(1).filter(|&before| before > 0);
+    if let Some(before) = before
+        .map(|before| path_of(run, before))
+        .filter(|path| !path.exists())
+    {
+        return Err(SweepError::MissingEvent { path: before });
+    }
     let text = serde_json::to_string_pretty(&Event::now(kind));
     let text = text.map_err(|source| SweepError::Event {
         path: path.clone(),

@@ -54,12 +54,14 @@ impl Job {
         self.output_directory.join("logs")
     }
 
-    /// The command, as words.
-    pub(crate) fn command(&self, program: &Path) -> Vec<String> {
-        let program = program.display().to_string();
-        std::iter::once(program)
-            .chain(self.arguments.iter().cloned())
-            .collect()
+    /// The command, as words. It has `stop_within` seconds to stop, if the arguments say nothing.
+    pub(crate) fn command(&self, program: &Path, stop_within: u32) -> Vec<String> {
+        let mut words = vec![program.display().to_string()];
+        words.extend(self.arguments.iter().cloned());
+        if !words.iter().any(|word| word == "--stop-within") {
+            words.extend(["--stop-within".to_string(), stop_within.to_string()]);
+        }
+        words
     }
 }
 

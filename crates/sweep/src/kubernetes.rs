@@ -38,8 +38,11 @@ pub struct KubernetesSettings {
     pub grace_seconds: u32,
     /// Failures of a run after which it is given up. Stops and pre-emptions do not count.
     pub backoff_limit_per_index: u32,
-    /// Further fields of the pod's specification, such as `nodeSelector`.
+    /// Further fields of the pod's specification, such as `nodeSelector`. Lists, such as `volumes`,
+    /// are added to those that are there.
     pub pod: Map<String, Value>,
+    /// Further fields of its container, such as `env` and `volumeMounts`, likewise.
+    pub container: Map<String, Value>,
 }
 
 impl Default for KubernetesSettings {
@@ -56,6 +59,26 @@ impl Default for KubernetesSettings {
             grace_seconds: GRACE_SECONDS,
             backoff_limit_per_index: 3,
             pod: Map::new(),
+            container: Map::new(),
+        }
+    }
+}
+
+/// Fields of a pod that are not the user's.
+const OURS: [&str; 3] = [
+    "containers",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+];
+
+/// Adds fields to an object: lists to lists, objects to objects, and else in the place of what is
+/// there.
+fn add(object: &mut Value, fields: &Map<String, Value>) {
+    for (name, value) in fields {
+        match (&mut object[name], value) {
+            (Value::Array(list), Value::Array(more)) => list.extend(more.iter().cloned()),
+            (inner @ Value::Object(_), Value::Object(more)) => add(inner, more),
+            (place, value) => *place = value.clone(),
         }
     }
 }
@@ -64,7 +87,7 @@ impl Default for KubernetesSettings {
 ///
 /// # Errors
 ///
-/// If the settings name no image.
+/// If the settings name no image, or have fields that are not theirs.
 pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<String, SweepError> {
     let Some(image) = &settings.image else {
         return Err(SweepError::Job {
@@ -75,8 +98,7 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
     };
     let working_directory = job.working_directory.display().to_string();
     let limit = settings.grace_seconds.saturating_sub(SECONDS_TO_END).max(1);
-    let mut command = job.command(Path::new(&settings.program));
-    command.extend(["--stop-within".to_string(), limit.to_string()]);
+    let command = job.command(Path::new(&settings.program), limit);
     let environment: Vec<Value> = job
         .environment
         .iter()
@@ -111,10 +133,19 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
         container["volumeMounts"] = json!([{"name": "shared", "mountPath": path}]);
         pod["volumes"] = json!([{"name": "shared", "persistentVolumeClaim": {"claimName": claim}}]);
     }
-    pod["containers"] = json!([container]);
-    for (name, value) in &settings.pod {
-        pod[name] = value.clone();
+    for name in OURS {
+        if settings.pod.contains_key(name) {
+            return Err(SweepError::Job {
+                problem: format!(
+                    "[cluster.kubernetes.pod] has `{name}`, which plw decides; fields of the \
+                     container belong into [cluster.kubernetes.container]"
+                ),
+            });
+        }
     }
+    add(&mut container, &settings.container);
+    add(&mut pod, &settings.pod);
+    pod["containers"] = json!([container]);
     let name = format!("plw-{}", plain_name(&job.name));
     let mut metadata = json!({"name": name});
     if let Some(namespace) = &settings.namespace {

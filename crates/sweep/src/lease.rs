@@ -80,6 +80,11 @@ pub fn last_directory(run: &RunDirectory) -> Result<Option<RunDirectory>, SweepE
     Ok(attempt.map(|attempt| run_of(run, &attempt.folder)))
 }
 
+/// Where the attempt of this folder writes its run.
+pub fn attempt_directory(run: &RunDirectory, folder: &str) -> RunDirectory {
+    run_of(run, folder)
+}
+
 /// Which sign of life an attempt has given last. Another one than before shows that it is at work.
 pub fn beat(run: &RunDirectory, attempt: &Attempt) -> Option<u64> {
     read_beat(&heartbeat_of(run, &attempt.folder))
@@ -123,6 +128,28 @@ pub fn take(run: &RunDirectory, worker: &Worker, lease_seconds: u32) -> Result<T
             Err(_) if is_taken(&run.path, event) => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Notes that a run cannot even be begun, and why, unless somebody is at it or that was noted
+/// before.
+///
+/// # Errors
+///
+/// If the run's folder cannot be read or written.
+pub fn refuse(run: &RunDirectory, worker: &Worker, reason: &str) -> Result<(), SweepError> {
+    let events = read_events(&run.path)?;
+    if !matches!(standing(run, &events, worker), Standing::Free(_)) {
+        return Ok(());
+    }
+    let refused = EventKind::Failed {
+        folder: new_folder(0, worker),
+        reason: reason.to_string(),
+        never: true,
+    };
+    match events.last().map(|event| &event.kind) {
+        Some(EventKind::Failed { reason: before, .. }) if before == reason => Ok(()),
+        _ => append_event(&run.path, events.len() as u32 + 1, refused).map(drop),
     }
 }
 

@@ -25,8 +25,11 @@ pub use event::{Attempt, Event, EventKind, read_events};
 pub use heartbeat::{Progress, SharedProgress};
 pub use job::{ClusterSettings, Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS};
 pub use kubernetes::{KubernetesSettings, kubernetes_manifest};
-pub use lease::{Lease, Release, Standing, Taken, beat, last_directory, standing, take};
-pub use list::{ListedRun, read_list, write_list};
+pub use lease::{
+    Lease, Release, Standing, Taken, attempt_directory, beat, last_directory, refuse, standing,
+    take,
+};
+pub use list::{ListedRun, SweepList, read_list, write_list};
 pub use shell::quoted;
 pub use slurm::{SlurmSettings, slurm_script};
 pub use status::{RunStatus, State, status};

@@ -24,6 +24,9 @@ use crate::inherit::remove;
 pub(crate) fn publish(run: &RunDirectory, folder: &str) -> Result<(), SweepError> {
     let attempt = run_of(run, folder);
     if !run.is_complete() {
+        if !attempt.path.exists() && !run.config().exists() {
+            return Err(SweepError::Gone { path: attempt.path });
+        }
         let entries = match fs::read_dir(&attempt.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             listed => listed

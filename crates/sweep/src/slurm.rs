@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::SweepError;
 use crate::job::{Job, TRY_AGAIN, plain_name};
 use crate::shell::quoted;
 
@@ -66,7 +67,11 @@ impl Default for SlurmSettings {
 /// time is up, or that was killed, the script puts back into the queue. A task that is pre-empted,
 /// or whose node fails, Slurm itself puts back: its SIGTERM ends the script, which therefore never
 /// brings back a task that was cancelled.
-pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> String {
+///
+/// # Errors
+///
+/// If an option for Slurm cannot be written as a line of the script.
+pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, SweepError> {
     let logs = job.logs().display().to_string();
     let mut options = vec![
         format!("--job-name=plw-{}", plain_name(&job.name)),
@@ -96,6 +101,22 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> String {
         options.extend(value.map(|value| format!("--{name}={value}")));
     }
     options.extend(settings.options.iter().cloned());
+    let logs_in_quotes = logs.contains('"');
+    if let Some(option) = options
+        .iter()
+        .find(|option| option.contains(char::is_control))
+    {
+        return Err(refused(
+            option,
+            "has a line break or another control character",
+        ));
+    }
+    if logs_in_quotes {
+        return Err(refused(
+            &logs,
+            "has a quotation mark: choose another --output-dir",
+        ));
+    }
     let mut lines = vec!["#!/bin/bash".to_string()];
     lines.extend(options.iter().map(|option| format!("#SBATCH {option}")));
     lines.push(String::new());
@@ -110,8 +131,7 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> String {
     lines.push("export RAYON_NUM_THREADS=\"$SRUN_CPUS_PER_TASK\"".to_string());
     let limit = settings.seconds_before_end.clamp(1, STOP_WITHIN);
     let mut words = vec!["srun".to_string()];
-    words.extend(job.command(&job.program));
-    words.extend(["--stop-within".to_string(), limit.to_string()]);
+    words.extend(job.command(&job.program, limit));
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     lines.push(words.join(" "));
     lines.push("code=$?".to_string());
@@ -128,5 +148,11 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> String {
     lines.push("    fi".to_string());
     lines.push("fi".to_string());
     lines.push("exit \"$code\"".to_string());
-    lines.join("\n") + "\n"
+    Ok(lines.join("\n") + "\n")
+}
+
+fn refused(what: &str, problem: &str) -> SweepError {
+    SweepError::Job {
+        problem: format!("{what:?} {problem}"),
+    }
 }

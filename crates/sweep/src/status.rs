@@ -69,17 +69,40 @@ pub struct RunStatus {
     pub reason: Option<String>,
 }
 
+impl RunStatus {
+    /// That of a run that nobody has begun.
+    fn waiting(listed: &ListedRun) -> Self {
+        Self {
+            index: listed.index,
+            name: listed.name.clone(),
+            state: State::Waiting,
+            attempts: 0,
+            worker: None,
+            phase: None,
+            step: None,
+            total_steps: None,
+            seconds_left: None,
+            reason: None,
+        }
+    }
+}
+
 /// The state of every run of the sweep in a folder.
 ///
 /// # Errors
 ///
-/// If the folder holds no sweep, or a run's events cannot be read.
+/// If the folder holds no sweep. A run whose events cannot be read has failed, for that reason.
 pub fn status(sweep: &Path) -> Result<Vec<RunStatus>, SweepError> {
     let this = Worker::this();
-    let runs = read_list(sweep)?;
-    runs.iter()
-        .map(|listed| status_of(sweep, listed, &this))
-        .collect()
+    let runs = read_list(sweep)?.runs;
+    let of = |listed: &ListedRun| {
+        status_of(sweep, listed, &this).unwrap_or_else(|error| RunStatus {
+            state: State::Failed,
+            reason: Some(error.to_string()),
+            ..RunStatus::waiting(listed)
+        })
+    };
+    Ok(runs.iter().map(of).collect())
 }
 
 fn status_of(sweep: &Path, listed: &ListedRun, this: &Worker) -> Result<RunStatus, SweepError> {
@@ -87,16 +110,9 @@ fn status_of(sweep: &Path, listed: &ListedRun, this: &Worker) -> Result<RunStatu
     let events = read_events(&run.path)?;
     let attempt = last_attempt(&events).map(|(attempt, _)| attempt.clone());
     let mut status = RunStatus {
-        index: listed.index,
-        name: listed.name.clone(),
-        state: State::Waiting,
         attempts: attempt.as_ref().map_or(0, |attempt| attempt.number),
         worker: attempt.as_ref().map(|attempt| attempt.worker.clone()),
-        phase: None,
-        step: None,
-        total_steps: None,
-        seconds_left: None,
-        reason: None,
+        ..RunStatus::waiting(listed)
     };
     if run.is_complete() {
         status.state = State::Complete;
@@ -120,6 +136,11 @@ fn status_of(sweep: &Path, listed: &ListedRun, this: &Worker) -> Result<RunStatu
                 status.phase = Some(progress.phase);
             }
             return Ok(status);
+        }
+        Standing::Complete(folder) if !run_of(&run, &folder).path.exists() => {
+            return Err(SweepError::Gone {
+                path: run_of(&run, &folder).path,
+            });
         }
         Standing::Complete(_) => {
             status.state = State::Running;

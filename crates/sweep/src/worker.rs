@@ -42,6 +42,14 @@ impl Worker {
         }
         State::of(self.process).is_none_or(|state| state.start != start || state.has_ended)
     }
+
+    /// Whether the process is seen to be at work: it is one of this machine, is there, and is not
+    /// stopped. False where that cannot be told.
+    pub fn is_at_work(&self) -> bool {
+        let here = self.numbered_in.is_some() && process_numbers() == self.numbered_in;
+        let state = State::of(self.process).filter(|state| Some(state.start) == self.start);
+        here && state.is_some_and(|state| !state.has_ended && !state.is_stopped)
+    }
 }
 
 impl std::fmt::Display for Worker {
@@ -74,6 +82,8 @@ struct State {
     start: u64,
     /// It only waits for its parent to take note.
     has_ended: bool,
+    /// A signal or a debugger holds it.
+    is_stopped: bool,
 }
 
 impl State {
@@ -90,6 +100,7 @@ impl State {
         Some(Self {
             start: fields.get(19)?.parse().ok()?,
             has_ended: matches!(fields.first(), Some(&("Z" | "X" | "x"))),
+            is_stopped: matches!(fields.first(), Some(&("T" | "t"))),
         })
     }
 }
@@ -101,11 +112,19 @@ mod tests {
     #[test]
     fn a_line_of_stat_is_read_whatever_the_programs_name() {
         let line = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 2 1 0 0 20 0 1 0 12345 999 1";
-        let state = |start, has_ended| Some(State { start, has_ended });
-        assert_eq!(State::parsed(line), state(12345, false));
+        let state = |start, has_ended, is_stopped| {
+            Some(State {
+                start,
+                has_ended,
+                is_stopped,
+            })
+        };
+        assert_eq!(State::parsed(line), state(12345, false, false));
+        let stopped = line.replace(" S ", " T ");
+        assert_eq!(State::parsed(&stopped), state(12345, false, true));
         assert_eq!(
             State::parsed(&line.replace(" S ", " Z ")),
-            state(12345, true)
+            state(12345, true, false)
         );
         assert_eq!(State::parsed("7 (a) S 1"), None);
     }
@@ -114,7 +133,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn only_a_process_that_is_gone_has_ended() {
         let this = Worker::this();
-        assert!(!this.has_ended());
+        assert!(!this.has_ended() && this.is_at_work());
         let recycled = Worker {
             start: this.start.map(|start| start + 1),
             ..this.clone()

@@ -60,6 +60,9 @@ pub(crate) struct SweepFlags {
     /// Runs at a time [default: all of a cluster's, 2 of this machine's].
     #[arg(long, value_name = "N", requires = "submit")]
     pub(crate) workers: Option<usize>,
+    /// The process that started this one, with which it is to end.
+    #[arg(long, hide = true, value_name = "PROCESS")]
+    pub(crate) parent: Option<u32>,
     /// Print the job instead of submitting it.
     #[arg(long, requires = "submit")]
     pub(crate) print: bool,

@@ -34,6 +34,8 @@ pub(crate) struct Preset {
     pub(crate) path: PathBuf,
     /// The settings, with paths that lead from the working directory.
     pub(crate) settings: Table,
+    /// The settings as they are written.
+    pub(crate) written: Table,
     /// The table `sweep`, as it is written.
     pub(crate) sweep: Option<Value>,
     /// The table `cluster`, as it is written.
@@ -57,6 +59,7 @@ impl Preset {
         let mut preset = Self {
             path: path.to_path_buf(),
             settings: Table::new(),
+            written: settings.clone(),
             sweep,
             cluster,
         };

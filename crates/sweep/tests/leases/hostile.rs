@@ -6,7 +6,7 @@ use std::fs;
 
 use plw_mutate::{edited, edits, mutated, mutations, try_all, with_little_memory};
 use plw_record::RunDirectory;
-use plw_sweep::{ListedRun, read_events, read_list, status, take, write_list};
+use plw_sweep::{ListedRun, SweepList, read_events, read_list, status, take, write_list};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -45,7 +45,8 @@ fn any_list_and_any_heartbeat_are_read_or_refused() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let held = lease(&RunDirectory::new(folder.path().join("seed-1")), "a").expect("free");
         let heartbeat = held.directory().path.with_file_name("heartbeat.json");
-        let list = json!([{"index": 0, "name": "seed-1", "settings": {"seed": 1}}]);
+        let runs = json!([{"index": 0, "name": "seed-1", "settings": {"seed": 1}}]);
+        let list = json!({"settings": {"max_steps": 3}, "runs": runs});
         let beat = json!({"beat": 3, "phase": "training", "step": 3, "total_steps": 9,
                           "seconds_per_step": 0.5});
         try_all(
@@ -104,7 +105,11 @@ fn names_that_lead_elsewhere_are_refused_and_nothing_is_removed() -> Result<(), 
             name: name.to_string(),
             settings: serde_json::Map::new(),
         };
-        write_list(folder.path(), &[listed])?;
+        let list = SweepList {
+            runs: vec![listed],
+            ..SweepList::default()
+        };
+        write_list(folder.path(), &list)?;
         assert!(read_list(folder.path()).is_err(), "{name}");
     }
     Ok(())

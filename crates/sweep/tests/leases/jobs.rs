@@ -31,7 +31,7 @@ fn a_slurm_script_asks_for_what_the_settings_say() -> Result<(), Box<dyn Error>>
         "[slurm]\npartition = 'gpu'\ntime = '12:00:00'\ncpus_per_task = 8\ngpus = 1\n\
          memory = '32G'\noptions = ['--constraint=a100']\nsetup = ['module load cuda']\n",
     )?;
-    let script = slurm_script(&job(), &settings.slurm);
+    let script = slurm_script(&job(), &settings.slurm)?;
     let expected = r#"#!/bin/bash
 #SBATCH --job-name=plw-my-grid
 #SBATCH --array=0-11%4
@@ -62,7 +62,17 @@ exit "$code"
 "#;
     assert_eq!(script, expected);
     let shared: ClusterSettings = toml::from_str("[slurm]\nprocesses = 4\ngpus = 1\n")?;
-    let script = slurm_script(&job(), &shared.slurm);
+    let script = slurm_script(&job(), &shared.slurm)?;
+    let broken: ClusterSettings = toml::from_str("[slurm]\npartition = \"a\\nrm -rf ~\"\n")?;
+    assert!(slurm_script(&job(), &broken.slurm).is_err());
+    let mut quoted = job();
+    quoted.output_directory = "/data/a\"b".into();
+    assert!(slurm_script(&quoted, &shared.slurm).is_err());
+    let limit = ["--stop-within".to_string(), "7".to_string()];
+    quoted.arguments.extend(limit);
+    quoted.output_directory = "/data".into();
+    let stops = slurm_script(&quoted, &shared.slurm)?;
+    assert!(stops.contains("--stop-within 7\n"), "{stops}");
     assert!(
         script.contains("#SBATCH --ntasks=4\n#SBATCH --gpus-per-task=1\n"),
         "{script}"
@@ -77,7 +87,9 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
     assert!(error.to_string().contains("image"), "{error}");
     let settings: ClusterSettings = toml::from_str(
         "[kubernetes]\nimage = 'registry/plw:1'\ncpus = '8'\ngpus = 1\nclaim = 'data'\n\
-         namespace = 'research'\n[kubernetes.pod]\nnodeSelector = {gpu = 'a100'}\n",
+         namespace = 'research'\n[kubernetes.pod]\nnodeSelector = {gpu = 'a100'}\n\
+         volumes = [{name = 'shm'}]\n\
+         [kubernetes.container]\nenv = [{name = 'A', value = 'b'}]\n",
     )?;
     let manifest = kubernetes_manifest(&job(), &settings.kubernetes)?;
     for line in [
@@ -90,12 +102,18 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
         "claimName: data",
         "mountPath: /data",
         "gpu: a100",
+        "name: shm",
+        "name: shared",
+        "name: A",
         "action: FailIndex",
         "- 78",
         "- --stop-within",
     ] {
         assert!(manifest.contains(line), "{line} is not in\n{manifest}");
     }
+    let text = "[kubernetes]\nimage = 'a'\n[kubernetes.pod]\nrestartPolicy = 'Always'\n";
+    let always: ClusterSettings = toml::from_str(text)?;
+    assert!(kubernetes_manifest(&job(), &always.kubernetes).is_err());
     Ok(())
 }
 

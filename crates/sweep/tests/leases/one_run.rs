@@ -5,7 +5,7 @@ use std::fs;
 
 use plw_files::Verified;
 use plw_record::RunDirectory;
-use plw_sweep::{EventKind, Taken, Worker, read_events, take};
+use plw_sweep::{EventKind, Taken, Worker, read_events, refuse, take};
 
 use crate::trained::{LEASE, finish, lease, made_by, names, on, save, silence};
 
@@ -178,5 +178,55 @@ fn an_event_that_is_none_is_an_error_that_names_it() -> Result<(), Box<dyn Error
         let error = take(&run, &on("a"), LEASE).expect_err(text).to_string();
         assert!(error.contains("000001.json"), "{error}");
     }
+    Ok(())
+}
+
+#[test]
+fn events_that_are_missing_are_damage() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let run = RunDirectory::new(folder.path().join("seed-1"));
+    let first = lease(&run, "a")?;
+    first.release().stopped("SIGTERM")?;
+    fs::remove_file(run.path.join("events/000001.json"))?;
+    let error = take(&run, &on("b"), LEASE)
+        .expect_err("missing")
+        .to_string();
+    assert!(error.contains("000001.json is missing"), "{error}");
+    // A run whose folder was removed is not brought back by the worker that was at it.
+    let other = RunDirectory::new(folder.path().join("seed-2"));
+    let second = lease(&other, "a")?;
+    fs::remove_dir_all(&other.path)?;
+    assert!(second.release().stopped("SIGTERM").is_err());
+    assert!(!other.path.join("events/000002.json").exists());
+    Ok(())
+}
+
+#[test]
+fn a_complete_run_without_its_records_says_what_to_do() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let run = RunDirectory::new(folder.path().join("seed-1"));
+    let first = lease(&run, "a")?;
+    finish(&first.directory(), "a")?;
+    assert!(first.complete()?);
+    for record in ["summary.json", "config.toml"] {
+        fs::remove_file(run.path.join(record))?;
+    }
+    let error = take(&run, &on("b"), LEASE).expect_err("gone").to_string();
+    assert!(error.contains("remove the run's folder"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_run_that_cannot_be_begun_says_why_once() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let run = RunDirectory::new(folder.path().join("seed-1"));
+    for reason in ["no model", "no model", "no data"] {
+        refuse(&run, &on("a"), reason)?;
+    }
+    assert_eq!(read_events(&run.path)?.len(), 2);
+    let held = lease(&run, "a")?;
+    assert_eq!(held.attempt().number, 1);
+    refuse(&run, &on("b"), "no data")?;
+    assert_eq!(read_events(&run.path)?.len(), 3, "somebody is at it");
     Ok(())
 }

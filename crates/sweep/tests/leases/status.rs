@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 
 use plw_record::{RunConfig, RunDirectory};
-use plw_sweep::{ListedRun, State, read_list, status, write_list};
+use plw_sweep::{ListedRun, State, SweepList, read_list, status, write_list};
 
 use crate::trained::{finish, lease, save, silence};
 
@@ -12,7 +12,7 @@ use crate::trained::{finish, lease, save, silence};
 fn every_state_is_told() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let names = [
-        "waiting", "running", "silent", "stopped", "failed", "complete", "alone",
+        "waiting", "running", "silent", "stopped", "failed", "complete", "alone", "damaged",
     ];
     let runs: Vec<ListedRun> = (0..)
         .zip(names)
@@ -24,8 +24,12 @@ fn every_state_is_told() -> Result<(), Box<dyn Error>> {
         .collect();
     let error = status(folder.path()).expect_err("no list").to_string();
     assert!(error.contains("holds no sweep"), "{error}");
-    write_list(folder.path(), &runs)?;
-    assert_eq!(read_list(folder.path())?, runs);
+    let list = SweepList {
+        runs,
+        ..SweepList::default()
+    };
+    write_list(folder.path(), &list)?;
+    assert_eq!(read_list(folder.path())?, list);
     let run = |name: &str| RunDirectory::new(folder.path().join(name));
 
     let running = lease(&run("running"), "a")?;
@@ -52,6 +56,8 @@ fn every_state_is_told() -> Result<(), Box<dyn Error>> {
     RunConfig::default().write(run("alone").config())?;
     save(&run("alone"), 7, "f")?;
 
+    fs::create_dir_all(run("damaged").path.join("events"))?;
+    fs::write(run("damaged").path.join("events/000001.json"), "")?;
     let told = status(folder.path())?;
     let states: Vec<State> = told.iter().map(|run| run.state).collect();
     let expected = [
@@ -62,6 +68,7 @@ fn every_state_is_told() -> Result<(), Box<dyn Error>> {
         State::Failed,
         State::Complete,
         State::Stopped,
+        State::Failed,
     ];
     assert_eq!(states, expected);
     let running = &told[1];

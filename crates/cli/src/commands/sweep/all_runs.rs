@@ -14,7 +14,7 @@ use plw_record::RunDirectory;
 use plw_sweep::{Event, EventKind, Standing, TRY_AGAIN, Worker, read_events, standing};
 
 use super::grid::Planned;
-use super::one_run::refuse_other_run;
+use super::one_run::check;
 use super::report::write_where_due;
 use super::{INDEX_VARIABLES, arguments, cannot};
 use crate::failure::Failure;
@@ -67,7 +67,7 @@ impl Running {
         self.processes().retain(|&other| other != process);
     }
 
-    fn stop(&self, request: Stop) {
+    pub(super) fn stop(&self, request: Stop) {
         *self.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
         for &process in self.processes().iter() {
             send(process, request);
@@ -102,11 +102,11 @@ pub(super) fn run(
     let program = std::env::current_exe().into_diagnostic()?;
     let mut inputs = Inputs::default();
     for run in runs {
-        refuse_other_run(run, &mut inputs)?;
+        check(run, &mut inputs)?;
     }
     let running = Running::watch()?;
     let mut sweep = Sweep {
-        before: runs.iter().map(events_of).collect::<Result<_, _>>()?,
+        before: runs.iter().map(events_of).collect(),
         failed: HashMap::new(),
         kills: HashMap::new(),
     };
@@ -114,7 +114,7 @@ pub(super) fn run(
         announce(run, runs.len(), " is complete");
     }
     let mut waits = false;
-    while let Some(next) = sweep.next(runs)? {
+    while let Some(next) = sweep.next(runs) {
         if let Some(request) = running.request() {
             return Ok(ExitCode::from(request.exit_code()));
         }
@@ -130,9 +130,6 @@ pub(super) fn run(
         };
         announce(run, runs.len(), "");
         let mut arguments = arguments(flags, log);
-        if let Some(seconds) = flags.stop_within {
-            arguments.extend(["--stop-within".into(), seconds.to_string().into()]);
-        }
         arguments.extend(["--index".into(), run.index.to_string().into()]);
         let status = finished(&program, arguments, &running)
             .map_err(cannot("a process for the run cannot be started"))?;
@@ -172,8 +169,9 @@ fn is_complete(run: &Planned) -> bool {
     RunDirectory::new(&run.directory).is_complete()
 }
 
-fn events_of(run: &Planned) -> Result<usize, Failure> {
-    Ok(read_events(&run.directory).into_diagnostic()?.len())
+/// Damaged ones are told of when the run's turn comes.
+fn events_of(run: &Planned) -> usize {
+    read_events(&run.directory).map_or(0, |events| events.len())
 }
 
 /// What this worker knows of the sweep.
@@ -194,7 +192,7 @@ enum Next<'a> {
 
 impl Sweep {
     /// None once every run is complete or has failed.
-    fn next<'a>(&mut self, runs: &'a [Planned]) -> Result<Option<Next<'a>>, Failure> {
+    fn next<'a>(&mut self, runs: &'a [Planned]) -> Option<Next<'a>> {
         let this = Worker::this();
         let mut waits = false;
         for run in runs {
@@ -202,18 +200,26 @@ impl Sweep {
             if directory.is_complete() || self.failed.contains_key(&run.index) {
                 continue;
             }
-            let events = read_events(&run.directory).into_diagnostic()?;
+            let events = match read_events(&run.directory) {
+                Ok(events) => events,
+                Err(error) => {
+                    tracing::error!("{}: {error}", directory.name());
+                    let reason = format!("{} ({error})", directory.name());
+                    self.failed.insert(run.index, reason);
+                    continue;
+                }
+            };
             match standing(&directory, &events, &this) {
                 Standing::Held(_) => waits = true,
                 Standing::Free(_) => match self.failed_meanwhile(run, &events) {
                     Some(reason) => drop(self.failed.insert(run.index, reason)),
-                    None => return Ok(Some(Next::Free(run))),
+                    None => return Some(Next::Free(run)),
                 },
                 // Whoever looks at it next publishes it.
-                Standing::Complete(_) => return Ok(Some(Next::Free(run))),
+                Standing::Complete(_) => return Some(Next::Free(run)),
             }
         }
-        Ok(waits.then_some(Next::Wait))
+        waits.then_some(Next::Wait)
     }
 
     /// Why another worker's attempt failed since this one came.
@@ -301,12 +307,14 @@ fn finished(
     status
 }
 
-/// Gives a process a group of its own, and no task of a scheduler or place among processes.
+/// Gives a process a group of its own, and no task of a scheduler or place among processes. It is
+/// asked to stop when this one ends.
 pub(super) fn alone(command: &mut Command) {
     processes::on_its_own(command);
     for name in INDEX_VARIABLES {
         command.env_remove(name);
     }
+    command.args(["--parent".to_string(), std::process::id().to_string()]);
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
 }

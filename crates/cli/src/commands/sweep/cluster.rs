@@ -8,7 +8,7 @@ use plw_files::write_atomic;
 use plw_sweep::{ClusterSettings, Job, kubernetes_manifest, slurm_script};
 
 use super::grid::Planned;
-use super::{arguments, cannot};
+use super::{arguments, cannot, list};
 use crate::failure::Failure;
 use crate::flags::{Scheduler, SweepFlags};
 use crate::logging::LogFlags;
@@ -20,41 +20,37 @@ const USUAL_ARRAY: usize = 1000;
 
 /// Prints the job, or hands it to the scheduler's own program.
 pub(super) fn run(
+    preset: &Preset,
     runs: &[Planned],
     flags: &SweepFlags,
     log: LogFlags,
     scheduler: Scheduler,
 ) -> Result<ExitCode, Failure> {
-    let settings = cluster_settings(flags.config()).map_err(Failure::never)?;
+    let settings = settings(preset).map_err(Failure::never)?;
     let job = job(runs.len(), flags, log)?;
-    // A task that cannot log does not start, and says nothing.
-    std::fs::create_dir_all(job.logs()).map_err(cannot("the folder of logs cannot be made"))?;
     let (text, name, program, words) = match scheduler {
         Scheduler::Kubernetes => {
-            let text = kubernetes_manifest(&job, &settings.kubernetes).into_diagnostic();
-            (
-                text.map_err(Failure::never)?,
-                "sweep.yaml",
-                "kubectl",
-                &["apply", "-f"][..],
-            )
+            let text = kubernetes_manifest(&job, &settings.kubernetes);
+            (text, "sweep.yaml", "kubectl", &["apply", "-f"][..])
         }
         _ => {
-            if runs.len() > USUAL_ARRAY {
-                tracing::warn!(
-                    "the array has {} tasks: Slurm takes {USUAL_ARRAY} where MaxArraySize is not \
-                     set higher",
-                    runs.len()
-                );
-            }
-            (
-                slurm_script(&job, &settings.slurm),
-                "sweep.sbatch",
-                "sbatch",
-                &[][..],
-            )
+            let text = slurm_script(&job, &settings.slurm);
+            (text, "sweep.sbatch", "sbatch", &[][..])
         }
     };
+    let text = text.into_diagnostic().map_err(Failure::never)?;
+    if scheduler == Scheduler::Slurm && runs.len() > USUAL_ARRAY {
+        tracing::warn!(
+            "the array has {} tasks: Slurm takes {USUAL_ARRAY} where MaxArraySize is not set \
+             higher",
+            runs.len()
+        );
+    }
+    match prepare(preset, runs, flags, &job) {
+        // Whoever prints may submit elsewhere.
+        Err(report) if flags.print => tracing::warn!("{report}"),
+        prepared => prepared?,
+    }
     if flags.print {
         print(&text)?;
         return Ok(ExitCode::SUCCESS);
@@ -83,14 +79,23 @@ pub(super) fn run(
     }
 }
 
-fn cluster_settings(preset: &Path) -> Result<ClusterSettings> {
-    let Some(cluster) = Preset::read(preset)?.cluster else {
+/// Writes what tasks need to find: the list of the runs, and the folder of their logs, without
+/// which Slurm starts none and says nothing.
+fn prepare(preset: &Preset, runs: &[Planned], flags: &SweepFlags, job: &Job) -> Result<()> {
+    list::write(preset, runs, flags)?;
+    std::fs::create_dir_all(job.logs()).map_err(cannot("the folder of logs cannot be made"))
+}
+
+/// The table `cluster` of a preset.
+pub(super) fn settings(preset: &Preset) -> Result<ClusterSettings> {
+    let Some(cluster) = preset.cluster.clone() else {
         return Ok(ClusterSettings::default());
     };
+    let file = preset.path.display();
     cluster
         .try_into()
         .into_diagnostic()
-        .wrap_err_with(|| format!("the table `cluster` of {} is not valid", preset.display()))
+        .wrap_err_with(|| format!("the table `cluster` of {file} is not valid"))
 }
 
 fn job(runs: usize, flags: &SweepFlags, log: LogFlags) -> Result<Job> {
@@ -109,11 +114,14 @@ fn job(runs: usize, flags: &SweepFlags, log: LogFlags) -> Result<Job> {
             .into_string()
             .map_err(|argument| miette!("{argument:?} is not UTF-8, as a job needs it"))
     });
+    if flags.workers == Some(0) {
+        return Err(miette!("--workers is 0: nobody would do the runs"));
+    }
     let name = flags.output_dir().file_name().unwrap_or_default();
     Ok(Job {
         name: name.to_string_lossy().into_owned(),
         runs,
-        workers: flags.workers.unwrap_or(runs).max(1),
+        workers: flags.workers.unwrap_or(runs),
         program: std::env::current_exe().into_diagnostic()?,
         arguments: arguments.collect::<Result<_>>()?,
         working_directory: std::env::current_dir().into_diagnostic()?,

@@ -47,9 +47,8 @@ impl Planned {
 }
 
 /// Every combination of the preset's lists, the last list varying fastest.
-pub(super) fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
-    let preset = Preset::read(flags.config())?;
-    let lists = lists(&preset, flags)?;
+pub(super) fn grid(preset: &Preset, flags: &SweepFlags) -> Result<Vec<Planned>> {
+    let lists = lists(preset, flags)?;
     let count = |product: usize, list: &(String, Vec<Value>)| product.checked_mul(list.1.len());
     let runs = lists.iter().try_fold(1, count);
     if runs.is_none_or(|runs| runs > MOST_RUNS) {
@@ -73,7 +72,7 @@ pub(super) fn grid(flags: &SweepFlags) -> Result<Vec<Planned>> {
     let runs = combinations
         .into_iter()
         .enumerate()
-        .map(|(index, varied)| planned(flags.output_dir(), &preset, index, varied));
+        .map(|(index, varied)| planned(flags.output_dir(), preset, index, varied));
     let mut directories = HashSet::new();
     runs.map(|run| match directories.insert(run.directory.clone()) {
         true => Ok(run),
@@ -225,7 +224,7 @@ mod tests {
         }
         let mut flags = Line::try_parse_from(line).expect("valid flags").flags;
         flags.prompt_loss_weight = weights;
-        grid(&flags)
+        grid(&Preset::read(flags.config())?, &flags)
     }
 
     /// The names of the runs, or what is wrong.

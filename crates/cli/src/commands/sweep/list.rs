@@ -1,17 +1,20 @@
-//! `plw sweep --list`: the runs of the grid.
+//! The runs of the grid: `plw sweep --list`, and the list in the sweep's folder.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result};
-use plw_sweep::quoted;
+use miette::{IntoDiagnostic, Result, miette};
+use plw_sweep::{SweepError, SweepList, quoted, read_list, write_list};
 
 use super::arguments;
 use super::grid::Planned;
+use crate::failure::Failure;
 use crate::flags::SweepFlags;
 use crate::logging::LogFlags;
 use crate::output::{Reader, print};
+use crate::settings::{Preset, environment_of_settings};
 
-/// Prints the commands for sh, or the runs as JSON.
+/// Prints the commands for sh, with the settings of the environment, or the runs as JSON.
 pub(super) fn run(runs: &[Planned], flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
     if flags.json {
         let listed: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
@@ -20,17 +23,73 @@ pub(super) fn run(runs: &[Planned], flags: &SweepFlags, log: LogFlags) -> Result
         return Ok(ExitCode::SUCCESS);
     }
     let program = std::env::current_exe().into_diagnostic()?;
+    let environment: Vec<OsString> = environment_of_settings()
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}").into())
+        .collect();
     for run in runs {
-        let mut words = vec![program.clone().into_os_string()];
+        let mut words = Vec::new();
+        if !environment.is_empty() {
+            words.push("env".into());
+            words.extend(environment.iter().cloned());
+        }
+        words.push(program.clone().into_os_string());
         words.extend(arguments(flags, log));
         words.extend(["--index".into(), run.index.to_string().into()]);
-        let words: Vec<String> = words
-            .iter()
-            .map(|word| quoted(&word.to_string_lossy()))
-            .collect();
+        let words: Result<Vec<String>> = words.iter().map(word).collect();
+        let words = words?;
         if print(&(words.join(" ") + "\n"))? == Reader::Gone {
             break;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A word for sh.
+fn word(word: &OsString) -> Result<String> {
+    let word = word.to_str().ok_or_else(|| {
+        miette!(
+            help = "choose another --output-dir or --config",
+            "{word:?} is not UTF-8, as a printed command is"
+        )
+    });
+    word.map(quoted)
+}
+
+/// The list of the sweep in its folder, as this preset and these flags make it.
+fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
+    let settings = serde_json::to_value(&preset.written).into_diagnostic()?;
+    let serde_json::Value::Object(settings) = settings else {
+        return Err(miette!("{} is no table", preset.path.display()));
+    };
+    let runs: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
+    Ok(SweepList {
+        settings,
+        runs: runs?,
+    })
+}
+
+/// Writes the list, for those who start a sweep or add runs to it.
+pub(super) fn write(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Result<()> {
+    write_list(flags.output_dir(), &listed(preset, runs)?).into_diagnostic()
+}
+
+/// Checks that this process and the others mean the same sweep: for one that does the run of an
+/// index. Writes the list if it is the first.
+pub(super) fn join(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Result<(), Failure> {
+    let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
+    let theirs = match read_list(folder) {
+        Err(SweepError::NoSweep { .. }) => {
+            return Ok(write_list(folder, &ours).into_diagnostic()?);
+        }
+        theirs => theirs.into_diagnostic()?,
+    };
+    match theirs.difference(&ours) {
+        None => Ok(()),
+        Some(difference) => Err(Failure::never(miette!(
+            help = "choose another --output-dir; or to change the sweep, start or submit it again",
+            "{} holds another sweep: {difference}",
+            folder.display()
+        ))),
+    }
 }

@@ -11,12 +11,16 @@ use miette::{IntoDiagnostic, miette};
 use plw_sweep::status;
 
 use super::all_runs::{Running, alone};
-use super::status::table;
+use super::grid::Planned;
+use super::one_run::check;
+use super::status::counts;
 use super::{arguments, cannot};
 use crate::failure::Failure;
 use crate::flags::SweepFlags;
+use crate::inputs::Inputs;
 use crate::logging::LogFlags;
 use crate::output::print;
+use crate::signals::Stop;
 use crate::threads;
 
 /// How often the workers are looked at.
@@ -26,47 +30,42 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const WORKERS: usize = 2;
 
 /// Starts the workers, and starts one again that was killed.
-pub(super) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode, Failure> {
-    let workers = flags.workers.unwrap_or(WORKERS).max(1);
-    let logs = flags.output_dir().join("logs");
-    if flags.print {
-        return Err(Failure::never(miette!(
-            "there is no job to print: the workers are processes of this machine"
-        )));
+pub(super) fn run(
+    runs: &[Planned],
+    flags: &SweepFlags,
+    log: LogFlags,
+) -> Result<ExitCode, Failure> {
+    let workers = flags.workers.unwrap_or(WORKERS);
+    for (given, refusal) in [
+        (
+            flags.print,
+            "there is no job to print: the workers are processes of this machine",
+        ),
+        (workers == 0, "--workers is 0: nobody would do the runs"),
+    ] {
+        if given {
+            return Err(Failure::never(miette!("{refusal}")));
+        }
     }
+    let mut inputs = Inputs::default();
+    for run in runs {
+        check(run, &mut inputs)?;
+    }
+    let logs = flags.output_dir().join("logs");
     std::fs::create_dir_all(&logs).map_err(cannot("the folder of logs cannot be made"))?;
     let running = Running::watch()?;
-    let start = |number: usize| start(number, workers, &logs, flags, log);
-    let mut working: Vec<(usize, Child)> = Vec::new();
-    for number in 1..=workers {
-        let child = start(number)?;
-        running.add(child.id());
-        working.push((number, child));
-    }
     tracing::info!("{workers} workers, which log to {}", logs.display());
-    let (mut failed, mut shown) = (false, String::new());
-    while !working.is_empty() {
-        sleep(LOOK_AGAIN);
-        let mut left = Vec::new();
-        for (number, mut child) in working {
-            let Some(status) = child.try_wait().into_diagnostic()? else {
-                left.push((number, child));
-                continue;
-            };
-            running.remove(child.id());
-            if status.code().is_none() && running.request().is_none() {
-                tracing::warn!("worker {number} was killed ({status}): it is started again");
-                let child = start(number)?;
-                running.add(child.id());
-                left.push((number, child));
-            }
-            failed |= status.code().is_some_and(|code| code != 0);
-        }
-        working = left;
-        if !log.quiet {
-            show(flags.output_dir(), &mut shown)?;
+    let mut working = Vec::new();
+    let start = |number: usize| start(number, workers, &logs, flags, log);
+    let ended = supervise(workers, start, &running, &mut working, flags, log);
+    if ended.is_err() {
+        // None is left behind.
+        running.stop(Stop::Termination);
+        for (_, mut child) in working {
+            drop(child.wait());
         }
     }
+    let failed = ended?;
     if let Some(request) = running.request() {
         return Ok(ExitCode::from(request.exit_code()));
     }
@@ -77,6 +76,47 @@ pub(super) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode, Failure
             "not every worker ended well"
         ))),
     }
+}
+
+/// Waits for the workers, and says whether one failed.
+fn supervise(
+    workers: usize,
+    start: impl Fn(usize) -> Result<Child, Failure>,
+    running: &Running,
+    working: &mut Vec<(usize, Child)>,
+    flags: &SweepFlags,
+    log: LogFlags,
+) -> Result<bool, Failure> {
+    for number in 1..=workers {
+        let child = start(number)?;
+        running.add(child.id());
+        working.push((number, child));
+    }
+    let (mut failed, mut shown) = (false, String::new());
+    while !working.is_empty() {
+        sleep(LOOK_AGAIN);
+        let mut place = 0;
+        while let Some((number, child)) = working.get_mut(place) {
+            let number = *number;
+            let Some(status) = child.try_wait().into_diagnostic()? else {
+                place += 1;
+                continue;
+            };
+            running.remove(child.id());
+            working.remove(place);
+            if status.code().is_none() && running.request().is_none() {
+                tracing::warn!("worker {number} was killed ({status}): it is started again");
+                let child = start(number)?;
+                running.add(child.id());
+                working.push((number, child));
+            }
+            failed |= status.code().is_some_and(|code| code != 0);
+        }
+        if !log.quiet {
+            show(flags.output_dir(), &mut shown);
+        }
+    }
+    Ok(failed)
 }
 
 fn start(
@@ -93,9 +133,6 @@ fn start(
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut command = Command::new(std::env::current_exe().into_diagnostic()?);
     command.args(arguments(flags, log));
-    if let Some(seconds) = flags.stop_within {
-        command.args(["--stop-within".to_string(), seconds.to_string()]);
-    }
     if std::env::var_os(threads::VARIABLE).is_none() {
         command.env(threads::VARIABLE, (processors / workers).max(1).to_string());
     }
@@ -106,13 +143,14 @@ fn start(
 }
 
 /// Prints how many runs there are of each state, when that has changed.
-fn show(sweep: &Path, shown: &mut String) -> Result<(), Failure> {
-    let runs = status(sweep).into_diagnostic()?;
-    let table = table(&runs);
-    let counts = table.lines().last().unwrap_or_default();
-    if counts != shown {
-        print(&format!("{counts}\n"))?;
-        *shown = counts.to_string();
+fn show(sweep: &Path, shown: &mut String) {
+    let counts = match status(sweep) {
+        Ok(runs) => counts(&runs),
+        Err(error) => error.to_string(),
+    };
+    if counts != *shown {
+        // The workers go on where nobody reads any more.
+        drop(print(&format!("{counts}\n")));
+        *shown = counts;
     }
-    Ok(())
 }

@@ -1,6 +1,5 @@
 //! One run of a sweep, by the process that has the lease of it.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -8,7 +7,9 @@ use std::time::Duration;
 
 use miette::{IntoDiagnostic, miette};
 use plw_record::RunDirectory;
-use plw_sweep::{Attempt, Lease, TRY_AGAIN, Taken, Worker, beat, last_directory, take};
+use plw_sweep::{
+    Attempt, Lease, TRY_AGAIN, Taken, Worker, attempt_directory, beat, last_directory, refuse, take,
+};
 use plw_train::Observer;
 use serde::{Deserialize, Serialize};
 
@@ -34,15 +35,15 @@ pub(super) fn run(
     runs: &[Planned],
     flags: &SweepFlags,
     log: LogFlags,
+    stopping: &Arc<Stopping>,
 ) -> Result<ExitCode, Failure> {
     let device = planned.settings().map_err(Failure::never)?.source.device;
     let processes = Processes::open(device, &planned.directory)?;
-    let stopping = Stopping::watch(flags.stop_within, processes.is_first());
     let run = OneRun {
         planned,
         run: RunDirectory::new(&planned.directory),
         processes: &processes,
-        stopping: &stopping,
+        stopping,
     };
     let ended = match processes.is_first() {
         true => run.lead(runs, flags),
@@ -54,8 +55,8 @@ pub(super) fn run(
 /// What the first of several processes tells the others.
 #[derive(Serialize, Deserialize)]
 enum Word {
-    /// To do the run in this folder.
-    Train(PathBuf),
+    /// To do the run: in the folder of this attempt, or where `plw train` began it.
+    Train(Option<String>),
     /// That there is nothing to do.
     Exit(u8),
 }
@@ -72,11 +73,12 @@ impl OneRun<'_> {
     /// The first process has the lease, and publishes.
     fn lead(&self, runs: &[Planned], flags: &SweepFlags) -> Result<ExitCode, Failure> {
         let name = self.run.name();
-        refuse_other_run(self.planned, &mut Inputs::default())?;
+        check(self.planned, &mut Inputs::default())?;
         let seconds = u32::try_from(flags.lease_seconds.max(1)).unwrap_or(u32::MAX);
         let ended = match begun_alone(&self.run) {
             true => self.in_place()?,
-            false => match wait_for(&self.run, seconds)? {
+            // Who is asked to stop while the lease is taken gives it back first.
+            false => match self.stopping.holding(|| self.take(seconds))? {
                 Taken::Complete => {
                     tracing::info!("{name} is complete");
                     self.tell(&Word::Exit(0))?;
@@ -98,6 +100,17 @@ impl OneRun<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Takes the run, which a process that ends at once gives back from then on.
+    fn take(&self, seconds: u32) -> Result<Taken, Failure> {
+        let taken = wait_for(&self.run, seconds, || self.stopping.request().is_some())?;
+        if let Taken::Lease(lease) = &taken {
+            let at_end = lease.release();
+            self.stopping
+                .at_end(move |reason| drop(at_end.stopped(reason)));
+        }
+        Ok(taken)
+    }
+
     fn tell(&self, word: &Word) -> Result<(), Failure> {
         let word = serde_json::to_vec(word).into_diagnostic()?;
         self.processes.transport.broadcast(word).into_diagnostic()?;
@@ -113,8 +126,11 @@ impl OneRun<'_> {
             .into_diagnostic()?;
         match serde_json::from_slice(&word).into_diagnostic()? {
             Word::Exit(code) => Ok(ExitCode::from(code)),
-            Word::Train(path) => {
-                let directory = RunDirectory::new(path);
+            Word::Train(attempt) => {
+                let directory = match attempt {
+                    Some(folder) => attempt_directory(&self.run, &folder),
+                    None => self.run.clone(),
+                };
                 let mut progress = Progress::new(self.run.name(), self.stopping.clone());
                 let (_, code) = self.fine_tune(&directory, &mut progress)?;
                 Ok(ExitCode::from(code))
@@ -139,7 +155,7 @@ impl OneRun<'_> {
 
     /// Continues a run that `plw train` began.
     fn in_place(&self) -> Result<Ended, Failure> {
-        self.tell(&Word::Train(self.run.path.clone()))?;
+        self.tell(&Word::Train(None))?;
         let mut progress = Progress::new(self.run.name(), self.stopping.clone());
         let (tuned, code) = self.fine_tune(&self.run, &mut progress)?;
         log_end(&self.run, &tuned);
@@ -164,13 +180,11 @@ impl OneRun<'_> {
     fn leased(&self, lease: Lease) -> Result<Ended, Failure> {
         let (name, attempt) = (self.run.name(), lease.attempt().number);
         tracing::info!(run = name, attempt, "{name}: attempt {attempt}");
-        let (release, at_end) = (lease.release(), lease.release());
-        self.stopping
-            .at_end(move |reason| drop(at_end.stopped(reason)));
+        let release = lease.release();
         let progress = Progress::new(name, self.stopping.clone());
         let mut observer = Leased::new(progress, &lease);
         let directory = lease.directory();
-        self.tell(&Word::Train(directory.path.clone()))?;
+        self.tell(&Word::Train(Some(lease.attempt().folder.clone())))?;
         match self.fine_tune(&directory, &mut observer) {
             Ok((Tuned::Complete(summary), _)) => {
                 if !lease.complete().into_diagnostic()? {
@@ -220,9 +234,13 @@ pub(super) fn begun_alone(run: &RunDirectory) -> bool {
     run.config().exists() && !run.is_complete() && last_directory(run).is_ok_and(|d| d.is_none())
 }
 
-/// Takes a run, or waits until it is known whether whoever has it is still at work: until the next
-/// sign of life, or the end of the lease.
-fn wait_for(run: &RunDirectory, lease_seconds: u32) -> Result<Taken, Failure> {
+/// Takes a run, or waits until it is known whether whoever has it is still at work: on this machine
+/// that is seen, elsewhere it takes the next sign of life, or the end of the lease.
+fn wait_for(
+    run: &RunDirectory,
+    lease_seconds: u32,
+    stops: impl Fn() -> bool,
+) -> Result<Taken, Failure> {
     let this = Worker::this();
     let mut first: Option<(Attempt, Option<u64>)> = None;
     loop {
@@ -230,6 +248,9 @@ fn wait_for(run: &RunDirectory, lease_seconds: u32) -> Result<Taken, Failure> {
             Taken::Held(attempt) => attempt,
             taken => return Ok(taken),
         };
+        if held.worker.is_at_work() || stops() {
+            return Ok(Taken::Held(held));
+        }
         let now = beat(run, &held);
         match &first {
             Some(before) if *before != (held.clone(), now) => return Ok(Taken::Held(held)),
@@ -247,12 +268,29 @@ fn wait_for(run: &RunDirectory, lease_seconds: u32) -> Result<Taken, Failure> {
     }
 }
 
+/// Checks that a run can begin, and notes in its folder why it cannot, for those who look at the
+/// sweep.
+pub(super) fn check(run: &Planned, inputs: &mut Inputs) -> Result<(), Failure> {
+    let checked = refuse_other_run(run, inputs);
+    if let Err(failure) = &checked {
+        let directory = RunDirectory::new(&run.directory);
+        // The failure itself is what there is to say.
+        drop(refuse(
+            &directory,
+            &Worker::this(),
+            &one_line(&failure.report),
+        ));
+    }
+    checked
+}
+
 /// Refuses a run in the folder that has other settings, or whose files have other contents. Only
 /// the same run may be resumed, or skipped as complete if its records and its result are as they
 /// were written.
-pub(super) fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<(), Failure> {
+fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<(), Failure> {
     let settings = run.settings().map_err(Failure::never)?;
-    settings.source.check_model()?;
+    settings.check().map_err(Failure::never)?;
+    settings.source.check_model().map_err(Failure::never)?;
     let directory = RunDirectory::new(&run.directory);
     let last = match directory.config().exists() {
         true => Some(directory.clone()),

@@ -59,7 +59,7 @@ fn watch(sweep: &Path) -> Result<()> {
 }
 
 /// A line for each run, and how many there are of each state.
-pub(super) fn table(runs: &[RunStatus]) -> String {
+fn table(runs: &[RunStatus]) -> String {
     let header = [
         "run", "name", "state", "step", "left", "attempt", "worker", "reason",
     ];
@@ -80,6 +80,11 @@ pub(super) fn table(runs: &[RunStatus]) -> String {
         text.push_str(line.join("  ").trim_end());
         text.push('\n');
     }
+    text + &counts(runs) + "\n"
+}
+
+/// How many runs there are of each state.
+pub(super) fn counts(runs: &[RunStatus]) -> String {
     let states = [
         State::Complete,
         State::Running,
@@ -93,7 +98,8 @@ pub(super) fn table(runs: &[RunStatus]) -> String {
         (count > 0).then(|| format!("{count} {}", state.name()))
     });
     let counts: Vec<String> = counts.collect();
-    text + &format!("{} runs: {}\n", runs.len(), counts.join(", "))
+    let noun = if runs.len() == 1 { "run" } else { "runs" };
+    format!("{} {noun}: {}", runs.len(), counts.join(", "))
 }
 
 fn row(run: &RunStatus) -> [String; 8] {
@@ -120,14 +126,21 @@ fn row(run: &RunStatus) -> [String; 8] {
     ]
 }
 
-/// Letters of the longest reason in a table. JSON has all of it.
-const LONGEST_REASON: usize = 80;
+/// Letters of a reason's beginning and of its end, where the cause is. JSON has all of it.
+const SHOWN_OF_REASON: [usize; 2] = [30, 60];
 
 fn shortened(reason: &str) -> String {
-    match reason.char_indices().nth(LONGEST_REASON) {
-        Some((end, _)) => format!("{} ...", &reason[..end]),
-        None => reason.to_string(),
+    let [first, last] = SHOWN_OF_REASON;
+    let letters: Vec<char> = reason.chars().collect();
+    if letters.len() <= first + last {
+        return reason.to_string();
     }
+    let text = |letters: &[char]| letters.iter().collect::<String>();
+    format!(
+        "{} ... {}",
+        text(&letters[..first]),
+        text(&letters[letters.len() - last..])
+    )
 }
 
 /// Seconds as people read them: `42 s`, `7 min`, `3.5 h`.
