@@ -19,8 +19,8 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Check {
-    /// Sweeps whose workers are killed: local ones, the tasks of a Slurm array on several nodes, and
-    /// the pods of a Kubernetes job by hand.
+    /// Sweeps whose workers are killed: local ones, the tasks of a Slurm array on several nodes,
+    /// and the pods of a Kubernetes job by hand.
     #[cfg(unix)]
     Cluster(cluster::Flags),
     /// The readers of other people's files: the property tests with ten times the cases.
