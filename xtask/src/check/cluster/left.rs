@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use miette::{IntoDiagnostic, Result};
 use plw_files::write_json_atomic;
@@ -11,12 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::history::{History, Worker};
 use super::record::Disturbed;
 use super::sweep::{FOLDER, Sweep};
+use crate::chance::Chance;
 use crate::peer::scratch::{Scratch, remove};
 use crate::read::read_json;
 use crate::{process, same};
 
 /// In a run's folder: who worked on it, which no two sweeps share.
 const OF_WORKERS: [&str; 2] = ["events", "attempts"];
+
+/// How long it takes on two free cores of an AMD EPYC (Zen 4).
+const USUAL_SECONDS: f64 = 90.0;
 
 /// A sweep that nothing disturbed.
 pub(super) struct Reference {
@@ -62,6 +66,14 @@ impl Reference {
             names,
             seconds,
         })
+    }
+
+    /// Time until workers are struck again: a random one between these, in seconds, where the sweep
+    /// takes as long as on two free cores, and longer on a slower or busier machine, whose runs
+    /// would not get on otherwise.
+    pub(super) fn pause(&self, [least, most]: [f64; 2], chance: &mut Chance) -> Duration {
+        let slowness = (self.seconds / USUAL_SECONDS).max(1.0);
+        Duration::from_secs_f64((least + (most - least) * chance.share()) * slowness)
     }
 
     /// Counts what happened to the runs of a sweep, and says what is wrong with what they left.

@@ -22,7 +22,7 @@ const WORKERS: usize = 4;
 /// The lease: short, so that paused workers outlast it often.
 const LEASE: Duration = Duration::from_secs(3);
 
-/// Time between strikes: at least, and at most.
+/// Seconds between strikes: at least, and at most.
 const PAUSES: [f64; 2] = [0.2, 2.2];
 
 /// A sweep that needs longer does not end.
@@ -47,7 +47,14 @@ pub(super) fn run(
         remove(&round)?;
         let mut chance = Chance::new(seed, disturbed.sweeps);
         let before = left;
-        let paused = strike_all(sweep, &round, &mut chance, &mut left, &mut disturbed)?;
+        let paused = strike_all(
+            sweep,
+            reference,
+            &round,
+            &mut chance,
+            &mut left,
+            &mut disturbed,
+        )?;
         disturbed.sweeps += 1;
         // Finds all complete, and removes what workers left that were killed over it.
         process::run_logged(&mut worker_command(sweep, &round), &round.join("last"))?;
@@ -70,6 +77,7 @@ pub(super) fn run(
 /// One sweep. Returns the processes that were paused.
 fn strike_all(
     sweep: &Sweep,
+    reference: &Reference,
     round: &Path,
     chance: &mut Chance,
     left: &mut u64,
@@ -86,7 +94,7 @@ fn strike_all(
     workers.iter().for_each(|worker| groups.add(worker));
     let mut paused = BTreeSet::new();
     let began = Instant::now();
-    let mut next = began + pause(chance);
+    let mut next = began + reference.pause(PAUSES, chance);
     while !workers.is_empty() {
         process::check_stopped()?;
         std::thread::sleep(Duration::from_millis(5));
@@ -117,7 +125,7 @@ fn strike_all(
         if Instant::now() < next || workers.is_empty() || *left == 0 {
             continue;
         }
-        next = Instant::now() + pause(chance);
+        next = Instant::now() + reference.pause(PAUSES, chance);
         let index = chance.below(workers.len() as u64) as usize;
         let worker = &mut workers[index];
         let strike = Strike::choose(chance, LEASE);
@@ -149,10 +157,4 @@ fn worker_command(sweep: &Sweep, round: &Path) -> std::process::Command {
         .arg(LEASE.as_secs().to_string());
     command.env("RAYON_NUM_THREADS", threads.max(1).to_string());
     command
-}
-
-/// How long until the next strike.
-fn pause(chance: &mut Chance) -> Duration {
-    let [least, most] = PAUSES;
-    Duration::from_secs_f64(least + (most - least) * chance.share())
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask check cluster`: sweeps whose workers are killed, stopped, cut off and pre-empted,
-//! by signals on this machine and by Slurm on several nodes. Each must end with the bits of a sweep
+//! by signals on this machine and by Slurm on several nodes. Each must end with the bits of one
 //! that nothing disturbed, no run lost and none done twice.
 
 mod history;

@@ -125,19 +125,17 @@ impl Record {
             })
         };
         let mut rows: Vec<Vec<String>> = labels.iter().map(of_label).collect();
-        type Count = dyn Fn(&Disturbed) -> u64;
-        let counts: [(&str, &Count); 7] = [
-            ("runs", &|part| part.runs),
-            ("of these with the same bits", &|part| {
+        rows.extend([
+            row("runs", &|part| part.runs),
+            row("of these with the same bits", &|part| {
                 part.runs_with_the_same_bits
             }),
-            ("attempts", &|part| part.attempts),
-            ("stopped at a checkpoint", &|part| part.stopped),
-            ("taken over", &|part| part.taken_over),
-            ("of these from a live worker", &|part| part.stale),
-            ("seconds", &|part| part.seconds.round() as u64),
-        ];
-        rows.extend(counts.map(|(name, value)| row(name, value)));
+            row("attempts", &|part| part.attempts),
+            row("stopped at a checkpoint", &|part| part.stopped),
+            row("taken over", &|part| part.taken_over),
+            row("of these from a live worker", &|part| part.stale),
+            row("seconds", &|part| part.seconds.round() as u64),
+        ]);
         let names = parts.iter().map(|(name, _)| *name);
         let header: Vec<&str> = std::iter::once("done to workers").chain(names).collect();
         markdown(&header, 1, &rows)

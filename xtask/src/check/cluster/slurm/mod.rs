@@ -27,7 +27,7 @@ const WORKERS: &str = "4";
 /// The lease. Longer than Slurm needs to start a task that it has put back into the queue.
 const LEASE: &str = "5";
 
-/// Time between strikes: at least, and at most.
+/// Seconds between strikes: at least, and at most.
 const PAUSES: [f64; 2] = [1.0, 5.0];
 
 /// An array that needs longer does not end.
@@ -60,7 +60,14 @@ pub(super) fn run(
     let mut chance = Chance::new(seed, u64::MAX);
     let mut strikes = Strikes::default();
     let disturbed = &mut slurm.disturbed;
-    strike_until_complete(&mut cluster, sweep, &mut chance, &mut strikes, disturbed)?;
+    strike_until_complete(
+        &mut cluster,
+        sweep,
+        reference,
+        &mut chance,
+        &mut strikes,
+        disturbed,
+    )?;
     let jobs = cluster.output(&["scontrol", "--oneliner", "show", "job", &array])?;
     slurm.requeues = jobs
         .lines()
@@ -118,15 +125,14 @@ fn cancel(sweep: &Sweep, cluster: &Cluster, script: &Path) -> Result<()> {
 fn strike_until_complete(
     cluster: &mut Cluster,
     sweep: &Sweep,
+    reference: &Reference,
     chance: &mut Chance,
     strikes: &mut Strikes,
     disturbed: &mut Disturbed,
 ) -> Result<()> {
     let began = Instant::now();
     loop {
-        let [least, most] = PAUSES;
-        let pause = Duration::from_secs_f64(least + (most - least) * chance.share());
-        let next = Instant::now() + pause;
+        let next = Instant::now() + reference.pause(PAUSES, chance);
         while Instant::now() < next {
             process::check_stopped()?;
             strikes.restore(cluster, sweep.plw, false)?;
