@@ -1,5 +1,5 @@
-"""Prints the tables of results/scaling.md: the time of a step on many GPUs, computed from the time on
-one, which was measured, and from the bytes that a step sends.
+"""Prints the tables of results/scaling.md: the time of a step on many GPUs, computed from the time
+on one, which was measured, and from the bytes that a step sends.
 
     python3 experiments/parallel/scaling.py
 """

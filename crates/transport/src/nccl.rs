@@ -46,8 +46,8 @@ struct Communicator {
     world_size: usize,
 }
 
-// SAFETY: NCCL lets any thread use a communicator, one at a time. That of messages is behind a lock;
-// gradients are queued by the runner thread of their device.
+// SAFETY: NCCL lets any thread use a communicator, one at a time. That of messages is behind a
+// lock; gradients are queued by the runner thread of their device.
 unsafe impl Send for Communicator {}
 // SAFETY: as above.
 unsafe impl Sync for Communicator {}
