@@ -176,7 +176,9 @@ mod tests {
             &path,
             Duration::from_millis(1),
             progress.clone(),
-            move || drop(sender.send(())),
+            move || {
+                let _ = sender.send(());
+            },
         )?;
         assert_eq!(read_progress(&path), Some(Progress::default()));
         let told = Progress {
