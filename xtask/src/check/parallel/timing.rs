@@ -16,7 +16,8 @@ use crate::workspace::Workspace;
 
 const PRESET: &str = "experiments/parallel/timing.toml";
 
-/// Runs of each kind, of which the fastest counts: other work on the machine only slows them.
+/// Runs of each kind. Of each step the fastest of them counts: other work on the machine only slows
+/// steps down.
 const REPETITIONS: usize = 3;
 
 /// The first steps, which are not counted.
@@ -34,7 +35,7 @@ const RUNS: [(&str, &[&str]); 3] = [
 pub(super) struct Timing {
     what: String,
     processes: usize,
-    /// The median.
+    /// The mean over the steps after the first two.
     seconds_a_step: f64,
     /// The time of one process, divided by that of these and by their number.
     efficiency: f64,
@@ -50,19 +51,62 @@ pub(super) fn measure(workspace: &Workspace, plw: &Path, scratch: &Scratch) -> R
     for (name, flags) in RUNS {
         let mut alone = None;
         for processes in [1, 2] {
-            let mut found = Vec::new();
+            let mut runs = Vec::new();
             for repetition in 0..REPETITIONS {
                 eprintln!("timing: {name}, {processes} processes, {repetition}");
-                found.push(time(workspace, plw, scratch, name, flags, processes)?);
+                runs.push(time(workspace, plw, scratch, name, flags, processes)?);
             }
-            found.sort_by(|a, b| a.seconds_a_step.total_cmp(&b.seconds_a_step));
-            let mut best = found.swap_remove(0);
-            let one = *alone.get_or_insert(best.seconds_a_step);
-            best.efficiency = one / best.seconds_a_step / processes as f64;
-            timings.push(best);
+            let seconds_a_step =
+                fastest(&runs).ok_or_else(|| miette!("{name} took too few steps to time"))?;
+            let one = *alone.get_or_insert(seconds_a_step);
+            let quickest = runs
+                .into_iter()
+                .min_by(|a, b| a.total().total_cmp(&b.total()));
+            let Some(Timed {
+                share_of_sums,
+                bytes_a_step,
+                ..
+            }) = quickest
+            else {
+                continue;
+            };
+            timings.push(Timing {
+                what: name.to_string(),
+                processes,
+                seconds_a_step,
+                efficiency: one / seconds_a_step / processes as f64,
+                bytes_a_step,
+                share_of_sums,
+            });
         }
     }
     Ok(timings)
+}
+
+/// A run that was timed.
+struct Timed {
+    /// Of each step.
+    seconds: Vec<f64>,
+    bytes_a_step: u64,
+    share_of_sums: [f64; 2],
+}
+
+impl Timed {
+    fn total(&self) -> f64 {
+        self.seconds.iter().sum()
+    }
+}
+
+/// The mean over the steps after the first ones of the fastest that each step was.
+fn fastest(runs: &[Timed]) -> Option<f64> {
+    let steps = runs.iter().map(|run| run.seconds.len()).min()?;
+    let of = |step: usize| {
+        runs.iter()
+            .map(|run| run.seconds[step])
+            .fold(f64::MAX, f64::min)
+    };
+    let counted: Vec<f64> = (WARM_UP..steps).map(of).collect();
+    (!counted.is_empty()).then(|| counted.iter().sum::<f64>() / counted.len() as f64)
 }
 
 fn time(
@@ -72,7 +116,7 @@ fn time(
     name: &str,
     flags: &[&str],
     processes: usize,
-) -> Result<Timing> {
+) -> Result<Timed> {
     let id = format!("timing-{}-{processes}", name.replace([' ', ',', '='], "-"));
     let records = scratch.empty_run(&id)?;
     let mut job = Job::of_preset(
@@ -88,18 +132,11 @@ fn time(
     let rows = RunDirectory::new(&records)
         .read_metrics()
         .into_diagnostic()?;
-    let mut seconds: Vec<f64> = rows.iter().skip(WARM_UP).map(|row| row.seconds).collect();
-    seconds.sort_by(f64::total_cmp);
-    let median = seconds.get(seconds.len() / 2).copied();
-    let median = median.ok_or_else(|| miette!("{id} took too few steps to time"))?;
     let log = fs::read_to_string(log.with_extension("err")).into_diagnostic()?;
     let (share_of_sums, bytes) = sums(&log);
-    Ok(Timing {
-        what: name.to_string(),
-        processes,
-        seconds_a_step: median,
-        efficiency: 1.0,
-        bytes_a_step: bytes / rows.len() as u64,
+    Ok(Timed {
+        bytes_a_step: bytes / rows.len().max(1) as u64,
+        seconds: rows.iter().map(|row| row.seconds).collect(),
         share_of_sums,
     })
 }
@@ -150,6 +187,18 @@ pub(super) fn table(timings: &[Timing]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_step_counts_as_fast_as_it_was() {
+        let run = |seconds: [f64; 4]| Timed {
+            seconds: seconds.to_vec(),
+            bytes_a_step: 0,
+            share_of_sums: [0.0; 2],
+        };
+        let runs = [run([9.0, 9.0, 1.0, 5.0]), run([1.0, 1.0, 2.0, 2.0])];
+        assert_eq!(fastest(&runs), Some(1.5));
+        assert_eq!(fastest(&[]), None);
+    }
 
     #[test]
     fn the_log_tells_what_sums_took() {
