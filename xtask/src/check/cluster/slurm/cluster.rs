@@ -117,6 +117,11 @@ impl Cluster {
         node.map_or(Vec::new(), |node| node.running(program))
     }
 
+    /// The slurmd of a node.
+    pub(super) fn daemon(&self, node: usize) -> Option<u32> {
+        self.nodes[node].as_ref()?.daemon("slurmd")
+    }
+
     /// The tasks of arrays that are not over. A task that waits is listed by itself.
     pub(super) fn queue(&self) -> Result<Vec<Task>> {
         let format = "--format=%F_%K|%T|%N";

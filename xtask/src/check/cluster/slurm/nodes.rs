@@ -164,6 +164,16 @@ impl Node {
         numbers.filter(is_it).collect()
     }
 
+    /// The process that its script runs now, if it has this name. Debian's slurmd is a link to
+    /// another program, so the name of the file says less.
+    pub(super) fn daemon(&self, name: &str) -> Option<u32> {
+        let has_name = |process: &u32| {
+            let found = std::fs::read_to_string(format!("/proc/{process}/comm"));
+            found.is_ok_and(|found| found.trim() == name)
+        };
+        children(self.first_process()?).into_iter().find(has_name)
+    }
+
     /// Ends it and all its processes at once, as a power failure does.
     pub(super) fn crash(&mut self) -> Result<()> {
         send(self.child.id(), "SIGKILL")?;

@@ -130,8 +130,7 @@ impl Strikes {
             }
             _ if self.out.is_some() => false,
             Strike::KillDaemon => {
-                let daemon = cluster.running(node, Path::new("/usr/sbin/slurmd"));
-                let sent = daemon.first().map(|daemon| send(*daemon, "SIGKILL"));
+                let sent = cluster.daemon(node).map(|daemon| send(daemon, "SIGKILL"));
                 sent.is_some_and(|sent| sent.is_ok())
             }
             Strike::Down | Strike::Cut | Strike::Crash => {
