@@ -22,6 +22,9 @@ const OF_WORKERS: [&str; 2] = ["events", "attempts"];
 /// How long it takes on two free cores of an AMD EPYC (Zen 4).
 const USUAL_SECONDS: f64 = 90.0;
 
+/// Beyond this, strikes do not get rarer: too few of them would show nothing.
+const MOST_SLOWNESS: f64 = 2.0;
+
 /// A sweep that nothing disturbed.
 pub(super) struct Reference {
     folder: PathBuf,
@@ -72,7 +75,7 @@ impl Reference {
     /// takes as long as on two free cores, and longer on a slower or busier machine, whose runs
     /// would not get on otherwise.
     pub(super) fn pause(&self, [least, most]: [f64; 2], chance: &mut Chance) -> Duration {
-        let slowness = (self.seconds / USUAL_SECONDS).max(1.0);
+        let slowness = (self.seconds / USUAL_SECONDS).clamp(1.0, MOST_SLOWNESS);
         Duration::from_secs_f64((least + (most - least) * chance.share()) * slowness)
     }
 
