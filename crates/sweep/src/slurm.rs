@@ -129,6 +129,8 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, Sweep
     // srun does not take it over, and with fewer processors a step would compute on one.
     lines.push("export SRUN_CPUS_PER_TASK=\"${SLURM_CPUS_PER_TASK:-1}\"".to_string());
     lines.push("export RAYON_NUM_THREADS=\"$SRUN_CPUS_PER_TASK\"".to_string());
+    // What srun exits with where it cannot start the run, as right after a task was put back.
+    lines.push(format!("export SLURM_EXIT_ERROR={TRY_AGAIN}"));
     let limit = settings.seconds_before_end.clamp(1, STOP_WITHIN);
     let mut words = vec!["srun".to_string()];
     words.extend(job.command(&job.program, limit));

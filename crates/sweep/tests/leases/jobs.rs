@@ -51,6 +51,7 @@ export PLW_TRAIN_DATA='it'\''s here'
 cd /data || exit 1
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 export RAYON_NUM_THREADS="$SRUN_CPUS_PER_TASK"
+export SLURM_EXIT_ERROR=75
 srun /opt/plw sweep --config 'my preset.toml' --output-dir /data/grid --stop-within 20
 code=$?
 if [ "$code" -eq 75 ] || [ "$code" -ge 128 ]; then
