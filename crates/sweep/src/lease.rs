@@ -9,7 +9,7 @@ use std::time::Duration;
 use plw_files::FileError;
 use plw_record::RunDirectory;
 
-use crate::attempt_folder::{heartbeat_of, new_folder, path_of, run_of};
+use crate::attempt_folder::{ATTEMPTS, heartbeat_of, new_folder, path_of, run_of};
 use crate::event::{EVENTS, append_event, is_taken, last_attempt, read_events};
 use crate::heartbeat::{Heartbeat, SharedProgress, read_beat, silence};
 use crate::inherit::{inherit, remove};
@@ -78,6 +78,21 @@ pub fn last_directory(run: &RunDirectory) -> Result<Option<RunDirectory>, SweepE
     let events = read_events(&run.path)?;
     let attempt = last_attempt(&events).map(|(attempt, _)| attempt);
     Ok(attempt.map(|attempt| run_of(run, &attempt.folder)))
+}
+
+/// Removes what attempts have left of a complete run, where whoever published it was killed first.
+///
+/// # Errors
+///
+/// If the run's events cannot be read.
+pub fn tidy(run: &RunDirectory) -> Result<(), SweepError> {
+    if !run.path.join(ATTEMPTS).exists() {
+        return Ok(());
+    }
+    match read_events(&run.path)?.last().map(|event| &event.kind) {
+        Some(EventKind::Complete { folder }) => publish(run, folder),
+        _ => Ok(()),
+    }
 }
 
 /// Where the attempt of this folder writes its run.

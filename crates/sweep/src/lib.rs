@@ -27,7 +27,7 @@ pub use job::{ClusterSettings, Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS};
 pub use kubernetes::{KubernetesSettings, kubernetes_manifest};
 pub use lease::{
     Lease, Release, Standing, Taken, attempt_directory, beat, last_directory, refuse, standing,
-    take,
+    take, tidy,
 };
 pub use list::{ListedRun, SweepList, read_list, write_list};
 pub use shell::quoted;

@@ -5,7 +5,7 @@ use std::fs;
 
 use plw_files::Verified;
 use plw_record::RunDirectory;
-use plw_sweep::{EventKind, Taken, Worker, read_events, refuse, take};
+use plw_sweep::{EventKind, Taken, Worker, read_events, refuse, take, tidy};
 
 use crate::trained::{LEASE, finish, lease, made_by, names, on, save, silence};
 
@@ -155,6 +155,10 @@ fn a_publication_is_finished_by_whoever_looks_next() -> Result<(), Box<dyn Error
         assert!(matches!(take(&run, &on("b"), LEASE)?, Taken::Complete));
         assert_eq!(run.read_summary()?.1, Verified::ByDigests);
         assert_eq!(made_by(&run)?, "a");
+        assert!(!run.path.join("attempts").exists());
+        // Killed after the last move, before the attempts were removed.
+        fs::create_dir_all(run.path.join("attempts/1-a"))?;
+        tidy(&run)?;
         assert!(!run.path.join("attempts").exists());
         // The event is there already, and it is its own.
         assert!(first.release().stopped("SIGTERM").is_ok_and(|ours| !ours));

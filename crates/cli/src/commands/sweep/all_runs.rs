@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use miette::{IntoDiagnostic, WrapErr, miette};
 use plw_record::RunDirectory;
-use plw_sweep::{Event, EventKind, Standing, TRY_AGAIN, Worker, read_events, standing};
+use plw_sweep::{Event, EventKind, Standing, TRY_AGAIN, Worker, read_events, standing, tidy};
 
 use super::grid::Planned;
 use super::one_run::check;
@@ -111,6 +111,7 @@ pub(super) fn run(
         kills: HashMap::new(),
     };
     for run in runs.iter().filter(|run| is_complete(run)) {
+        tidy(&RunDirectory::new(&run.directory)).into_diagnostic()?;
         announce(run, runs.len(), " is complete");
     }
     let mut waits = false;
