@@ -14,7 +14,7 @@ pub const TRY_AGAIN: u8 = 75;
 /// sysexits.h.
 pub const NEVER: u8 = 78;
 
-/// The exit code of wrong arguments, which another try does not mend either.
+/// The exit code of wrong arguments, with which another try fails as well.
 pub const WRONG_ARGUMENTS: u8 = 2;
 
 /// The table `cluster` of a preset.

@@ -3,6 +3,7 @@
 
 #[cfg(unix)]
 mod cluster;
+mod compared;
 mod fuzz;
 #[cfg(unix)]
 mod parallel;

@@ -7,8 +7,8 @@ use plw_files::write_json_atomic;
 use plw_record::{Machine, MetricsRow, PredictionRow, RunDirectory, read_predictions};
 use serde::Serialize;
 
+use super::compared::{Compared, table};
 use crate::peer::scratch::{Scratch, remove};
-use crate::text_table::markdown;
 use crate::workspace::Workspace;
 use crate::{binary, generated, process};
 
@@ -45,20 +45,6 @@ struct Record {
     compared: Vec<Compared>,
 }
 
-/// One comparison with the CPU.
-#[derive(Debug, Serialize)]
-struct Compared {
-    what: String,
-    greatest_difference: f64,
-    bar: f64,
-}
-
-impl Compared {
-    fn is_met(&self) -> bool {
-        self.greatest_difference <= self.bar
-    }
-}
-
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut properties = binary::cargo(workspace);
     properties.args(["test", "--release", "--locked", "--package", "plw-kernels"]);
@@ -84,7 +70,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         [DEVICE, binary::CPU].map(|device| evaluate(workspace, &plw, &scratch, device));
     compared.push(logits(&found?, &expected?)?);
     let is_met = compared.iter().all(Compared::is_met);
-    println!("{}", table(&compared));
+    println!("{}", table("wgpu against the CPU", &compared));
     let record = Record {
         commit: workspace.commit(),
         machine: Machine::this(),
@@ -199,22 +185,6 @@ fn logits(found: &[PredictionRow], expected: &[PredictionRow]) -> Result<Compare
 /// The greater, and NaN where one is, so that no comparison passes by not being a number.
 fn maximum(a: f64, b: f64) -> f64 {
     if a.is_nan() || a > b { a } else { b }
-}
-
-fn table(compared: &[Compared]) -> String {
-    let rows: Vec<Vec<String>> = compared
-        .iter()
-        .map(|row| {
-            vec![
-                row.what.clone(),
-                format!("{:.1e}", row.greatest_difference),
-                format!("{:.0e}", row.bar),
-                if row.is_met() { "yes" } else { "NO" }.to_string(),
-            ]
-        })
-        .collect();
-    let header = ["wgpu against the CPU", "greatest difference", "bar", "met"];
-    markdown(&header, 1, &rows)
 }
 
 #[cfg(test)]

@@ -9,20 +9,12 @@ use safetensors::SafeTensors;
 use serde::Serialize;
 
 use super::Training;
-use crate::text_table::markdown;
+use crate::check::compared::Compared;
 
 /// Greatest differences that pass: of the first step's gradients as part of their norm, of losses
 /// as part of the loss.
 const GRADIENTS: f64 = 1e-6;
 const LOSS: f64 = 1e-4;
-
-/// One comparison with one process.
-#[derive(Debug, Serialize)]
-pub(super) struct Compared {
-    what: String,
-    greatest_difference: f64,
-    bar: f64,
-}
 
 /// Two runs with the same processes.
 #[derive(Debug, Serialize)]
@@ -30,12 +22,6 @@ pub(super) struct SameBits {
     what: String,
     /// Whether metrics, weights and moments have the same bits.
     pub(super) same: bool,
-}
-
-impl Compared {
-    pub(super) fn is_met(&self) -> bool {
-        self.greatest_difference <= self.bar
-    }
 }
 
 /// Compares what the steps hold, which must be the same, and what they come to.
@@ -137,20 +123,4 @@ fn first_moments(run: &Path) -> Result<Vec<f32>> {
     };
     let all = first.iter().map(|(_, tensor)| values(tensor.data()));
     Ok(all.collect::<Vec<_>>().concat())
-}
-
-pub(super) fn table(compared: &[Compared]) -> String {
-    let rows: Vec<Vec<String>> = compared
-        .iter()
-        .map(|row| {
-            vec![
-                row.what.clone(),
-                format!("{:.1e}", row.greatest_difference),
-                format!("{:.0e}", row.bar),
-                if row.is_met() { "yes" } else { "NO" }.to_string(),
-            ]
-        })
-        .collect();
-    let header = ["against one process", "greatest difference", "bar", "met"];
-    markdown(&header, 1, &rows)
 }

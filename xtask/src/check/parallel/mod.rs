@@ -13,10 +13,11 @@ use plw_files::write_json_atomic;
 use plw_record::Machine;
 use serde::Serialize;
 
+use crate::check::compared::{Compared, table};
 use crate::peer::scratch::Scratch;
 use crate::workspace::Workspace;
 use crate::{binary, generated, process};
-use comparison::{Compared, SameBits};
+use comparison::SameBits;
 use killed::Killed;
 use launch::{Job, Place};
 use namespaces::Namespaces;
@@ -110,7 +111,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         killed,
         timings,
     };
-    println!("{}", comparison::table(&record.compared));
+    println!("{}", table("against one process", &record.compared));
     println!("{}", timing::table(&record.timings));
     write_json_atomic(workspace.path("results/check-parallel.json"), &record).into_diagnostic()?;
     let is_met = record.compared.iter().all(Compared::is_met)
