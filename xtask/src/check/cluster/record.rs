@@ -65,6 +65,8 @@ pub(super) struct Slurm {
     pub(super) version: String,
     /// How often a task of the array was put back into the queue.
     pub(super) requeues: u64,
+    /// How often Slurm held such a task until it was released by hand.
+    pub(super) releases: u64,
     #[serde(flatten)]
     pub(super) disturbed: Disturbed,
 }
@@ -159,6 +161,7 @@ mod tests {
             slurm: Some(Slurm {
                 version: "slurm 22.05".to_string(),
                 requeues: 1,
+                releases: 0,
                 disturbed: slurm,
             }),
             ..Record::default()

@@ -207,7 +207,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let longest = Duration::from_secs(60);
         let mut chance = Chance::new(1, 1);
-        let script = "sleep 600 & echo told >&2; wait";
+        let script = "echo told >&2; sleep 600 & wait";
         let mut killed = worker(directory.path(), script);
         while killed.processes().len() < 2 {
             std::thread::yield_now();

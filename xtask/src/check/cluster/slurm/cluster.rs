@@ -46,6 +46,16 @@ pub(super) struct Task {
     pub(super) state: String,
     /// Where it runs.
     pub(super) node: String,
+    /// Why it waits.
+    reason: String,
+}
+
+impl Task {
+    /// Whether Slurm keeps it from starting until an operator releases it, as where its node failed
+    /// while it was starting there.
+    pub(super) fn is_held(&self) -> bool {
+        self.state == "PENDING" && self.reason.to_lowercase().contains("held")
+    }
 }
 
 impl Cluster {
@@ -124,7 +134,7 @@ impl Cluster {
 
     /// The tasks of arrays that are not over. A task that waits is listed by itself.
     pub(super) fn queue(&self) -> Result<Vec<Task>> {
-        let format = "--format=%F_%K|%T|%N";
+        let format = "--format=%F_%K|%T|%N|%r";
         let partition = "--partition=low";
         let listed = self.output(&["squeue", "--noheader", "--array", partition, format])?;
         Ok(listed.lines().filter_map(task).collect())
@@ -192,6 +202,7 @@ fn task(line: &str) -> Option<Task> {
         id: fields.next()?,
         state: fields.next()?,
         node: fields.next()?,
+        reason: fields.next()?,
     })
 }
 
@@ -248,9 +259,14 @@ mod tests {
 
     #[test]
     fn tasks_are_read_from_lines_of_squeue() {
-        let read = task("12_3|RUNNING|node2\n").expect("a task");
+        let read = task("12_3|RUNNING|node2|None\n").expect("a task");
         assert_eq!((read.id.as_str(), read.node.as_str()), ("12_3", "node2"));
-        let waiting = task("12_4|PENDING|").expect("a task");
+        let waiting = task("12_4|PENDING||Resources").expect("a task");
+        assert!(!read.is_held() && !waiting.is_held());
+        for reason in ["launch failed requeued held", "JobHeldAdmin"] {
+            let held = task(&format!("12_5|PENDING||{reason}")).expect("a task");
+            assert!(held.is_held(), "{reason}");
+        }
         assert_eq!(
             (waiting.state.as_str(), waiting.node.as_str()),
             ("PENDING", "")

@@ -53,20 +53,20 @@ pub(super) fn run(
     let mut slurm = Slurm {
         version: cluster.output(&["sbatch", "-V"])?.trim().to_string(),
         requeues: 0,
+        releases: 0,
         disturbed: Disturbed::default(),
     };
     cancel(sweep, &cluster, &script)?;
     let array = submit(&cluster, &script)?;
     let mut chance = Chance::new(seed, u64::MAX);
     let mut strikes = Strikes::default();
-    let disturbed = &mut slurm.disturbed;
     strike_until_complete(
         &mut cluster,
         sweep,
         reference,
         &mut chance,
         &mut strikes,
-        disturbed,
+        &mut slurm,
     )?;
     let jobs = cluster.output(&["scontrol", "--oneliner", "show", "job", &array])?;
     slurm.requeues = jobs
@@ -128,7 +128,7 @@ fn strike_until_complete(
     reference: &Reference,
     chance: &mut Chance,
     strikes: &mut Strikes,
-    disturbed: &mut Disturbed,
+    slurm: &mut Slurm,
 ) -> Result<()> {
     let began = Instant::now();
     loop {
@@ -138,8 +138,13 @@ fn strike_until_complete(
             strikes.restore(cluster, sweep.plw, false)?;
             std::thread::sleep(Duration::from_millis(200));
         }
-        if cluster.queue()?.is_empty() {
+        let queue = cluster.queue()?;
+        if queue.is_empty() {
             return strikes.restore(cluster, sweep.plw, true);
+        }
+        for held in queue.iter().filter(|task| task.is_held()) {
+            cluster.output(&["scontrol", "release", &held.id])?;
+            slurm.releases += 1;
         }
         if began.elapsed() > LONGEST {
             let queue = cluster.output(&["squeue"])?;
@@ -148,7 +153,7 @@ fn strike_until_complete(
             ));
         }
         if let Some(label) = strikes.next(cluster, sweep.plw, chance)? {
-            disturbed.struck(label);
+            slurm.disturbed.struck(label);
         }
     }
 }
