@@ -49,7 +49,11 @@ for folder in $wheels; do
         [ -d "$libraries" ] && export LD_LIBRARY_PATH="$libraries:${LD_LIBRARY_PATH:-}"
     done
 done
-export LD_LIBRARY_PATH=${LD_LIBRARY_PATH%:}
+# NCCL is opened by a name that the wheels do not give it.
+for wheel in $wheels; do
+    [ -f "$wheel/nccl/lib/libnccl.so.2" ] && ln -sf "$wheel/nccl/lib/libnccl.so.2" "$work/libnccl.so"
+done
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}$work
 nvcc=$(readlink -f "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)" || true)
 for toolkit in "${CUDA_PATH:-}" "${nvcc%/bin/nvcc}" /usr/local/cuda $(printf '%s/cu13 ' $wheels); do
     [ -f "$toolkit/include/cuda_bf16.h" ] && { export CUDA_PATH=$toolkit; break; }

@@ -36,7 +36,7 @@ for binary in ${BINARIES-plw device}; do
     case $binary in
         plw) "$@" .device --bin plw -p plw --features cuda ;;
         device)
-            "$@" .device --test device -p plw-kernels --features cuda
+            "$@" .device --test device -p plw-kernels --features nccl
             mv -f .device/device-*.xz .device/device.xz
             ;;
         *) echo "prepare.sh: BINARIES may name plw and device, not $binary" >&2; exit 2 ;;

@@ -45,6 +45,12 @@ impl RunDirectory {
         Ok(lock)
     }
 
+    /// Whether a process is writing to the run, as far as the file system tells: some network file
+    /// systems have no locks.
+    pub fn is_written(&self) -> bool {
+        RunLock::is_held(&self.path)
+    }
+
     /// The first record that the directory holds, of those that a run or an evaluation leaves.
     /// None if a new run can begin here; other files are not its concern.
     pub fn first_record(&self) -> Option<PathBuf> {
@@ -228,10 +234,12 @@ mod tests {
         let run = RunDirectory::new(directory.path().join("plw-0.1-seed-1"));
         let partial = run.checkpoints().join(".step-1.1-0.partial");
         fs::create_dir_all(&partial)?;
+        assert!(!run.is_written());
         let lock = run.create()?;
-        assert!(!partial.exists());
+        assert!(!partial.exists() && run.is_written());
         assert!(matches!(run.create(), Err(RecordError::Locked { .. })));
         drop(lock);
+        assert!(!run.is_written());
         run.create()?;
         assert!(!run.is_complete() && run.first_record().is_none());
         assert_eq!(run.name(), "plw-0.1-seed-1");

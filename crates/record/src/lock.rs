@@ -3,6 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use plw_files::FileError;
 
@@ -80,6 +82,18 @@ impl RunLock {
         Ok(Self { directory, file })
     }
 
+    /// Whether a process writes to a run in this directory, as far as the file system tells.
+    pub(crate) fn is_held(path: &Path) -> bool {
+        // Others may look at the same time, and whoever takes the lock meanwhile tries again.
+        let is_locked =
+            |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        let directory = cfg!(unix).then(|| File::open(path).ok()).flatten();
+        let file = File::open(path.join(LOCK))
+            .ok()
+            .filter(|_| path.join(LOCK).is_file());
+        directory.is_some_and(is_locked) || file.is_some_and(is_locked)
+    }
+
     /// Checks that the run's path still names the directory that is locked. Called before each
     /// write, because a write by path would make a new directory where the old one is gone, and
     /// would leave half of a run in each.
@@ -95,16 +109,25 @@ impl RunLock {
 /// The file that is locked.
 const LOCK: &str = ".lock";
 
+/// How often a lock is tried that another process has. One that only looks has it for a moment.
+const TRIES: u32 = 5;
+
+/// Between two tries.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+
 /// Locks what is open, and says whether that was possible. Some network file systems have no locks:
 /// the run is then unguarded, but works.
 fn lock(file: &File, run: &Path) -> Result<bool, RecordError> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Err(RecordError::Locked {
-            path: run.to_path_buf(),
-        }),
-        Err(TryLockError::Error(_)) => Ok(false),
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => sleep(TRY_AGAIN),
+            Err(TryLockError::Error(_)) => return Ok(false),
+        }
     }
+    Err(RecordError::Locked {
+        path: run.to_path_buf(),
+    })
 }
 
 /// Checks that a path names what is open.

@@ -150,6 +150,7 @@ fn status_of(sweep: &Path, listed: &ListedRun, this: &Worker) -> Result<RunStatu
         Standing::Free(_) => {}
     }
     // A run without events is one that `plw train` began here by itself.
+    let is_written = attempt.is_none() && run.is_written();
     let directory = match &attempt {
         Some(attempt) => run_of(&run, &attempt.folder),
         None => run,
@@ -161,6 +162,7 @@ fn status_of(sweep: &Path, listed: &ListedRun, this: &Worker) -> Result<RunStatu
         Some(EventKind::Stopped { reason, .. }) => (State::Stopped, Some(reason.clone())),
         Some(EventKind::Failed { reason, .. }) => (State::Failed, Some(reason.clone())),
         Some(_) => (State::Silent, None),
+        None if is_written => (State::Running, None),
         None if directory.config().exists() => (State::Stopped, None),
         None => (State::Waiting, None),
     };

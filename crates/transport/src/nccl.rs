@@ -63,7 +63,8 @@ impl NcclId {
         if !unsafe { sys::is_culib_present() } {
             return Err(TransportError::Nccl {
                 problem: "libnccl.so is not there: install NCCL and name its folder in \
-                          LD_LIBRARY_PATH"
+                          LD_LIBRARY_PATH (where it has libnccl.so.2 alone, as in PyTorch's \
+                          wheels, link libnccl.so to it)"
                     .to_string(),
             });
         }

@@ -254,6 +254,11 @@ fn a_run_that_train_began_is_continued_in_its_place() {
     while !run.join("checkpoints/latest").exists() {
         sleep(Duration::from_millis(5));
     }
+    // It does not move on meanwhile, but is there.
+    send(&child, Signal::SIGSTOP);
+    let second = smoke.run(&format!("{SWEEP} grid --index 0"));
+    assert_eq!(code(&second), Some(75), "{second:?}");
+    send(&child, Signal::SIGCONT);
     send(&child, Signal::SIGTERM);
     child.wait_with_output().expect("it ends");
     succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 0")));

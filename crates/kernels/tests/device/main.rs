@@ -6,6 +6,8 @@
 
 mod bf16;
 mod bf16_products;
+#[cfg(feature = "nccl")]
+mod nccl;
 mod optimizer;
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};

@@ -79,5 +79,8 @@ fn every_state_is_told() -> Result<(), Box<dyn Error>> {
     assert_eq!((told[2].step, told[6].step), (Some(4), Some(7)));
     assert_eq!(told[3].reason.as_deref(), Some("SIGTERM"));
     assert_eq!(told[4].reason.as_deref(), Some("not finite"));
+    let _writes = run("alone").create()?;
+    let told = status(folder.path())?;
+    assert_eq!((told[6].state, told[6].step), (State::Running, Some(7)));
     Ok(())
 }

@@ -14,7 +14,7 @@ use plw_record::RunDirectory;
 use plw_sweep::{Event, EventKind, Standing, TRY_AGAIN, Worker, read_events, standing, tidy};
 
 use super::grid::Planned;
-use super::one_run::check;
+use super::one_run::{begun_alone, check};
 use super::report::write_where_due;
 use super::{INDEX_VARIABLES, arguments, cannot};
 use crate::failure::Failure;
@@ -212,6 +212,9 @@ impl Sweep {
             };
             match standing(&directory, &events, &this) {
                 Standing::Held(_) => waits = true,
+                Standing::Free(_) if begun_alone(&directory) && directory.is_written() => {
+                    waits = true;
+                }
                 Standing::Free(_) => match self.failed_meanwhile(run, &events) {
                     Some(reason) => drop(self.failed.insert(run.index, reason)),
                     None => return Some(Next::Free(run)),

@@ -76,6 +76,11 @@ impl OneRun<'_> {
         check(self.planned, &mut Inputs::default())?;
         let seconds = u32::try_from(flags.lease_seconds.max(1)).unwrap_or(u32::MAX);
         let ended = match begun_alone(&self.run) {
+            true if self.run.is_written() => {
+                tracing::warn!("{name} is done by another process, in its folder");
+                self.tell(&Word::Exit(TRY_AGAIN))?;
+                Ended::TryAgain(TRY_AGAIN)
+            }
             true => self.in_place()?,
             // Who is asked to stop while the lease is taken gives it back first.
             false => match self.stopping.holding(|| self.take(seconds))? {
