@@ -196,12 +196,13 @@ mod tests {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     #[test]
     fn a_device_that_is_not_there_is_an_error() {
-        for device in [
+        let devices: &[ComputeDevice] = &[
             #[cfg(feature = "cuda")]
             ComputeDevice::Cuda(999),
             #[cfg(feature = "wgpu")]
             ComputeDevice::Wgpu(Some(999)),
-        ] {
+        ];
+        for device in devices {
             let report = format!("{:?}", device.open().expect_err("not that many"));
             assert!(
                 report.contains("999") || report.contains("CUDA needs"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use miette::{IntoDiagnostic, Report, Result, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use plw_transport::{Alone, Launch, Launcher, Traffic, Transport};
 
 use crate::device::ComputeDevice;
@@ -167,7 +167,8 @@ fn open_nccl(launch: Launch, _: ComputeDevice, _: &Path) -> Result<Box<dyn Trans
     Err(cannot_reach(launch, "nccl"))
 }
 
-fn cannot_reach(launch: Launch, features: &str) -> Report {
+#[cfg(not(all(feature = "mpi", feature = "nccl")))]
+fn cannot_reach(launch: Launch, features: &str) -> miette::Report {
     let command = match launch.launcher {
         Launcher::OpenMpi | Launcher::Pmi => "mpirun",
         Launcher::Slurm => "srun",

@@ -365,3 +365,25 @@ impl Transport for Nccl {
         Some(self.gradients.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_made_where_nccl_is_and_asked_for_where_it_is_not() {
+        // SAFETY: as in NcclId::new.
+        let is_there = unsafe { sys::is_culib_present() };
+        match NcclId::new() {
+            Ok(id) => {
+                assert!(is_there);
+                assert_eq!(NcclId::of_bytes(id.as_bytes()), Ok(id));
+            }
+            Err(error) => {
+                let expected = if is_there { "NCCL_DEBUG" } else { "libnccl.so" };
+                assert!(error.to_string().contains(expected), "{error}");
+            }
+        }
+        assert!(NcclId::of_bytes(&[1, 2]).is_err());
+    }
+}
