@@ -6,6 +6,8 @@ mod cluster;
 mod compared;
 mod fuzz;
 #[cfg(unix)]
+mod mpirun;
+#[cfg(unix)]
 mod parallel;
 mod wgpu;
 

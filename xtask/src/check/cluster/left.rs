@@ -41,7 +41,7 @@ struct Made {
 }
 
 impl Reference {
-    /// Makes it, by one process, unless the same program has made it before.
+    /// Makes it, one run after another, unless the same program has made it before.
     pub(super) fn make(sweep: &Sweep, scratch: &Scratch) -> Result<Self> {
         let round = scratch.path("undisturbed").join(sweep.name);
         let folder = round.join(FOLDER);
@@ -61,7 +61,9 @@ impl Reference {
         eprintln!("{}: {} runs, undisturbed", sweep.name, names.len());
         let began = Instant::now();
         let log = scratch.log(&format!("undisturbed-{}", sweep.name));
-        process::run_logged(&mut sweep.command(&folder), &log)?;
+        for mut command in sweep.undisturbed(&folder, names.len()) {
+            process::run_logged(&mut command, &log)?;
+        }
         let seconds = began.elapsed().as_secs_f64();
         write_json_atomic(&made, &Made { identity, seconds }).into_diagnostic()?;
         Ok(Self {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use miette::{Result, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use plw_record::Machine;
 
 use self::left::Reference;
@@ -31,7 +31,7 @@ use crate::{binary, generated};
 /// Kills of local workers whose result is kept in `results/`.
 const KILLS: u64 = 200;
 
-const PARTS: [&str; 3] = ["local", "slurm", "kubernetes"];
+const PARTS: [&str; 4] = ["local", "slurm", "processes", "kubernetes"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
@@ -44,7 +44,7 @@ pub(crate) struct Flags {
     /// A Python that has kubernetes-validate.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// This binary instead of one that is built here. The result is then not kept in results/.
+    /// This binary instead of those that are built here. The result is then not kept in results/.
     #[arg(long, value_name = "FILE")]
     plw: Option<PathBuf>,
     #[command(flatten)]
@@ -60,11 +60,11 @@ impl Flags {
 pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     flags.only.check(&PARTS)?;
     needs::check(&flags.only, &flags.python)?;
-    let plw = match &flags.plw {
-        Some(plw) => absolute(plw)?,
-        None => binary::build(workspace, binary::CPU)?,
-    };
     let scratch = Scratch::new(workspace.path("target/check/cluster"));
+    let [plw, with_mpi] = match &flags.plw {
+        Some(plw) => [absolute(plw)?, absolute(plw)?],
+        None => binaries(workspace, &scratch, &flags.only)?,
+    };
     let began = Instant::now();
     let mut record = Record {
         commit: workspace.commit(),
@@ -86,6 +86,12 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
             record.slurm = Some(slurm::run(&sweep, &reference, &scratch, flags.seed)?);
         }
     }
+    if flags.only.has("processes") {
+        generated::ensure(workspace, &plw, &generated::synthetic_data("default"))?;
+        let sweep = Sweep::of_processes(workspace, &with_mpi, &scratch)?;
+        let reference = Reference::make(&sweep, &scratch)?;
+        record.processes = Some(slurm::run(&sweep, &reference, &scratch, flags.seed)?);
+    }
     if flags.only.has("kubernetes") {
         generated::ensure(workspace, &plw, &generated::synthetic_data("smoke"))?;
         let sweep = Sweep::new(workspace, &plw, &scratch, "smoke")?;
@@ -104,4 +110,20 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
             problems.join("\n")
         )),
     }
+}
+
+/// plw, and plw with MPI if a part needs it: the same path otherwise.
+fn binaries(workspace: &Workspace, scratch: &Scratch, only: &Only) -> Result<[PathBuf; 2]> {
+    let with_mpi = match only.has("processes") {
+        true => {
+            let kept = scratch.path("plw");
+            let built = binary::build(workspace, "mpi")?;
+            std::fs::create_dir_all(scratch.path("")).into_diagnostic()?;
+            std::fs::copy(built, &kept).into_diagnostic()?;
+            Some(kept)
+        }
+        false => None,
+    };
+    let plw = binary::build(workspace, binary::CPU)?;
+    Ok([plw.clone(), with_mpi.unwrap_or(plw)])
 }

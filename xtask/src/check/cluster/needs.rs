@@ -8,16 +8,21 @@ use miette::{Result, miette};
 use crate::only::Only;
 use crate::process;
 
-/// Programs that a part runs, and the packages of Debian that have them.
-const PROGRAMS: [(&str, &str, &str); 8] = [
-    ("slurm", "slurmctld", "slurm-wlm"),
-    ("slurm", "slurmd", "slurm-wlm"),
-    ("slurm", "sbatch", "slurm-wlm"),
-    ("slurm", "munged", "munge"),
-    ("slurm", "ip", "iproute2"),
-    ("slurm", "setpriv", "util-linux"),
-    ("slurm", "nsenter", "util-linux"),
-    ("kubernetes", "unshare", "util-linux"),
+/// Parts that start a Slurm cluster.
+const SLURM: &[&str] = &["slurm", "processes"];
+
+/// Programs that parts run, and the packages of Debian that have them.
+const PROGRAMS: [(&[&str], &str, &str); 10] = [
+    (SLURM, "slurmctld", "slurm-wlm"),
+    (SLURM, "slurmd", "slurm-wlm"),
+    (SLURM, "sbatch", "slurm-wlm"),
+    (SLURM, "munged", "munge"),
+    (SLURM, "ip", "iproute2"),
+    (SLURM, "setpriv", "util-linux"),
+    (SLURM, "nsenter", "util-linux"),
+    (&["processes"], "mpirun", "openmpi-bin"),
+    (&["processes"], "mpicc", "libopenmpi-dev"),
+    (&["kubernetes"], "unshare", "util-linux"),
 ];
 
 /// Says of all that is missing how to get it, before anything is built.
@@ -25,9 +30,10 @@ pub(super) fn check(only: &Only, python: &Path) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_installed =
         |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let any = |parts: &[&str]| parts.iter().any(|part| only.has(part));
     let mut packages: Vec<&str> = PROGRAMS
         .iter()
-        .filter(|(part, program, _)| only.has(part) && !is_installed(program))
+        .filter(|(parts, program, _)| any(parts) && !is_installed(program))
         .map(|(_, _, package)| *package)
         .collect();
     packages.dedup();
@@ -39,7 +45,7 @@ pub(super) fn check(only: &Only, python: &Path) -> Result<()> {
     }
     let mut unshare = Command::new("unshare");
     unshare.args(["--net", "--uts", "--mount", "--pid", "--fork", "true"]);
-    let needs_namespaces = only.has("slurm") || only.has("kubernetes");
+    let needs_namespaces = any(SLURM) || only.has("kubernetes");
     if needs_namespaces && process::output(&mut unshare).is_err() {
         return Err(miette!(
             help = "run it as root, outside a container that forbids namespaces; or --only local",

@@ -23,6 +23,8 @@ pub(super) struct Record {
     pub(super) undisturbed_seconds: f64,
     pub(super) local: Option<Disturbed>,
     pub(super) slurm: Option<Slurm>,
+    /// Runs that two processes share, on two nodes.
+    pub(super) processes: Option<Slurm>,
     pub(super) kubernetes: Option<Kubernetes>,
     pub(super) seconds: f64,
 }
@@ -84,11 +86,13 @@ pub(super) struct Kubernetes {
 
 impl Record {
     fn parts(&self) -> impl Iterator<Item = (&'static str, &Disturbed)> {
-        let slurm = self.slurm.as_ref().map(|part| &part.disturbed);
+        let [slurm, processes] =
+            [&self.slurm, &self.processes].map(|part| part.as_ref().map(|part| &part.disturbed));
         let kubernetes = self.kubernetes.as_ref().map(|part| &part.disturbed);
         let parts = [
             ("local", self.local.as_ref()),
             ("slurm", slurm),
+            ("processes", processes),
             ("kubernetes", kubernetes),
         ];
         parts

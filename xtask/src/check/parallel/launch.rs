@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::namespaces::Namespaces;
+use crate::check::mpirun::mpirun;
 use crate::peer::environment::without_settings;
 use crate::workspace::Workspace;
 
@@ -60,18 +61,8 @@ impl Job {
         preset: &str,
         records: &Path,
     ) -> Self {
-        let mut command = workspace.command("mpirun");
+        let mut command = mpirun(workspace);
         without_settings(&mut command).env("RAYON_NUM_THREADS", "1");
-        // mpirun binds each process to one core otherwise, and the second job to the same ones.
-        command.args([
-            "--allow-run-as-root",
-            "--oversubscribe",
-            "--bind-to",
-            "none",
-        ]);
-        command
-            .args(["-x", "RAYON_NUM_THREADS", "--wdir"])
-            .arg(&workspace.root);
         if let Place::Namespaces(namespaces) = place {
             command.args(namespaces.arguments());
         }

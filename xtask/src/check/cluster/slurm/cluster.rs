@@ -25,8 +25,12 @@ munged --force --key-file="$2/munge.key" --socket="$2/munge.socket" --pid-file="
 exec slurmctld -D
 "#;
 
-/// A node: slurmd, which comes back when it is killed.
+/// A node: slurmd, which comes back when it is killed. What is a node's own has the same path on
+/// all, as Slurm's PMIx expects.
 const NODE: &str = r#"
+mount --bind "$2/spool/$0" "$2/spool"
+# Of a crash before: PMIx does not start a step of the same number beside them.
+rm -rf "$2/spool/"*pmix*
 while :; do slurmd -D -N "$0" || :; sleep 3; done
 "#;
 
@@ -67,8 +71,10 @@ impl Cluster {
         }
         let state = folder.join("state");
         std::fs::create_dir_all(state).into_diagnostic()?;
-        plw_files::write_atomic(folder.join("slurm.conf"), configuration(folder))
-            .into_diagnostic()?;
+        let of_pmix = format!("PMIxCliTmpDirBase={}/spool\n", folder.display());
+        for (name, text) in [("slurm.conf", configuration(folder)), ("mpi.conf", of_pmix)] {
+            plw_files::write_atomic(folder.join(name), text).into_diagnostic()?;
+        }
         let script = with_folder(HEAD, folder);
         let head = Head::start("head", &script, &folder.join("head.log"))?;
         let mut cluster = Self {
@@ -225,7 +231,7 @@ SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool/%n
+SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log

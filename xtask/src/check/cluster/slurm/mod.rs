@@ -41,7 +41,7 @@ pub(super) fn run(
     seed: u64,
 ) -> Result<Slurm> {
     let began = Instant::now();
-    let round = scratch.path("slurm");
+    let round = scratch.path("slurm").join(sweep.name);
     remove(&round)?;
     let sweep_folder = round.join(FOLDER);
     let script = round.join("array.sh");
