@@ -3,7 +3,7 @@
 
 use miette::Report;
 use plw_report::printable;
-use plw_sweep::NEVER;
+use plw_sweep::{NEVER, TRY_AGAIN};
 
 /// A command that failed.
 #[derive(Debug)]
@@ -19,6 +19,14 @@ impl Failure {
         Self {
             report,
             code: NEVER,
+        }
+    }
+
+    /// One after which another try is needed, or is another worker's.
+    pub(crate) fn again(report: Report) -> Self {
+        Self {
+            report,
+            code: TRY_AGAIN,
         }
     }
 

@@ -14,8 +14,13 @@ use crate::logging::LogFlags;
 use crate::threads;
 
 /// How this process was started, if it is one of several.
-pub(crate) fn launch() -> Result<Option<Launch>> {
-    Launch::of_this_process().into_diagnostic()
+///
+/// # Errors
+///
+/// If no launcher sets its variables like that.
+pub(crate) fn launch() -> Result<Option<Launch>, Failure> {
+    let launch = Launch::of_this_process().into_diagnostic();
+    launch.map_err(Failure::never)
 }
 
 /// This process, and the way to the others that share its run.
@@ -31,7 +36,7 @@ impl Processes {
     /// # Errors
     ///
     /// If this binary cannot reach them, or the threads cannot be started.
-    pub(crate) fn open(device: ComputeDevice, folder: &Path) -> Result<Self> {
+    pub(crate) fn open(device: ComputeDevice, folder: &Path) -> Result<Self, Failure> {
         let launch = launch()?;
         let transport = open(launch, device.of_process(launch), folder)?;
         threads::start(sharing_processors(transport.as_ref())?)?;
@@ -41,6 +46,23 @@ impl Processes {
     /// Whether this is the one that writes and talks.
     pub(crate) fn is_first(&self) -> bool {
         self.transport.rank() == 0
+    }
+
+    /// Checks that every process does the same as the first: this is a digest of what it does.
+    ///
+    /// # Errors
+    ///
+    /// If one does something else, or has ended.
+    pub(crate) fn check_same(&self, digest: &str) -> Result<(), Failure> {
+        let all = self.transport.all_gather(digest.as_bytes());
+        let all = all.into_diagnostic()?;
+        match all.iter().position(|other| *other != all[0]) {
+            None => Ok(()),
+            Some(rank) => Err(Failure::never(miette!(
+                help = "start all with the same arguments",
+                "process {rank} has other settings or other files than process 0"
+            ))),
+        }
     }
 
     /// Whether there are others.
@@ -84,18 +106,18 @@ fn open(
     launch: Option<Launch>,
     device: ComputeDevice,
     folder: &Path,
-) -> Result<Box<dyn Transport>> {
+) -> Result<Box<dyn Transport>, Failure> {
     let Some(launch) = launch else {
         return Ok(Box::new(Alone::default()));
     };
     match launch.launcher.speaks_mpi() {
-        true => beside_mpi(open_mpi(launch)?, device),
+        true => Ok(beside_mpi(open_mpi(launch)?, device)?),
         false => open_nccl(launch, device, folder),
     }
 }
 
 #[cfg(feature = "mpi")]
-fn open_mpi(launch: Launch) -> Result<Box<dyn Transport>> {
+fn open_mpi(launch: Launch) -> Result<Box<dyn Transport>, Failure> {
     let mpi = plw_transport::Mpi::open().into_diagnostic()?;
     if mpi.world_size() != launch.world_size {
         let found = mpi.world_size();
@@ -103,17 +125,17 @@ fn open_mpi(launch: Launch) -> Result<Box<dyn Transport>> {
             Launcher::Slurm => "start with `srun --mpi=pmix`, or whichever `srun --mpi=list` names",
             _ => "start with the mpirun of the MPI library that plw was built with",
         };
-        return Err(miette!(
+        return Err(Failure::never(miette!(
             help = help,
             "{} processes were started, and MPI knows of {found}",
             launch.world_size
-        ));
+        )));
     }
     Ok(Box::new(mpi))
 }
 
 #[cfg(not(feature = "mpi"))]
-fn open_mpi(launch: Launch) -> Result<Box<dyn Transport>> {
+fn open_mpi(launch: Launch) -> Result<Box<dyn Transport>, Failure> {
     Err(cannot_reach(launch, "mpi"))
 }
 
@@ -135,17 +157,21 @@ fn beside_mpi(mpi: Box<dyn Transport>, _: ComputeDevice) -> Result<Box<dyn Trans
 
 /// The processes of `torchrun` find each other by files in the run's folder.
 #[cfg(feature = "nccl")]
-fn open_nccl(launch: Launch, device: ComputeDevice, folder: &Path) -> Result<Box<dyn Transport>> {
+fn open_nccl(
+    launch: Launch,
+    device: ComputeDevice,
+    folder: &Path,
+) -> Result<Box<dyn Transport>, Failure> {
     use plw_transport::{Nccl, NcclId, meet_in_folder};
 
     /// Processes start within this time, or not at all.
     const LIMIT: Duration = Duration::from_secs(600);
     let ComputeDevice::Cuda(gpu) = device else {
-        return Err(miette!(
+        return Err(Failure::never(miette!(
             help = "compute with --device cuda, or start the processes with mpirun or srun",
             "processes that RANK and WORLD_SIZE tell of each other communicate over NCCL, which \
              takes NVIDIA GPUs, and the device is {device}"
-        ));
+        )));
     };
     let place = [launch.rank, launch.world_size];
     let made = meet_in_folder(&folder.join(".processes"), place, LIMIT, || {
@@ -163,18 +189,18 @@ fn open_nccl(launch: Launch, device: ComputeDevice, folder: &Path) -> Result<Box
 }
 
 #[cfg(not(feature = "nccl"))]
-fn open_nccl(launch: Launch, _: ComputeDevice, _: &Path) -> Result<Box<dyn Transport>> {
+fn open_nccl(launch: Launch, _: ComputeDevice, _: &Path) -> Result<Box<dyn Transport>, Failure> {
     Err(cannot_reach(launch, "nccl"))
 }
 
 #[cfg(not(all(feature = "mpi", feature = "nccl")))]
-fn cannot_reach(launch: Launch, features: &str) -> miette::Report {
+fn cannot_reach(launch: Launch, features: &str) -> Failure {
     let command = match launch.launcher {
         Launcher::OpenMpi | Launcher::Pmi => "mpirun",
         Launcher::Slurm => "srun",
         Launcher::Torchrun => "RANK and WORLD_SIZE",
     };
-    miette!(
+    Failure::never(miette!(
         help = format!(
             "build it in: cargo build --release --bin plw --features {features}; or start one \
              process"
@@ -182,7 +208,7 @@ fn cannot_reach(launch: Launch, features: &str) -> miette::Report {
         "{command} started {} processes, and this plw was built without the means to reach the \
          others",
         launch.world_size
-    )
+    ))
 }
 
 /// The number of processes that compute on the same processors as this one.
@@ -271,7 +297,10 @@ mod tests {
         let refused = |launcher| match open(launch(launcher), ComputeDevice::Cpu, Path::new("run"))
         {
             Ok(_) => panic!("it cannot reach them"),
-            Err(report) => format!("{report:?}"),
+            Err(failure) => {
+                assert!(failure.is_final());
+                format!("{:?}", failure.report)
+            }
         };
         assert!(refused(Launcher::Torchrun).contains("NCCL") || cfg!(not(feature = "nccl")));
         if cfg!(not(feature = "mpi")) {

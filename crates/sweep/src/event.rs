@@ -19,6 +19,9 @@ pub(crate) const EVENTS: &str = "events";
 /// Bytes of the longest event.
 const LONGEST: u64 = 1 << 16;
 
+/// Letters of the longest reason that is written: a setting that differs may be a long text.
+const LONGEST_REASON: usize = 4000;
+
 /// An attempt at a run: the process that makes it, and the folder that it alone writes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -88,7 +91,13 @@ impl Event {
         }
     }
 
-    fn now(kind: EventKind) -> Self {
+    fn now(mut kind: EventKind) -> Self {
+        if let EventKind::Stopped { reason, .. } | EventKind::Failed { reason, .. } = &mut kind
+            && let Some((end, _)) = reason.char_indices().nth(LONGEST_REASON)
+        {
+            reason.truncate(end);
+            reason.push_str(" ...");
+        }
         let time = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             time: time.map_or(0, |time| time.as_secs()),

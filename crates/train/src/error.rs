@@ -192,6 +192,17 @@ pub enum TrainError {
         /// The process.
         rank: usize,
     },
+    /// A process does not find the checkpoint that the first one resumes from.
+    #[error(
+        "process {rank} does not have {path} as process 0 has it: the folder of the run must be \
+         one that all processes share"
+    )]
+    OtherFolder {
+        /// The process.
+        rank: usize,
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// The processes cannot exchange anything.
     #[error(transparent)]
     Transport(#[from] plw_transport::TransportError),

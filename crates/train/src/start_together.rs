@@ -1,6 +1,8 @@
 //! Where several processes begin: the first checks and prepares the run's folder, and tells the
 //! others.
 
+use std::path::Path;
+
 use burn::tensor::Device;
 use plw_model::Llama;
 use plw_record::{RunConfig, TrainingSummary, checkpoint_name};
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{load_moments, restore};
 use crate::run::{Beginning, Observer, Run};
 use crate::start::{Start, start};
-use crate::trainer_state::TrainerState;
+use crate::trainer_state::{TrainerState, digest_of_state, read_state};
 use crate::{Optimizer, TrainError};
 
 /// What the first process has found.
@@ -35,6 +37,12 @@ pub(crate) fn start_together(
         let started = start(run, total_steps, model, optimizer, device, observer)?;
         if transport.world_size() > 1 {
             transport.broadcast(announcement(&started))?;
+            if let Start::At(started) = &started
+                && let Beginning::Checkpoint { step, .. } = started.2
+            {
+                let name = checkpoint_name(step);
+                check_same_checkpoint(&run.directory.checkpoints().join(name), transport)?;
+            }
         }
         return Ok(started);
     }
@@ -45,8 +53,8 @@ pub(crate) fn start_together(
         Found::At(state, beginning) => {
             let mut model = model;
             if let Beginning::Checkpoint { step, .. } = beginning {
-                // The first process has compared it with its digests.
                 let path = run.directory.checkpoints().join(checkpoint_name(step));
+                check_same_checkpoint(&path, transport)?;
                 model = restore(model, &path, device)?;
                 load_moments(optimizer, &model, &path, step, &device.clone().inner())?;
             }
@@ -61,6 +69,25 @@ fn announcement(started: &Start) -> Vec<u8> {
         Start::At(started) => Found::At(Box::new(started.1.clone()), started.2),
     };
     serde_json::to_vec(&found).expect("records are written as JSON")
+}
+
+/// Checks that every process finds the first one's checkpoint at this path, with the files that its
+/// digests tell of. The first has compared its own.
+fn check_same_checkpoint(path: &Path, transport: &dyn Transport) -> Result<(), TrainError> {
+    let digest = match transport.rank() {
+        0 => digest_of_state(path),
+        _ => read_state(path).and_then(|_| digest_of_state(path)),
+    };
+    // One that has another, or none, tells the others first.
+    let own = digest.unwrap_or_default();
+    let digests = transport.all_gather(own.as_bytes())?;
+    match digests.iter().position(|digest| *digest != digests[0]) {
+        None => Ok(()),
+        Some(rank) => Err(TrainError::OtherFolder {
+            rank,
+            path: path.to_path_buf(),
+        }),
+    }
 }
 
 /// Checks that every process has the settings and the files of the first.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use plw_files::{FileError, Verified, check_sealed_files, read_sealed, write_sealed};
+use plw_files::{FileError, Verified, check_sealed_files, digest_file, read_sealed, write_sealed};
 use plw_record::{EvaluationRow, step_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -133,6 +133,11 @@ pub fn check_saved_model(directory: &Path) -> Result<(), TrainError> {
             problem: source.to_string(),
         }),
     }
+}
+
+/// The digest of a checkpoint's state, which has those of its other files.
+pub(crate) fn digest_of_state(checkpoint: &Path) -> Result<String, TrainError> {
+    Ok(digest_file(checkpoint.join(STATE_FILE))?)
 }
 
 /// The keys of `state.json`, once it and the wanted files were compared with their digests.

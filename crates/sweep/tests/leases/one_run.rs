@@ -234,3 +234,18 @@ fn a_run_that_cannot_be_begun_says_why_once() -> Result<(), Box<dyn Error>> {
     assert_eq!(read_events(&run.path)?.len(), 3, "somebody is at it");
     Ok(())
 }
+
+#[test]
+fn a_long_reason_is_shortened_and_read_again() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let run = RunDirectory::new(folder.path().join("seed-1"));
+    let reason = "ä\n".repeat(100_000);
+    lease(&run, "a")?.release().failed(&reason, true)?;
+    let events = read_events(&run.path)?;
+    let Some(EventKind::Failed { reason: told, .. }) = events.last().map(|event| &event.kind)
+    else {
+        panic!("{} events", events.len());
+    };
+    assert!(told.ends_with(" ...") && reason.starts_with(&told[..told.len() - 4]));
+    Ok(())
+}

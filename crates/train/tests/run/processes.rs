@@ -1,6 +1,6 @@
 //! Several processes compute what one does. Threads take their place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use burn::tensor::Device;
@@ -78,6 +78,18 @@ impl Job {
         resume: bool,
         stop_after: u64,
     ) -> Vec<Result<Outcome, TrainError>> {
+        let shared = |_| directory.to_path_buf();
+        self.train_in(&shared, processes, resume, stop_after)
+    }
+
+    /// The same where each process has a folder of its own.
+    fn train_in(
+        &self,
+        directory: &(impl Fn(usize) -> PathBuf + Sync),
+        processes: usize,
+        resume: bool,
+        stop_after: u64,
+    ) -> Vec<Result<Outcome, TrainError>> {
         thread::scope(|scope| {
             let transports = Threads::new(processes).into_iter();
             let threads: Vec<_> = transports
@@ -87,7 +99,8 @@ impl Job {
                         observer.0 = stop_after;
                     }
                     scope.spawn(move || {
-                        let result = self.process(directory, &transport, resume, &mut observer);
+                        let directory = directory(transport.rank());
+                        let result = self.process(&directory, &transport, resume, &mut observer);
                         if result.is_err() {
                             transport.abort(1);
                         }
@@ -336,5 +349,27 @@ fn an_error_of_one_process_ends_all() {
         let aborted = TransportError::Aborted { rank: 0 };
         let is_told = matches!(result, Err(TrainError::Transport(error)) if *error == aborted);
         assert!(is_told, "{result:?}");
+    }
+}
+
+#[test]
+fn processes_that_do_not_share_the_folder_do_not_resume() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let place = |rank: usize| folder.path().join(format!("of-{rank}"));
+    let job = Job::new();
+    let stopped = job.train(&place(0), 1, false, 2);
+    assert!(matches!(stopped[..], [Ok(Outcome::Stopped { step: 2 })]));
+    // The same step of the same run, with other weights.
+    let mut other = Job::new();
+    other.training.learning_rate *= 2.0;
+    for process_1_has in ["nothing", "other weights"] {
+        if process_1_has == "other weights" {
+            other.train(&place(1), 1, false, 2);
+        }
+        for result in job.train_in(&place, 2, true, u64::MAX) {
+            let error = result.expect_err(process_1_has);
+            let is_told = matches!(error, TrainError::OtherFolder { rank: 1, .. });
+            assert!(is_told, "{process_1_has}: {error}");
+        }
     }
 }

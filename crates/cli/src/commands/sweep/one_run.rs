@@ -204,7 +204,8 @@ impl OneRun<'_> {
             }
             Ok((Tuned::Stopped { step, .. }, code)) => {
                 let request = self.stopping.request();
-                let reason = request.map_or("another process", |request| request.name());
+                let reason =
+                    request.map_or("a signal to another process", |request| request.name());
                 release.stopped(reason).into_diagnostic()?;
                 Ok(self.stopped(step, code))
             }
@@ -214,7 +215,14 @@ impl OneRun<'_> {
                     // It failed because others have removed what it wrote.
                     Ok(false) => {
                         lease.discard().into_diagnostic()?;
-                        Ok(self.superseded())
+                        match self.processes.are_several() {
+                            // The others have not failed, and would wait for this one.
+                            true => Err(Failure::again(miette!(
+                                "{} was taken over by another worker",
+                                self.run.name()
+                            ))),
+                            false => Ok(self.superseded()),
+                        }
                     }
                     // The failure itself is what there is to say.
                     Ok(true) | Err(_) => Err(failure),
