@@ -25,7 +25,7 @@ mod environment;
 mod preset;
 mod wording;
 
-pub(crate) use environment::{environment_of_settings, variable};
+pub(crate) use environment::{environment_of_settings, setting_of, variable};
 pub(crate) use preset::{Preset, read_toml};
 pub(crate) use wording::nearest;
 

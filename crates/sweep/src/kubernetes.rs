@@ -32,7 +32,8 @@ pub struct KubernetesSettings {
     pub gpus: Option<u32>,
     /// The claim of the volume that holds data and results, which all pods write to.
     pub claim: Option<String>,
-    /// Where the volume is in a pod. By default the working directory of the submission.
+    /// Where the volume is in a pod, as at the submission: the sweep's folder, the preset and the
+    /// data are looked for by the same paths. By default the working directory of the submission.
     pub mount_path: Option<String>,
     /// Seconds from the request to stop to the kill.
     pub grace_seconds: u32,
@@ -70,6 +71,9 @@ const OURS: [&str; 3] = [
     "restartPolicy",
     "terminationGracePeriodSeconds",
 ];
+
+/// Fields of its container that are not.
+const OURS_OF_CONTAINER: [&str; 3] = ["name", "image", "command"];
 
 /// Adds fields to an object: lists to lists, objects to objects, and else in the place of what is
 /// there.
@@ -130,15 +134,28 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
     });
     if let Some(claim) = &settings.claim {
         let path = settings.mount_path.as_ref().unwrap_or(&working_directory);
+        if !job.output_directory.starts_with(path) {
+            return Err(SweepError::Job {
+                problem: format!(
+                    "the sweep's folder {} is not on the volume of the claim, which a pod has at \
+                     {path}: set mount_path in [cluster.kubernetes], or choose another \
+                     --output-dir",
+                    job.output_directory.display()
+                ),
+            });
+        }
         container["volumeMounts"] = json!([{"name": "shared", "mountPath": path}]);
         pod["volumes"] = json!([{"name": "shared", "persistentVolumeClaim": {"claimName": claim}}]);
     }
-    for name in OURS {
-        if settings.pod.contains_key(name) {
+    for (table, fields, ours) in [
+        ("pod", &settings.pod, OURS),
+        ("container", &settings.container, OURS_OF_CONTAINER),
+    ] {
+        if let Some(name) = ours.iter().find(|name| fields.contains_key(**name)) {
             return Err(SweepError::Job {
                 problem: format!(
-                    "[cluster.kubernetes.pod] has `{name}`, which plw decides; fields of the \
-                     container belong into [cluster.kubernetes.container]"
+                    "[cluster.kubernetes.{table}] has `{name}`, which plw decides; other fields \
+                     of the container belong into [cluster.kubernetes.container]"
                 ),
             });
         }

@@ -29,7 +29,7 @@ pub use lease::{
     Lease, Release, Standing, Taken, attempt_directory, beat, last_directory, refuse, standing,
     take, tidy,
 };
-pub use list::{ListedRun, SweepList, read_list, write_list};
+pub use list::{ListedRun, SweepList, read_list, require_list, write_list};
 pub use shell::quoted;
 pub use slurm::{SlurmSettings, slurm_script};
 pub use status::{RunStatus, State, status};

@@ -79,6 +79,20 @@ pub fn write_list(sweep: &Path, list: &SweepList) -> Result<(), SweepError> {
     }
 }
 
+/// Checks that the list is there: a sweep's folder that was moved away is not made again.
+///
+/// # Errors
+///
+/// If it is not.
+pub fn require_list(sweep: &Path) -> Result<(), SweepError> {
+    match sweep.join(LIST).is_file() {
+        true => Ok(()),
+        false => Err(SweepError::NoSweep {
+            path: sweep.to_path_buf(),
+        }),
+    }
+}
+
 /// Reads the list.
 ///
 /// # Errors

@@ -30,8 +30,9 @@ pub struct SlurmSettings {
     /// The time limit, such as `12:00:00`. A run that needs longer goes on in the next.
     pub time: Option<String>,
     /// Processes that share a run, each with its own processors and GPUs; plw must be built for it.
-    /// How srun starts them is the site's (`setup = ["export SLURM_MPI_TYPE=pmix"]`).
     pub processes: Option<u32>,
+    /// How srun connects them, such as `pmix`: one of `srun --mpi=list`, if not the site's default.
+    pub mpi: Option<String>,
     /// Processors of a process, and so threads.
     pub cpus_per_task: Option<u32>,
     /// Memory, such as `32G`.
@@ -53,6 +54,7 @@ impl Default for SlurmSettings {
             account: None,
             time: None,
             processes: None,
+            mpi: None,
             cpus_per_task: None,
             memory: None,
             gpus: None,
@@ -133,10 +135,22 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, Sweep
     lines.push(format!("export SLURM_EXIT_ERROR={TRY_AGAIN}"));
     let limit = settings.seconds_before_end.clamp(1, STOP_WITHIN);
     let mut words = vec!["srun".to_string()];
+    words.extend(settings.mpi.as_ref().map(|mpi| format!("--mpi={mpi}")));
     words.extend(job.command(&job.program, limit));
-    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    lines.push(words.join(" "));
+    lines.push(sentence(&words));
     lines.push("code=$?".to_string());
+    // srun may exit with 0 where it gave up to start the run.
+    lines.push("if [ \"$code\" -eq 0 ]; then".to_string());
+    let status = [
+        job.program.display().to_string(),
+        "sweep".to_string(),
+        "--status".to_string(),
+        job.output_directory.display().to_string(),
+    ];
+    let index = "--index \"$SLURM_ARRAY_TASK_ID\" > /dev/null";
+    lines.push(format!("    {} {index}", sentence(&status)));
+    lines.push("    code=$?".to_string());
+    lines.push("fi".to_string());
     lines.push(format!(
         "if [ \"$code\" -eq {TRY_AGAIN} ] || [ \"$code\" -ge {SIGNALS} ]; then"
     ));
@@ -151,6 +165,12 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, Sweep
     lines.push("fi".to_string());
     lines.push("exit \"$code\"".to_string());
     Ok(lines.join("\n") + "\n")
+}
+
+/// Words as a line of sh.
+fn sentence(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
 }
 
 fn refused(what: &str, problem: &str) -> SweepError {

@@ -44,11 +44,12 @@ pub(crate) struct SweepFlags {
     /// settings, and do none.
     #[arg(long, conflicts_with_all = ["index", "status", "submit"])]
     pub(crate) list: bool,
-    /// Print how far each run of the sweep in DIR is.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["index", "submit"])]
+    /// Print how far each run of the sweep in DIR is, or with --index one of them, and then exit
+    /// with 75 if it is not complete.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["submit"])]
     pub(crate) status: Option<PathBuf>,
     /// Keep the status on the screen until every run is complete or has failed.
-    #[arg(long, requires = "status", conflicts_with = "json")]
+    #[arg(long, requires = "status", conflicts_with_all = ["json", "index"])]
     pub(crate) watch: bool,
     /// Print JSON.
     #[arg(long)]

@@ -29,6 +29,12 @@ pub(crate) fn variable(setting: &str) -> String {
     format!("{PREFIX}{}", setting.to_uppercase())
 }
 
+/// The setting of an environment variable.
+pub(crate) fn setting_of(variable: &str) -> String {
+    let setting = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    setting.to_lowercase()
+}
+
 /// The variables of this process that are settings, for one on another machine.
 pub(crate) fn environment_of_settings() -> Vec<(String, String)> {
     let all = std::env::vars_os();
@@ -62,7 +68,7 @@ pub(super) fn given_by(
                 "the environment variable {name:?} is not a setting"
             )
         })?;
-        let setting = own[PREFIX.len()..].to_lowercase();
+        let setting = setting_of(own);
         if decided.contains(&setting) || OTHER_VARIABLES.contains(&own) {
             continue;
         }

@@ -131,6 +131,11 @@ fn exit_codes_tell_a_scheduler_whether_to_try_again() {
     );
     let status = succeeded(&smoke.run("sweep --status codes"));
     assert!(status.contains("2 runs: 2 complete"), "{status}");
+    let status = succeeded(&smoke.run("sweep --status codes --index 1"));
+    assert!(status.contains("1 run: 1 complete"), "{status}");
+    fs::remove_file(smoke.path("codes").join(RUN).join("summary.json")).expect("there");
+    let exit = |index| code(&smoke.run(&format!("sweep --status codes --index {index}")));
+    assert_eq!((exit(0), exit(1), exit(2)), (Some(75), Some(0), Some(78)));
     assert!(failed(&smoke.run("sweep --status elsewhere")).contains("holds no sweep"));
 
     let preset = fs::read_to_string(smoke.path("smoke.toml")).expect("there");
@@ -296,4 +301,37 @@ fn a_failed_run_does_not_end_the_sweep_and_is_tried_again() {
                 .is_some_and(|why| why.contains("NaN"))
         );
     }
+}
+
+#[test]
+fn another_sweep_in_the_folder_is_refused_and_leaves_it_alone() {
+    let smoke = Smoke::new();
+    succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 0")));
+    let preset = fs::read_to_string(smoke.path("smoke.toml")).expect("there");
+    let other = preset.replace("max_steps = 6", "max_steps = 7");
+    fs::write(smoke.path("other.toml"), other).expect("written");
+    let list = fs::read(smoke.path("grid/sweep.json")).expect("written");
+    for line in ["--index 1", "", "--submit local", "--submit slurm --print"] {
+        let line = format!("sweep --config other.toml --seeds 1 --output-dir grid {line}");
+        let output = smoke.run(&line);
+        assert_eq!(code(&output), Some(78), "{line}");
+        assert!(
+            failed(&output).contains("`max_steps` was 6, is 7"),
+            "{line}"
+        );
+    }
+    let mut plw = smoke.plw(&format!("{SWEEP} grid --index 1"));
+    let output = plw.env("PLW_LEARNING_RATE", "0.5").output();
+    let said = failed(&output.expect("plw runs"));
+    assert!(said.contains("`learning_rate` was"));
+    assert_eq!(
+        fs::read(smoke.path("grid/sweep.json")).expect("there"),
+        list
+    );
+    assert_eq!(
+        events(&smoke.path("grid").join(RUN)),
+        ["started", "complete"]
+    );
+    // Other runs with the same settings may be added.
+    succeeded(&smoke.run("-q sweep --config smoke.toml --seeds 2 --output-dir grid"));
 }

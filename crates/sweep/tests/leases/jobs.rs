@@ -54,6 +54,10 @@ export RAYON_NUM_THREADS="$SRUN_CPUS_PER_TASK"
 export SLURM_EXIT_ERROR=75
 srun /opt/plw sweep --config 'my preset.toml' --output-dir /data/grid --stop-within 20
 code=$?
+if [ "$code" -eq 0 ]; then
+    /opt/plw sweep --status /data/grid --index "$SLURM_ARRAY_TASK_ID" > /dev/null
+    code=$?
+fi
 if [ "$code" -eq 75 ] || [ "$code" -ge 128 ]; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
         scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" && sleep 60
@@ -62,8 +66,13 @@ fi
 exit "$code"
 "#;
     assert_eq!(script, expected);
-    let shared: ClusterSettings = toml::from_str("[slurm]\nprocesses = 4\ngpus = 1\n")?;
+    let shared: ClusterSettings =
+        toml::from_str("[slurm]\nprocesses = 4\nmpi = 'pmix'\ngpus = 1\n")?;
     let script = slurm_script(&job(), &shared.slurm)?;
+    assert!(
+        script.contains("\nsrun --mpi=pmix /opt/plw sweep"),
+        "{script}"
+    );
     let broken: ClusterSettings = toml::from_str("[slurm]\npartition = \"a\\nrm -rf ~\"\n")?;
     assert!(slurm_script(&job(), &broken.slurm).is_err());
     let mut quoted = job();
@@ -112,9 +121,22 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
     ] {
         assert!(manifest.contains(line), "{line} is not in\n{manifest}");
     }
-    let text = "[kubernetes]\nimage = 'a'\n[kubernetes.pod]\nrestartPolicy = 'Always'\n";
-    let always: ClusterSettings = toml::from_str(text)?;
-    assert!(kubernetes_manifest(&job(), &always.kubernetes).is_err());
+    for (table, part) in [
+        (
+            "[kubernetes.pod]\nrestartPolicy = 'Always'\n",
+            "restartPolicy",
+        ),
+        ("[kubernetes.container]\nname = 'mine'\n", "`name`"),
+        (
+            "claim = 'data'\nmount_path = '/scratch'\n",
+            "/data/grid is not on",
+        ),
+    ] {
+        let text = format!("[kubernetes]\nimage = 'a'\n{table}");
+        let refused: ClusterSettings = toml::from_str(&text)?;
+        let error = kubernetes_manifest(&job(), &refused.kubernetes).expect_err(part);
+        assert!(error.to_string().contains(part), "{error}");
+    }
     Ok(())
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use miette::{IntoDiagnostic, WrapErr, miette};
 use plw_record::RunDirectory;
-use plw_sweep::{Event, EventKind, Standing, TRY_AGAIN, Worker, read_events, standing, tidy};
+use plw_sweep::{
+    Event, EventKind, Standing, TRY_AGAIN, Worker, read_events, require_list, standing, tidy,
+};
 
 use super::grid::Planned;
 use super::one_run::{begun_alone, check};
@@ -119,6 +121,7 @@ pub(super) fn run(
         if let Some(request) = running.request() {
             return Ok(ExitCode::from(request.exit_code()));
         }
+        require_list(flags.output_dir()).into_diagnostic()?;
         let Next::Free(run) = next else {
             if !waits {
                 tracing::info!(

@@ -27,6 +27,11 @@ pub(super) fn run(
     scheduler: Scheduler,
 ) -> Result<ExitCode, Failure> {
     let settings = settings(preset).map_err(Failure::never)?;
+    if flags.workers == Some(0) {
+        return Err(Failure::never(miette!(
+            "--workers is 0: nobody would do the runs"
+        )));
+    }
     let job = job(runs.len(), flags, log)?;
     let (text, name, program, words) = match scheduler {
         Scheduler::Kubernetes => {
@@ -48,8 +53,16 @@ pub(super) fn run(
     }
     match prepare(preset, runs, flags, &job) {
         // Whoever prints may submit elsewhere.
-        Err(report) if flags.print => tracing::warn!("{report}"),
+        Err(failure) if flags.print && !failure.is_final() => tracing::warn!("{}", failure.report),
         prepared => prepared?,
+    }
+    if scheduler == Scheduler::Kubernetes
+        && settings.kubernetes.claim.is_none()
+        && !settings.kubernetes.pod.contains_key("volumes")
+    {
+        tracing::warn!(
+            "[cluster.kubernetes] names no claim and no volumes: what a pod writes goes with it"
+        );
     }
     if flags.print {
         print(&text)?;
@@ -81,9 +94,15 @@ pub(super) fn run(
 
 /// Writes what tasks need to find: the list of the runs, and the folder of their logs, without
 /// which Slurm starts none and says nothing.
-fn prepare(preset: &Preset, runs: &[Planned], flags: &SweepFlags, job: &Job) -> Result<()> {
+fn prepare(
+    preset: &Preset,
+    runs: &[Planned],
+    flags: &SweepFlags,
+    job: &Job,
+) -> Result<(), Failure> {
     list::write(preset, runs, flags)?;
-    std::fs::create_dir_all(job.logs()).map_err(cannot("the folder of logs cannot be made"))
+    let made = std::fs::create_dir_all(job.logs());
+    Ok(made.map_err(cannot("the folder of logs cannot be made"))?)
 }
 
 /// The table `cluster` of a preset.
@@ -114,9 +133,6 @@ fn job(runs: usize, flags: &SweepFlags, log: LogFlags) -> Result<Job> {
             .into_string()
             .map_err(|argument| miette!("{argument:?} is not UTF-8, as a job needs it"))
     });
-    if flags.workers == Some(0) {
-        return Err(miette!("--workers is 0: nobody would do the runs"));
-    }
     let name = flags.output_dir().file_name().unwrap_or_default();
     Ok(Job {
         name: name.to_string_lossy().into_owned(),

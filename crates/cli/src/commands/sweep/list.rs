@@ -1,10 +1,12 @@
 //! The runs of the grid: `plw sweep --list`, and the list in the sweep's folder.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_sweep::{SweepError, SweepList, quoted, read_list, write_list};
+use plw_record::RunDirectory;
+use plw_sweep::{SweepError, SweepList, last_directory, quoted, read_list, write_list};
 
 use super::arguments;
 use super::grid::Planned;
@@ -12,7 +14,7 @@ use crate::failure::Failure;
 use crate::flags::SweepFlags;
 use crate::logging::LogFlags;
 use crate::output::{Reader, print};
-use crate::settings::{Preset, environment_of_settings};
+use crate::settings::{Preset, environment_of_settings, setting_of};
 
 /// Prints the commands for sh, with the settings of the environment, or the runs as JSON.
 pub(super) fn run(runs: &[Planned], flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
@@ -59,9 +61,13 @@ fn word(word: &OsString) -> Result<String> {
 /// The list of the sweep in its folder, as this preset and these flags make it.
 fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
     let settings = serde_json::to_value(&preset.written).into_diagnostic()?;
-    let serde_json::Value::Object(settings) = settings else {
+    let serde_json::Value::Object(mut settings) = settings else {
         return Err(miette!("{} is no table", preset.path.display()));
     };
+    // They count more than the preset's.
+    for (name, value) in environment_of_settings() {
+        settings.insert(setting_of(&name), value.into());
+    }
     let runs: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
     Ok(SweepList {
         settings,
@@ -69,17 +75,39 @@ fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
     })
 }
 
-/// Writes the list, for those who start a sweep or add runs to it.
-pub(super) fn write(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Result<()> {
-    write_list(flags.output_dir(), &listed(preset, runs)?).into_diagnostic()
+/// Writes the list, for those who start a sweep or add runs to it. Settings that the runs share
+/// cannot change once one has begun.
+pub(super) fn write(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Result<(), Failure> {
+    if flags.parent.is_some() {
+        return join(preset, runs, flags);
+    }
+    let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
+    if let Ok(theirs) = read_list(folder)
+        && theirs.settings != ours.settings
+        && let Some(difference) = theirs.difference(&ours)
+        && let Some(begun) = theirs.runs.iter().find(|run| has_begun(folder, &run.name))
+    {
+        return Err(Failure::never(miette!(
+            help = "choose another --output-dir, or remove this one",
+            "{} holds another sweep, whose run {} has begun: {difference}",
+            folder.display(),
+            begun.name
+        )));
+    }
+    Ok(write_list(folder, &ours).into_diagnostic()?)
+}
+
+fn has_begun(sweep: &Path, name: &str) -> bool {
+    let run = RunDirectory::new(sweep.join(name));
+    run.config().exists() || last_directory(&run).is_ok_and(|last| last.is_some())
 }
 
 /// Checks that this process and the others mean the same sweep: for one that does the run of an
-/// index. Writes the list if it is the first.
+/// index. Writes the list if it is the first, and nobody started it for a sweep.
 pub(super) fn join(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Result<(), Failure> {
     let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
     let theirs = match read_list(folder) {
-        Err(SweepError::NoSweep { .. }) => {
+        Err(SweepError::NoSweep { .. }) if flags.parent.is_none() => {
             return Ok(write_list(folder, &ours).into_diagnostic()?);
         }
         theirs => theirs.into_diagnostic()?,

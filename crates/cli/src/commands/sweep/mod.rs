@@ -33,7 +33,7 @@ const INDEX_VARIABLES: [&str; 3] = [
 
 pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode, Failure> {
     if let Some(sweep) = &flags.status {
-        return Ok(status::run(sweep, flags)?);
+        return status::run(sweep, flags);
     }
     if flags.json && !flags.list {
         return Err(Failure::never(miette!("--json is for --list and --status")));
@@ -47,8 +47,12 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode, Failure
     };
     let launch = processes::launch()?;
     if index.is_none() && launch.is_some() {
+        let help = match flags.list || flags.submit.is_some() {
+            true => "start one process",
+            false => "give --index N, so that the processes share one run",
+        };
         return Err(Failure::never(miette!(
-            help = "give --index N, so that the processes share one run",
+            help = help,
             "several processes were started to go through the sweep together"
         )));
     }

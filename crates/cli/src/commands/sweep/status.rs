@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
-use miette::{IntoDiagnostic, Result};
+use miette::{IntoDiagnostic, Result, miette};
 use plw_report::printable;
-use plw_sweep::{RunStatus, State, status};
+use plw_sweep::{RunStatus, State, TRY_AGAIN, status};
 
+use crate::failure::Failure;
 use crate::flags::SweepFlags;
 use crate::output::{Reader, print, print_styled};
 
@@ -19,8 +20,15 @@ const DRAW_AGAIN: Duration = Duration::from_secs(2);
 /// Moves to the top left of the terminal and clears it.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
-pub(super) fn run(sweep: &Path, flags: &SweepFlags) -> Result<ExitCode> {
-    let runs = status(sweep).into_diagnostic()?;
+/// Exits with 75 for a run that is not complete, where one is asked for.
+pub(super) fn run(sweep: &Path, flags: &SweepFlags) -> Result<ExitCode, Failure> {
+    let mut runs = status(sweep).into_diagnostic()?;
+    if let Some(index) = flags.index {
+        runs.retain(|run| run.index == index);
+        if runs.is_empty() {
+            return Err(Failure::never(miette!("there is no run of index {index}")));
+        }
+    }
     if flags.json {
         let text = serde_json::to_string_pretty(&runs).into_diagnostic()?;
         print(&(text + "\n"))?;
@@ -29,7 +37,13 @@ pub(super) fn run(sweep: &Path, flags: &SweepFlags) -> Result<ExitCode> {
     } else {
         print(&table(&runs))?;
     }
-    Ok(ExitCode::SUCCESS)
+    let is_complete = |run: &RunStatus| run.state == State::Complete;
+    Ok(
+        match flags.index.is_none() || runs.iter().all(is_complete) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(TRY_AGAIN),
+        },
+    )
 }
 
 /// Shows the table until nothing is left to do: on a terminal again and again in one place,
