@@ -57,15 +57,15 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     if !matches!(
         cli.command,
-        Command::Sweep(_) | Command::Report(_) | Command::Train(_)
+        Command::Sweep(_) | Command::Report(_) | Command::Train(_) | Command::Eval(_)
     ) {
         threads::start(1)?;
     }
     let done = match &cli.command {
         Command::Train(flags) => return commands::train::run(flags, cli.log),
         Command::Sweep(flags) => return commands::sweep::run(flags, cli.log),
+        Command::Eval(flags) => return commands::eval::run(flags, cli.log),
         Command::Plan(flags) => commands::plan::run(flags),
-        Command::Eval(flags) => commands::eval::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
         Command::Ratio(flags) => commands::ratio::run(flags),
         Command::Data(flags) => commands::data::run(flags),

@@ -4,49 +4,66 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use indicatif::ProgressBar;
 use miette::{IntoDiagnostic, Result, miette};
 use plw_data::{Example, Split};
-use plw_eval::evaluate;
+use plw_eval::{Evaluation, evaluate};
 use plw_files::remove_partial;
 use plw_model::{WeightType, load_adapter, load_llama_as};
 use plw_record::{
     Accuracy, DirectoryLock, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
     write_predictions,
 };
-use plw_transport::Alone;
 
 use crate::activations::activations;
 use crate::examples::{check_first, check_for_model, encoder, examples};
+use crate::failure::Failure;
 use crate::flags::EvalFlags;
 use crate::inputs::Inputs;
+use crate::logging::LogFlags;
 use crate::model_folder::check_saved;
 use crate::output::print;
 use crate::output_folder::check_writable;
+use crate::processes::Processes;
 use crate::progress::{EVALUATION, bar, losses};
 use crate::settings::Settings;
 
-pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
+/// Evaluates, as one process or as one of several.
+pub(crate) fn run(flags: &EvalFlags, log: LogFlags) -> Result<ExitCode, Failure> {
     let settings = Settings::load(flags.config.as_deref(), flags)?;
+    let processes = Processes::open(settings.source.device, &flags.output_dir)?;
+    processes.end(run_process(flags, &settings, &processes), log)
+}
+
+fn run_process(
+    flags: &EvalFlags,
+    settings: &Settings,
+    processes: &Processes,
+) -> Result<ExitCode, Failure> {
     let source = &settings.source;
     let (Some(model), Some(data)) = (&source.model, &source.eval_data) else {
         return Err(miette!(
             help = "give --model DIR and --data PATH",
             "a model and data are needed"
-        ));
+        )
+        .into());
     };
-    let device = source.device.open()?;
-    check_writable(&flags.output_dir)?;
+    let device = source.device.of_process(processes.launch).open()?;
+    if processes.is_first() {
+        check_writable(&flags.output_dir)?;
+    }
     let split = source.split.unwrap_or(Split::Validation);
-    let config = Inputs::default().resolved_evaluation(&settings, split)?;
     let output = Output::of(&flags.output_dir);
-    let _lock = DirectoryLock::take(&output.directory).into_diagnostic()?;
-    output.check_free_for(&config)?;
-    // What an evaluation into this folder left when it was killed.
-    remove_partial(&output.directory).into_diagnostic()?;
+    let config = Inputs::default().resolved_evaluation(settings, split)?;
+    processes.check_same(&config.hash())?;
+    let _lock = match processes.is_first() {
+        true => Some(output.prepare(&config)?),
+        false => None,
+    };
     check_saved(source)?;
     // What can fail quickly comes before the questions are tokenized, which takes long.
-    let encoder = encoder(&settings)?;
-    let first = check_first(&settings, &encoder, data, split, source.eval_limit)?;
+    let encoder = encoder(settings)?;
+    let first = check_first(settings, &encoder, data, split, source.eval_limit)?;
     if matches!(first, Some(Example::Question(_))) {
         encoder.check_answers().into_diagnostic()?;
     }
@@ -60,10 +77,15 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
             llama = llama.merge_lora();
         }
     }
-    let examples = examples(&settings, &encoder, data, split, source.eval_limit)?;
+    let examples = examples(settings, &encoder, data, split, source.eval_limit)?;
     check_for_model("the data", &examples, llama.config())?;
-    config.write(&output.config).into_diagnostic()?;
-    let progress = bar(examples.len() as u64, EVALUATION);
+    if processes.is_first() {
+        config.write(&output.config).into_diagnostic()?;
+    }
+    let progress = match processes.is_first() {
+        true => bar(examples.len() as u64, EVALUATION),
+        false => ProgressBar::hidden(),
+    };
     let layout = settings.batching.evaluation_layout();
     let mut show = |done| {
         progress.set_position(done as u64);
@@ -74,21 +96,17 @@ pub(crate) fn run(flags: &EvalFlags) -> Result<ExitCode> {
         &examples,
         &settings.evaluation,
         layout,
-        &Alone::default(),
+        processes.transport.as_ref(),
         &mut show,
     )
     .into_diagnostic()?
     .expect("nothing stops it");
     progress.finish_and_clear();
-    write_predictions(&output.predictions, &evaluation.predictions).into_diagnostic()?;
-    let record = EvaluationRecord {
-        summary: evaluation.summary(),
-        config_hash: config.hash(),
-        machine: Machine::this(),
-    };
-    record.write(&output.directory).into_diagnostic()?;
-    let lines = describe(&record.summary);
-    print(&format!("{lines}{}\n", output.summary.display()))?;
+    if processes.is_first() {
+        output.write(&evaluation, &config)?;
+    }
+    // A process that ended before would be missed by the others.
+    processes.transport.barrier().into_diagnostic()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,6 +128,29 @@ impl Output {
             predictions: directory.join("predictions.parquet"),
             summary: directory.join("summary.json"),
         }
+    }
+
+    /// Takes the folder for this evaluation.
+    fn prepare(&self, config: &RunConfig) -> Result<DirectoryLock> {
+        let lock = DirectoryLock::take(&self.directory).into_diagnostic()?;
+        self.check_free_for(config)?;
+        // What an evaluation into this folder left when it was killed.
+        remove_partial(&self.directory).into_diagnostic()?;
+        Ok(lock)
+    }
+
+    /// Writes the results, and prints them.
+    fn write(&self, evaluation: &Evaluation, config: &RunConfig) -> Result<()> {
+        write_predictions(&self.predictions, &evaluation.predictions).into_diagnostic()?;
+        let record = EvaluationRecord {
+            summary: evaluation.summary(),
+            config_hash: config.hash(),
+            machine: Machine::this(),
+        };
+        record.write(&self.directory).into_diagnostic()?;
+        let lines = describe(&record.summary);
+        print(&format!("{lines}{}\n", self.summary.display()))?;
+        Ok(())
     }
 
     /// Refuses a folder with other results, of a training run or of another evaluation. The same
