@@ -51,7 +51,8 @@ for folder in $wheels; do
 done
 # NCCL is opened by a name that the wheels do not give it.
 for wheel in $wheels; do
-    [ -f "$wheel/nccl/lib/libnccl.so.2" ] && ln -sf "$wheel/nccl/lib/libnccl.so.2" "$work/libnccl.so"
+    nccl=$wheel/nccl/lib/libnccl.so.2
+    [ -f "$nccl" ] && ln -sf "$nccl" "$work/libnccl.so"
 done
 export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}$work
 nvcc=$(readlink -f "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)" || true)

@@ -19,7 +19,7 @@ const LOSS: f64 = 1e-4;
 /// Two runs with the same processes.
 #[derive(Debug, Serialize)]
 pub(super) struct SameBits {
-    what: String,
+    pub(super) what: String,
     /// Whether metrics, weights and moments have the same bits.
     pub(super) same: bool,
 }

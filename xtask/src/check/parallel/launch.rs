@@ -36,7 +36,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// A run of `plw train` with one thread in each process.
+/// Work of plw with one thread in each process.
 pub(super) struct Job {
     pub(super) command: Command,
 }
@@ -61,6 +61,30 @@ impl Job {
         preset: &str,
         records: &Path,
     ) -> Self {
+        let mut job = Self::start(workspace, plw, place);
+        job.command.args(["train", "--log-format=json"]);
+        job.command.args(["--config", preset, "--output-dir"]);
+        job.command.arg(records);
+        job
+    }
+
+    /// An evaluation of a model on the smoke preset's questions.
+    pub(super) fn evaluation(
+        workspace: &Workspace,
+        plw: &Path,
+        place: Place<'_>,
+        model: &Path,
+        records: &Path,
+    ) -> Self {
+        let mut job = Self::start(workspace, plw, place);
+        job.command
+            .args(["eval", "--config=experiments/smoke.toml"]);
+        job.command.arg("--model").arg(model);
+        job.command.arg("--output-dir").arg(records);
+        job
+    }
+
+    fn start(workspace: &Workspace, plw: &Path, place: Place<'_>) -> Self {
         let mut command = mpirun(workspace);
         without_settings(&mut command).env("RAYON_NUM_THREADS", "1");
         if let Place::Namespaces(namespaces) = place {
@@ -69,8 +93,6 @@ impl Job {
         command
             .args(["-n", &place.processes().to_string()])
             .arg(plw);
-        command.args(["train", "--log-format=json", "--config", preset]);
-        command.arg("--output-dir").arg(records);
         Self { command }
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask check parallel`: runs of several processes over MPI, against one process.
 
 mod comparison;
+mod evaluated;
 mod killed;
 mod launch;
 mod namespaces;
@@ -99,6 +100,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             }
         }
     }
+    same_bits.extend(evaluated::same_predictions(
+        workspace, &plw, &scratch, &places,
+    )?);
     drop(namespaces);
     let killed = killed::check(workspace, &plw, &scratch)?;
     let timings = timing::measure(workspace, &plw, &scratch)?;
