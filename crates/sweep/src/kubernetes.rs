@@ -77,14 +77,20 @@ const OURS_OF_CONTAINER: [&str; 3] = ["name", "image", "command"];
 
 /// Adds fields to an object: lists to lists, objects to objects, and else in the place of what is
 /// there.
-fn add(object: &mut Value, fields: &Map<String, Value>) {
+fn add(object: &mut Value, fields: &Map<String, Value>) -> Result<(), SweepError> {
     for (name, value) in fields {
         match (&mut object[name], value) {
             (Value::Array(list), Value::Array(more)) => list.extend(more.iter().cloned()),
-            (inner @ Value::Object(_), Value::Object(more)) => add(inner, more),
+            (inner @ Value::Object(_), Value::Object(more)) => add(inner, more)?,
+            (Value::Array(_) | Value::Object(_), value) => {
+                return Err(SweepError::Job {
+                    problem: format!("`{name}` is {value}, and plw has a list or a table there"),
+                });
+            }
             (place, value) => *place = value.clone(),
         }
     }
+    Ok(())
 }
 
 /// The manifest of the Job, in YAML.
@@ -93,7 +99,7 @@ fn add(object: &mut Value, fields: &Map<String, Value>) {
 ///
 /// If the settings name no image, or have fields that are not theirs.
 pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<String, SweepError> {
-    let Some(image) = &settings.image else {
+    let Some(image) = settings.image.as_ref().filter(|image| !image.is_empty()) else {
         return Err(SweepError::Job {
             problem: "no image is given: write `image = \"...\"` into the preset's table \
                       [cluster.kubernetes]"
@@ -160,8 +166,8 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
             });
         }
     }
-    add(&mut container, &settings.container);
-    add(&mut pod, &settings.pod);
+    add(&mut container, &settings.container)?;
+    add(&mut pod, &settings.pod)?;
     pod["containers"] = json!([container]);
     let name = format!("plw-{}", plain_name(&job.name));
     let mut metadata = json!({"name": name});

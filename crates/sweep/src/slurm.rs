@@ -100,7 +100,23 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, Sweep
         (gpus, settings.gpus.map(|n| n.to_string())),
     ];
     for (name, value) in given {
-        options.extend(value.map(|value| format!("--{name}={value}")));
+        let Some(value) = value else { continue };
+        if value.is_empty() || value.contains(char::is_whitespace) {
+            return Err(refused(
+                &value,
+                &format!("is no value of sbatch's --{name}"),
+            ));
+        }
+        options.push(format!("--{name}={value}"));
+    }
+    if settings.processes == Some(0) {
+        return Err(refused("processes = 0", "leaves nobody to do the runs"));
+    }
+    if let Some(option) = settings.options.iter().find(|o| !o.starts_with('-')) {
+        return Err(refused(
+            option,
+            "is no option of sbatch: it begins with no `--`",
+        ));
     }
     options.extend(settings.options.iter().cloned());
     let logs_in_quotes = logs.contains('"');

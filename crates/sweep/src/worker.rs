@@ -40,7 +40,10 @@ impl Worker {
         if process_numbers().as_ref() != Some(numbered_in) {
             return false;
         }
-        State::of(self.process).is_none_or(|state| state.start != start || state.has_ended)
+        match State::of(self.process) {
+            Some(state) => state.start != start || state.has_ended,
+            None => !is_hidden(self.process),
+        }
     }
 
     /// Whether the process is seen to be at work: it is one of this machine, is there, and is not
@@ -56,6 +59,19 @@ impl std::fmt::Display for Worker {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "process {} on {}", self.process, self.host)
     }
+}
+
+/// Whether a process is another user's, and there: `/proc` may hide it (its option `hidepid`).
+#[cfg(unix)]
+fn is_hidden(process: u32) -> bool {
+    let process = i32::try_from(process).map(nix::unistd::Pid::from_raw);
+    process
+        .is_ok_and(|process| nix::sys::signal::kill(process, None) == Err(nix::errno::Errno::EPERM))
+}
+
+#[cfg(not(unix))]
+fn is_hidden(_process: u32) -> bool {
+    false
 }
 
 #[cfg(unix)]

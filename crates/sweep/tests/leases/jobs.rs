@@ -75,6 +75,15 @@ exit "$code"
     );
     let broken: ClusterSettings = toml::from_str("[slurm]\npartition = \"a\\nrm -rf ~\"\n")?;
     assert!(slurm_script(&job(), &broken.slurm).is_err());
+    for (text, part) in [
+        ("partition = 'a b'", "--partition"),
+        ("processes = 0", "processes"),
+        ("options = ['exclusive']", "exclusive"),
+    ] {
+        let refused: ClusterSettings = toml::from_str(&format!("[slurm]\n{text}"))?;
+        let error = slurm_script(&job(), &refused.slurm).expect_err(part);
+        assert!(error.to_string().contains(part), "{error}");
+    }
     let mut quoted = job();
     quoted.output_directory = "/data/a\"b".into();
     assert!(slurm_script(&quoted, &shared.slurm).is_err());
@@ -127,6 +136,10 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
             "restartPolicy",
         ),
         ("[kubernetes.container]\nname = 'mine'\n", "`name`"),
+        (
+            "claim = 'data'\n[kubernetes.pod]\nvolumes = 3\n",
+            "`volumes` is 3",
+        ),
         (
             "claim = 'data'\nmount_path = '/scratch'\n",
             "/data/grid is not on",
