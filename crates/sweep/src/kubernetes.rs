@@ -160,8 +160,7 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
         if let Some(name) = ours.iter().find(|name| fields.contains_key(**name)) {
             return Err(SweepError::Job {
                 problem: format!(
-                    "[cluster.kubernetes.{table}] has `{name}`, which plw decides; other fields \
-                     of the container belong into [cluster.kubernetes.container]"
+                    "[cluster.kubernetes.{table}] has `{name}`, which plw decides: remove it"
                 ),
             });
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use plw_model::Llama;
-use plw_record::{RunConfig, TrainingSummary, checkpoint_name};
+use plw_record::{RunConfig, TrainingSummary, checkpoint_name, latest_checkpoint};
 use plw_transport::Transport;
 use serde::{Deserialize, Serialize};
 
@@ -33,16 +33,12 @@ pub(crate) fn start_together(
 ) -> Result<Start, TrainError> {
     let transport = run.transport;
     check_same(run.config, transport)?;
+    // Before the first process changes anything.
+    check_same_checkpoint(run, transport)?;
     if transport.rank() == 0 {
         let started = start(run, total_steps, model, optimizer, device, observer)?;
         if transport.world_size() > 1 {
             transport.broadcast(announcement(&started))?;
-            if let Start::At(started) = &started
-                && let Beginning::Checkpoint { step, .. } = started.2
-            {
-                let name = checkpoint_name(step);
-                check_same_checkpoint(&run.directory.checkpoints().join(name), transport)?;
-            }
         }
         return Ok(started);
     }
@@ -54,7 +50,6 @@ pub(crate) fn start_together(
             let mut model = model;
             if let Beginning::Checkpoint { step, .. } = beginning {
                 let path = run.directory.checkpoints().join(checkpoint_name(step));
-                check_same_checkpoint(&path, transport)?;
                 model = restore(model, &path, device)?;
                 load_moments(optimizer, &model, &path, step, &device.clone().inner())?;
             }
@@ -71,9 +66,24 @@ fn announcement(started: &Start) -> Vec<u8> {
     serde_json::to_vec(&found).expect("records are written as JSON")
 }
 
-/// Checks that every process finds the first one's checkpoint at this path, with the files that its
-/// digests tell of. The first has compared its own.
-fn check_same_checkpoint(path: &Path, transport: &dyn Transport) -> Result<(), TrainError> {
+/// Checks that every process finds the checkpoint that the first one would resume from, with the
+/// files that its digests tell of. The first compares its own when it resumes.
+fn check_same_checkpoint(run: &Run<'_>, transport: &dyn Transport) -> Result<(), TrainError> {
+    if !run.resume || transport.world_size() == 1 {
+        return Ok(());
+    }
+    let checkpoints = run.directory.checkpoints();
+    let latest = match transport.rank() {
+        0 => latest_checkpoint(&checkpoints)?,
+        _ => None,
+    };
+    let name = latest.as_deref().and_then(Path::file_name);
+    let name = name.map_or(Vec::new(), |name| name.as_encoded_bytes().to_vec());
+    let name = transport.broadcast(name)?;
+    if name.is_empty() {
+        return Ok(());
+    }
+    let path = &checkpoints.join(String::from_utf8_lossy(&name).as_ref());
     let digest = match transport.rank() {
         0 => digest_of_state(path),
         _ => read_state(path).and_then(|_| digest_of_state(path)),

@@ -324,6 +324,12 @@ fn another_sweep_in_the_folder_is_refused_and_leaves_it_alone() {
     let output = plw.env("PLW_LEARNING_RATE", "0.5").output();
     let said = failed(&output.expect("plw runs"));
     assert!(said.contains("`learning_rate` was"));
+    let mut plw = smoke.plw("sweep --config smoke.toml --seeds 1 --output-dir grid --index 0");
+    succeeded(
+        &plw.env("PLW_LEARNING_RATE", "0.001")
+            .output()
+            .expect("plw runs"),
+    );
     assert_eq!(
         fs::read(smoke.path("grid/sweep.json")).expect("there"),
         list

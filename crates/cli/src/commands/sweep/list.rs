@@ -65,8 +65,15 @@ fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
         return Err(miette!("{} is no table", preset.path.display()));
     };
     // They count more than the preset's.
-    for (name, value) in environment_of_settings() {
-        settings.insert(setting_of(&name), value.into());
+    for (name, text) in environment_of_settings() {
+        let name = setting_of(&name);
+        let preset = settings.get(&name).map(|value| match value.as_str() {
+            Some(text) => text.to_string(),
+            None => value.to_string(),
+        });
+        if preset.as_ref() != Some(&text) {
+            settings.insert(name, text.into());
+        }
     }
     let runs: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
     Ok(SweepList {
@@ -99,7 +106,10 @@ pub(super) fn write(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Re
 
 fn has_begun(sweep: &Path, name: &str) -> bool {
     let run = RunDirectory::new(sweep.join(name));
-    run.config().exists() || last_directory(&run).is_ok_and(|last| last.is_some())
+    let last = last_directory(&run).ok().flatten();
+    let mut places = [Some(run), last].into_iter().flatten();
+    // One that failed before its first step has none.
+    places.any(|place| place.config().exists())
 }
 
 /// Checks that this process and the others mean the same sweep: for one that does the run of an
@@ -115,7 +125,8 @@ pub(super) fn join(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Res
     match theirs.difference(&ours) {
         None => Ok(()),
         Some(difference) => Err(Failure::never(miette!(
-            help = "choose another --output-dir; or to change the sweep, start or submit it again",
+            help = "choose another --output-dir; or to add runs to the sweep, or to change one \
+                    that has not begun, start or submit it again",
             "{} holds another sweep: {difference}",
             folder.display()
         ))),
