@@ -54,9 +54,8 @@ impl Processes {
     ///
     /// If one does something else, or has ended.
     pub(crate) fn check_same(&self, digest: &str) -> Result<(), Failure> {
-        let all = self.transport.all_gather(digest.as_bytes());
-        let all = all.into_diagnostic()?;
-        match all.iter().position(|other| *other != all[0]) {
+        let other = self.transport.first_that_differs(digest.as_bytes());
+        match other.into_diagnostic()? {
             None => Ok(()),
             Some(rank) => Err(Failure::never(miette!(
                 help = "start all with the same arguments",

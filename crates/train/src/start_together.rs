@@ -90,8 +90,7 @@ fn check_same_checkpoint(run: &Run<'_>, transport: &dyn Transport) -> Result<(),
     };
     // One that has another, or none, tells the others first.
     let own = digest.unwrap_or_default();
-    let digests = transport.all_gather(own.as_bytes())?;
-    match digests.iter().position(|digest| *digest != digests[0]) {
+    match transport.first_that_differs(own.as_bytes())? {
         None => Ok(()),
         Some(rank) => Err(TrainError::OtherFolder {
             rank,
@@ -102,8 +101,7 @@ fn check_same_checkpoint(run: &Run<'_>, transport: &dyn Transport) -> Result<(),
 
 /// Checks that every process has the settings and the files of the first.
 fn check_same(config: &RunConfig, transport: &dyn Transport) -> Result<(), TrainError> {
-    let hashes = transport.all_gather(config.hash().as_bytes())?;
-    match hashes.iter().position(|hash| *hash != hashes[0]) {
+    match transport.first_that_differs(config.hash().as_bytes())? {
         None => Ok(()),
         Some(rank) => Err(TrainError::OtherProcess { rank }),
     }

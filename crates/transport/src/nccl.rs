@@ -173,36 +173,8 @@ impl Communicator {
 
     /// # Safety
     ///
-    /// As [`DeviceTransport::exchange`]; a block has so many elements of `size` bytes.
-    unsafe fn exchange(
-        &self,
-        blocks: u64,
-        received: u64,
-        block: usize,
-        stream: DeviceStream,
-    ) -> Result<(), TransportError> {
-        let bytes = (block * size_of::<f32>()) as u64;
-        result::group_start()?;
-        for peer in 0..self.world_size {
-            let start = peer as u64 * bytes;
-            let (raw, stream) = (self.raw, stream.0.cast());
-            let f32s = ncclDataType_t::ncclFloat32;
-            // SAFETY: the caller vouches for the addresses and the stream.
-            unsafe {
-                let from = (blocks + start) as *const _;
-                result::send(from, block, f32s, peer as c_int, raw, stream)?;
-                let to = (received + start) as *mut _;
-                result::recv(to, block, f32s, peer as c_int, raw, stream)?;
-            }
-        }
-        result::group_end()?;
-        Ok(())
-    }
-
-    /// # Safety
-    ///
     /// As [`DeviceTransport::collect`]; `own` has so many bytes.
-    unsafe fn collect(
+    unsafe fn collect_bytes(
         &self,
         own: u64,
         all: u64,
@@ -232,8 +204,22 @@ impl DeviceTransport for Communicator {
         block: usize,
         stream: DeviceStream,
     ) -> Result<(), TransportError> {
-        // SAFETY: the caller vouches for the same.
-        unsafe { self.exchange(blocks, received, block, stream) }
+        let bytes = (block * size_of::<f32>()) as u64;
+        result::group_start()?;
+        for peer in 0..self.world_size {
+            let start = peer as u64 * bytes;
+            let (raw, stream) = (self.raw, stream.0.cast());
+            let f32s = ncclDataType_t::ncclFloat32;
+            // SAFETY: the caller vouches for the addresses and the stream.
+            unsafe {
+                let from = (blocks + start) as *const _;
+                result::send(from, block, f32s, peer as c_int, raw, stream)?;
+                let to = (received + start) as *mut _;
+                result::recv(to, block, f32s, peer as c_int, raw, stream)?;
+            }
+        }
+        result::group_end()?;
+        Ok(())
     }
 
     unsafe fn collect(
@@ -244,7 +230,7 @@ impl DeviceTransport for Communicator {
         stream: DeviceStream,
     ) -> Result<(), TransportError> {
         // SAFETY: the caller vouches for the same.
-        unsafe { self.collect(own, all, block * size_of::<f32>(), stream) }
+        unsafe { self.collect_bytes(own, all, block * size_of::<f32>(), stream) }
     }
 }
 
@@ -279,7 +265,10 @@ impl Staging {
             let (to, _got) = got.device_ptr_mut(&self.stream);
             let stream = DeviceStream(self.stream.cu_stream().cast());
             // SAFETY: the vectors have these lengths, and live until the copy below.
-            unsafe { self.communicator.collect(from, to, own.len(), stream)? };
+            unsafe {
+                self.communicator
+                    .collect_bytes(from, to, own.len(), stream)?;
+            }
         }
         let all = self.stream.clone_dtoh(&got)?;
         self.stream.synchronize()?;

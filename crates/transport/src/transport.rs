@@ -89,6 +89,16 @@ pub trait Transport: Send + Sync {
         Ok(self.all_gather(own)?.swap_remove(0))
     }
 
+    /// The first process whose bytes are not those of process 0. None if all give the same.
+    ///
+    /// # Errors
+    ///
+    /// If another process has ended.
+    fn first_that_differs(&self, own: &[u8]) -> Result<Option<usize>, TransportError> {
+        let all = self.all_gather(own)?;
+        Ok(all.iter().position(|other| *other != all[0]))
+    }
+
     /// Returns when every process has called it.
     ///
     /// # Errors

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result, miette};
 use plw_record::RunDirectory;
-use plw_sweep::{SweepError, SweepList, last_directory, quoted, read_list, write_list};
+use plw_sweep::{SweepError, SweepList, quoted, read_list, write_list};
 
 use super::arguments;
 use super::grid::Planned;
+use super::one_run::records;
 use crate::failure::Failure;
 use crate::flags::SweepFlags;
 use crate::logging::LogFlags;
@@ -105,11 +106,7 @@ pub(super) fn write(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Re
 }
 
 fn has_begun(sweep: &Path, name: &str) -> bool {
-    let run = RunDirectory::new(sweep.join(name));
-    let last = last_directory(&run).ok().flatten();
-    let mut places = [Some(run), last].into_iter().flatten();
-    // One that failed before its first step has none.
-    places.any(|place| place.config().exists())
+    records(&RunDirectory::new(sweep.join(name))).is_ok_and(|records| records.is_some())
 }
 
 /// Checks that this process and the others mean the same sweep: for one that does the run of an

@@ -8,7 +8,8 @@ use std::time::Duration;
 use miette::{IntoDiagnostic, miette};
 use plw_record::RunDirectory;
 use plw_sweep::{
-    Attempt, Lease, TRY_AGAIN, Taken, Worker, attempt_directory, beat, last_directory, refuse, take,
+    Attempt, Lease, SweepError, TRY_AGAIN, Taken, Worker, attempt_directory, beat, last_directory,
+    refuse, take,
 };
 use plw_train::Observer;
 use serde::{Deserialize, Serialize};
@@ -247,6 +248,16 @@ pub(super) fn begun_alone(run: &RunDirectory) -> bool {
     run.config().exists() && !run.is_complete() && last_directory(run).is_ok_and(|d| d.is_none())
 }
 
+/// Where a run's records are: in its folder, or in that of its last attempt. None if it has not
+/// begun.
+pub(super) fn records(run: &RunDirectory) -> Result<Option<RunDirectory>, SweepError> {
+    let last = match run.config().exists() {
+        true => Some(run.clone()),
+        false => last_directory(run)?,
+    };
+    Ok(last.filter(|last| last.config().exists()))
+}
+
 /// Takes a run, or waits until it is known whether whoever has it is still at work: on this machine
 /// that is seen, elsewhere it takes the next sign of life, or the end of the lease.
 fn wait_for(
@@ -305,14 +316,10 @@ fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<(), Failure> {
     settings.check().map_err(Failure::never)?;
     settings.source.check_model().map_err(Failure::never)?;
     let directory = RunDirectory::new(&run.directory);
-    let last = match directory.config().exists() {
-        true => Some(directory.clone()),
-        false => last_directory(&directory).into_diagnostic()?,
-    };
-    let Some(last) = last.filter(|last| last.config().exists()) else {
+    let Some(records) = records(&directory).into_diagnostic()? else {
         return Ok(());
     };
-    let before = last.read_config().into_diagnostic()?;
+    let before = records.read_config().into_diagnostic()?;
     let remedy = || {
         format!(
             "remove {}, or choose another folder with --output-dir",
