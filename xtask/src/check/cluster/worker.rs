@@ -107,6 +107,7 @@ impl Worker {
             return Ok(None);
         };
         self.is_over = true;
+        self.paused_until = None;
         Ok(Some((judged(status, &self.strikes), self.told(status))))
     }
 
