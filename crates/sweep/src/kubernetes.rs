@@ -138,6 +138,12 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.grace_seconds,
     });
+    if settings.claim.as_ref().is_some_and(String::is_empty) {
+        return Err(SweepError::Job {
+            problem: "[cluster.kubernetes] has an empty `claim`: name a claim, or leave it out"
+                .to_string(),
+        });
+    }
     if let Some(claim) = &settings.claim {
         let path = settings.mount_path.as_ref().unwrap_or(&working_directory);
         if !job.output_directory.starts_with(path) {

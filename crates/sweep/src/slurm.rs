@@ -19,6 +19,18 @@ const MOST_RESTARTS: u32 = 100;
 /// Exit codes from here on are signals': 137 where a run was killed for its memory.
 const SIGNALS: u32 = 128;
 
+/// Options of sbatch that decide how a sweep is done, long and short.
+const OURS: [&str; 8] = [
+    "--array",
+    "-a",
+    "--requeue",
+    "--no-requeue",
+    "--signal",
+    "--output",
+    "-o",
+    "--open-mode",
+];
+
 /// The table `cluster.slurm` of a preset: what a task of the array asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -109,14 +121,24 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, Sweep
         }
         options.push(format!("--{name}={value}"));
     }
-    if settings.processes == Some(0) {
-        return Err(refused("processes = 0", "leaves nobody to do the runs"));
+    for (name, count) in [
+        ("processes", settings.processes),
+        ("cpus_per_task", settings.cpus_per_task),
+    ] {
+        if count == Some(0) {
+            let given = format!("{name} = 0");
+            return Err(refused(&given, "leaves nobody to do the runs"));
+        }
     }
-    if let Some(option) = settings.options.iter().find(|o| !o.starts_with('-')) {
-        return Err(refused(
-            option,
-            "is no option of sbatch: it begins with no `--`",
-        ));
+    for option in &settings.options {
+        if !option.starts_with('-') {
+            let problem = "is no option of sbatch: it begins with no `--`";
+            return Err(refused(option, problem));
+        }
+        if OURS.iter().any(|ours| is_option(option, ours)) {
+            let problem = "is an option that plw decides: remove it from `options`";
+            return Err(refused(option, problem));
+        }
     }
     options.extend(settings.options.iter().cloned());
     let logs_in_quotes = logs.contains('"');
@@ -181,6 +203,15 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, Sweep
     lines.push("fi".to_string());
     lines.push("exit \"$code\"".to_string());
     Ok(lines.join("\n") + "\n")
+}
+
+/// Whether an option, with or without its value, is the one of this name.
+fn is_option(option: &str, name: &str) -> bool {
+    match option.strip_prefix(name) {
+        // The value of a short option may follow without a space.
+        Some(rest) => !name.starts_with("--") || rest.is_empty() || rest.starts_with(['=', ' ']),
+        None => false,
+    }
 }
 
 /// Words as a line of sh.

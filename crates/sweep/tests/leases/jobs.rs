@@ -78,7 +78,11 @@ exit "$code"
     for (text, part) in [
         ("partition = 'a b'", "--partition"),
         ("processes = 0", "processes"),
+        ("cpus_per_task = 0", "cpus_per_task"),
         ("options = ['exclusive']", "exclusive"),
+        ("options = ['--array=1']", "--array"),
+        ("options = ['--no-requeue']", "--no-requeue"),
+        ("options = ['-a1']", "-a1"),
     ] {
         let refused: ClusterSettings = toml::from_str(&format!("[slurm]\n{text}"))?;
         let error = slurm_script(&job(), &refused.slurm).expect_err(part);
@@ -131,6 +135,7 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
         assert!(manifest.contains(line), "{line} is not in\n{manifest}");
     }
     for (table, part) in [
+        ("claim = ''\n", "claim"),
         (
             "[kubernetes.pod]\nrestartPolicy = 'Always'\n",
             "restartPolicy",
