@@ -41,8 +41,27 @@ impl ComputeDevice {
         }
     }
 
+    /// Checks that this plw was built with it.
+    pub(crate) fn check_built_in(self) -> Result<()> {
+        let (is_there, feature) = match self {
+            Self::Cpu => (true, "cpu"),
+            Self::Cuda(_) => (cfg!(feature = "cuda"), "cuda"),
+            Self::Wgpu(_) => (cfg!(feature = "wgpu"), "wgpu"),
+            Self::Vulkan => (cfg!(feature = "vulkan"), "vulkan"),
+            Self::Metal => (cfg!(feature = "metal"), "metal"),
+        };
+        if is_there {
+            return Ok(());
+        }
+        Err(miette!(
+            help = format!("build it in: cargo build --release --bin plw --features {feature}"),
+            "this plw was built without the device `{self}`"
+        ))
+    }
+
     /// Burn's handle of it. Its driver and libraries are looked for first.
     pub(crate) fn open(self) -> Result<Device> {
+        self.check_built_in()?;
         match self {
             Self::Cpu => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
@@ -62,16 +81,7 @@ impl ComputeDevice {
             #[cfg(feature = "metal")]
             Self::Metal => Ok(Device::metal(burn::tensor::DeviceKind::default())),
             #[allow(unreachable_patterns, reason = "with every feature nothing is left")]
-            other => {
-                let name = other.to_string();
-                let feature = name.split(':').next().unwrap_or_default();
-                Err(miette!(
-                    help = format!(
-                        "build it in: cargo build --release --bin plw --features {feature}"
-                    ),
-                    "this plw was built without the device `{name}`"
-                ))
-            }
+            other => unreachable!("{other} is not built in"),
         }
     }
 

@@ -275,7 +275,7 @@ fn training_examples(settings: &Settings, encoder: Option<&PromptEncoder>) -> Re
     }
 }
 
-fn unclear_data() -> Report {
+pub(crate) fn unclear_data() -> Report {
     miette!(
         help = "give --train-data PATH (examples) or --text PATH (plain text), not both",
         "it is not clear what to train on"

@@ -10,7 +10,7 @@ use plw_train::{Observer, Outcome, Run, check_directory, train};
 
 use crate::activations::activations;
 use crate::complete_run::check_complete;
-use crate::examples::{RunData, checked_encoder};
+use crate::examples::{RunData, checked_encoder, unclear_data};
 use crate::failure::Failure;
 use crate::flags::TrainFlags;
 use crate::inputs::{Inputs, trained_on};
@@ -127,7 +127,9 @@ pub(super) fn fine_tune(
     for note in settings.notes().into_iter().filter(|_| writes) {
         tracing::warn!("{note}");
     }
+    check_given(settings).map_err(Failure::never)?;
     let device = settings.source.device.of_process(processes.launch);
+    device.check_built_in().map_err(Failure::never)?;
     let device = device.open()?.autodiff();
     if writes {
         check_writable(&directory.path)?;
@@ -203,6 +205,18 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     }
     check_complete(directory)?;
     Ok(true)
+}
+
+/// Checks that the settings say what to train, and on what.
+fn check_given(settings: &Settings) -> Result<()> {
+    let source = &settings.source;
+    if source.train_data.is_some() == source.text.is_some() {
+        return Err(unclear_data());
+    }
+    match source.model.is_some() == source.init_config.is_some() {
+        true => Err(unclear_start()),
+        false => Ok(()),
+    }
 }
 
 /// The weights a run starts from.

@@ -113,12 +113,18 @@ fn exit_codes_tell_a_scheduler_whether_to_try_again() {
     assert_eq!(exit("--prompt-loss-weight -1"), Some(78));
     assert_eq!(exit("--index x"), Some(2));
     assert_eq!(exit("--submit kubernetes --print"), Some(78), "no image");
+    assert_eq!(exit("--submit local --workers 0"), Some(78));
     assert!(!smoke.path("codes/sweep.json").exists());
     let by_variable = |name: &str, value: &str| {
         let mut plw = smoke.plw(&format!("{SWEEP} codes"));
         plw.env(name, value);
         plw.output().expect("plw runs")
     };
+    for (name, value) in [("PLW_DEVICE", "metal"), ("PLW_TEXT", "a.txt")] {
+        let mut plw = smoke.plw(&format!("{SWEEP} {name} --index 0"));
+        let output = plw.env(name, value).output().expect("plw runs");
+        assert_eq!(code(&output), Some(78), "{name}: {}", failed(&output));
+    }
     let said = failed(&by_variable("PBS_ARRAY_INDEX", "one"));
     assert!(said.contains("PBS_ARRAY_INDEX is \"one\""));
     for (name, index) in [("SLURM_ARRAY_TASK_ID", "1"), ("JOB_COMPLETION_INDEX", "0")] {

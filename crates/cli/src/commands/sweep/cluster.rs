@@ -27,11 +27,6 @@ pub(super) fn run(
     scheduler: Scheduler,
 ) -> Result<ExitCode, Failure> {
     let settings = settings(preset).map_err(Failure::never)?;
-    if flags.workers == Some(0) {
-        return Err(Failure::never(miette!(
-            "--workers is 0: nobody would do the runs"
-        )));
-    }
     let job = job(runs.len(), flags, log)?;
     let (text, name, program, words) = match scheduler {
         Scheduler::Kubernetes => {

@@ -38,6 +38,11 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode, Failure
     if flags.json && !flags.list {
         return Err(Failure::never(miette!("--json is for --list and --status")));
     }
+    if flags.workers == Some(0) {
+        return Err(Failure::never(miette!(
+            "--workers is 0: nobody would do the runs"
+        )));
+    }
     let index = match flags.list || flags.submit.is_some() {
         true => None,
         false => match flags.index {
