@@ -36,14 +36,15 @@ impl Workspace {
         command
     }
 
-    /// The commit that is checked out, with `-dirty` where tracked files differ from it; `unknown`
-    /// without git.
+    /// The commit that is checked out, with `-dirty` where tracked files differ from it, but for
+    /// results, of which a check may just have written one; `unknown` without git.
     pub(crate) fn commit(&self) -> String {
         let git = |arguments: &[&str]| process::output(self.command("git").args(arguments)).ok();
         let Some(commit) = git(&["rev-parse", "HEAD"]) else {
             return "unknown".to_string();
         };
-        let changes = git(&["status", "--porcelain", "--untracked-files=no"]).unwrap_or_default();
+        let changes = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!results"];
+        let changes = git(&changes).unwrap_or_default();
         let dirty = if changes.trim().is_empty() {
             ""
         } else {
