@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn the_committed_scripts_are_found() {
         let scripts = scripts(&Workspace::find()).expect("listed");
-        let expected = ["golden_llama.py", "prompts.py", "ratio.py"];
+        let expected = ["golden_llama.py", "nf4.py", "prompts.py", "ratio.py"];
         assert_eq!(
             scripts,
             expected.map(|name| Path::new("xtask/fixtures").join(name))

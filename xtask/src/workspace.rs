@@ -43,7 +43,14 @@ impl Workspace {
         let Some(commit) = git(&["rev-parse", "HEAD"]) else {
             return "unknown".to_string();
         };
-        let changes = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!results"];
+        let changes = [
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            ".",
+            ":!results",
+        ];
         let changes = git(&changes).unwrap_or_default();
         let dirty = if changes.trim().is_empty() {
             ""

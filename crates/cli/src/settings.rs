@@ -9,7 +9,7 @@ use plw_data::{
     AnswerStyle, ColumnNames, ColumnOptions, OnBadRow, PromptSettings, Split, is_known_column,
 };
 use plw_eval::EvaluationOptions;
-use plw_model::{WeightType, load_lora_config};
+use plw_model::{LinearWeightType, load_lora_config};
 use plw_record::{DIGESTS, RunConfig};
 use plw_train::{BatchingArguments, LossArguments, TrainingArguments};
 use serde::de::DeserializeOwned;
@@ -49,7 +49,7 @@ pub(crate) struct SourceSettings {
     pub(crate) column: Option<ColumnNames>,
     pub(crate) answer_style: Option<AnswerStyle>,
     /// Type of the layers' linear weights in memory, where they are not trained.
-    pub(crate) dtype: WeightType,
+    pub(crate) dtype: LinearWeightType,
     /// Whether activations are in bf16.
     pub(crate) bf16: bool,
     pub(crate) device: ComputeDevice,
@@ -147,7 +147,7 @@ impl Settings {
         self.loss.objective().into_diagnostic()?;
         self.batching.check().into_diagnostic()?;
         self.lora.check()?;
-        if self.source.dtype != WeightType::F32 && self.lora.lora_r.is_none() {
+        if self.source.dtype != LinearWeightType::F32 && self.lora.lora_r.is_none() {
             return Err(miette!(
                 help = "train adapters (--lora-r N), or leave dtype out",
                 "dtype is for weights that are not trained, and without LoRA all of them are"

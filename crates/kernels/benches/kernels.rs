@@ -192,14 +192,14 @@ fn compare_linears(
 
 fn trained(outputs: usize, inputs: usize, device: &Device) -> LinearWeight {
     LinearWeight {
-        weight: leaf([outputs, inputs], device),
+        weight: leaf([outputs, inputs], device).into(),
         adapter: None,
     }
 }
 
 fn adapted(outputs: usize, inputs: usize, device: &Device) -> LinearWeight {
     LinearWeight {
-        weight: random([outputs, inputs], device),
+        weight: random([outputs, inputs], device).into(),
         adapter: Some(LowRankAdapter {
             a: leaf([RANK, inputs], device),
             b: leaf([outputs, RANK], device),

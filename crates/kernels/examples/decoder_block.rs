@@ -113,7 +113,7 @@ impl Block {
                 input,
                 weights: weights
                     .map(|weight| LinearWeight {
-                        weight,
+                        weight: weight.into(),
                         adapter: None,
                     })
                     .collect(),

@@ -137,7 +137,7 @@ impl Bench {
             LinearInput::Normalized { x, .. } => x.clone(),
         };
         let weights = outputs.iter().map(|&width| LinearWeight {
-            weight: self.random([width, inputs]).require_grad(),
+            weight: self.random([width, inputs]).require_grad().into(),
             adapter: None,
         });
         let operands = LinearOperands {
@@ -245,7 +245,7 @@ impl Bench {
         });
         let product = || {
             let weight = LinearWeight {
-                weight: x.clone(),
+                weight: x.clone().into(),
                 adapter: None,
             };
             linear(LinearOperands {

@@ -12,6 +12,7 @@ mod attention;
 mod attention_mask;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod cube;
+mod dequantize;
 mod device_sum;
 mod embedding;
 mod finite_flags;
@@ -23,6 +24,8 @@ mod linear;
 mod linear_cross_entropy;
 mod linear_operands;
 mod logits;
+mod nf4;
+mod nf4_weight;
 mod operations;
 mod readback;
 mod rms_norm;
@@ -35,6 +38,7 @@ mod target_table;
 pub use adamw::{AdamW, AdamWStep, Moments, Updated, adamw, adamw_reference};
 pub use attention::{AttentionHeads, attention, attention_reference};
 pub use attention_mask::AttentionMask;
+pub use dequantize::{dequantize, dequantize_reference};
 pub use device_sum::{device_sum, is_on_cuda};
 pub use embedding::{embedding, embedding_reference, select_rows};
 pub use finite_flags::FiniteFlags;
@@ -50,8 +54,11 @@ pub use linear_cross_entropy::{
     DEFAULT_CHUNK, LinearCrossEntropy, default_chunk, linear_cross_entropy,
     linear_cross_entropy_chunked, linear_cross_entropy_reference,
 };
-pub use linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
+pub use linear_operands::{
+    LinearInput, LinearOperands, LinearWeight, LowRankAdapter, WeightMatrix,
+};
 pub use logits::logits;
+pub use nf4_weight::Nf4Weight;
 pub use readback::Readback;
 pub use rms_norm::{rms_norm, rms_norm_reference};
 pub use rope::{apply_rotary, apply_rotary_reference};

@@ -3,8 +3,11 @@
 
 use burn::tensor::{DType, FloatDType, Tensor};
 
+use crate::dequantize::dequantize_reference;
 use crate::half_precision::{is_half, rounded};
-use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
+use crate::linear_operands::{
+    LinearInput, LinearOperands, LinearWeight, LowRankAdapter, WeightMatrix,
+};
 use crate::operations::{self, linear::MAX_WEIGHTS};
 use crate::rms_norm::{rms_norm, rms_norm_reference};
 use crate::swiglu::{swiglu, swiglu_reference};
@@ -31,6 +34,9 @@ pub fn linear(operands: LinearOperands) -> Tensor<2> {
         operands.weights.len()
     );
     for LinearWeight { weight, .. } in &operands.weights {
+        let WeightMatrix::Dense(weight) = weight else {
+            continue;
+        };
         assert!(
             weight.dtype() == DType::F32 || !weight.is_tracked(),
             "a weight in half precision cannot have a gradient"
@@ -65,10 +71,11 @@ fn half_precision(operands: LinearOperands) -> Tensor<2> {
         .weights
         .into_iter()
         .map(|LinearWeight { weight, adapter }| {
-            // A frozen weight in half precision has such elements already.
-            let weight = match is_half(&weight) {
-                true => weight,
-                false => rounded(weight, half),
+            let weight = match weight {
+                // A frozen weight in half precision has such elements already.
+                WeightMatrix::Dense(weight) if is_half(&weight) => weight.into(),
+                WeightMatrix::Dense(weight) => rounded(weight, half).into(),
+                WeightMatrix::Nf4(weight) => WeightMatrix::Nf4(weight.rounded_to(half)),
             };
             let adapter = adapter.map(|adapter| LowRankAdapter {
                 a: rounded(adapter.a, half),
@@ -131,6 +138,13 @@ pub fn linear_reference(operands: LinearOperands) -> Tensor<2> {
         LinearInput::Gated(x) => swiglu_reference(x),
     };
     let product = |LinearWeight { weight, adapter }: LinearWeight| {
+        let weight = match weight {
+            WeightMatrix::Dense(weight) => weight,
+            WeightMatrix::Nf4(weight) if x.is_autodiff() => {
+                dequantize_reference(&weight).autodiff()
+            }
+            WeightMatrix::Nf4(weight) => dequantize_reference(&weight),
+        };
         let weight = weight.cast(FloatDType::from(x.dtype()));
         let product = x.clone().matmul(weight.transpose());
         let Some(adapter) = adapter else {

@@ -4,6 +4,8 @@
 use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
 
+use crate::nf4_weight::Nf4Weight;
+
 /// `residual + [f(x) W_1^T, f(x) W_2^T, ..]`: the operands of a linear layer with its input's
 /// preparation `f`, one to three weights whose products stand side by side, and a residual.
 ///
@@ -40,10 +42,35 @@ pub enum LinearInput<M = Tensor<2>, V = Tensor<1>> {
 /// A weight `[out, in]`, as PyTorch stores it, and its adapter.
 #[derive(Debug, Clone)]
 pub struct LinearWeight<M = Tensor<2>> {
-    /// `[out, in]`. A weight without a gradient may be in half precision; products use it as f32.
-    pub weight: M,
+    /// `[out, in]`.
+    pub weight: WeightMatrix<M>,
     /// Added to the weight.
     pub adapter: Option<LowRankAdapter<M>>,
+}
+
+/// A matrix `[out, in]`, as it is held.
+#[derive(Debug, Clone)]
+pub enum WeightMatrix<M = Tensor<2>> {
+    /// A tensor. Without a gradient it may be in half precision; products use it as f32.
+    Dense(M),
+    /// A frozen weight of 4 bits an element. It is a matrix for as long as a product takes.
+    Nf4(Nf4Weight),
+}
+
+impl From<Tensor<2>> for WeightMatrix {
+    fn from(tensor: Tensor<2>) -> Self {
+        Self::Dense(tensor)
+    }
+}
+
+impl WeightMatrix {
+    /// `[out, in]`.
+    pub fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Dense(tensor) => tensor.dims(),
+            Self::Nf4(weight) => weight.shape(),
+        }
+    }
 }
 
 /// A low-rank update `scaling * (x * mask) A^T B^T` of a product (LoRA: Hu et al. 2021, arXiv
@@ -143,10 +170,48 @@ impl<T> LinearInput<T, T> {
     }
 }
 
+impl<M> WeightMatrix<M> {
+    fn map<N>(self, form: impl FnOnce(M) -> N) -> WeightMatrix<N> {
+        match self {
+            Self::Dense(matrix) => WeightMatrix::Dense(form(matrix)),
+            Self::Nf4(weight) => WeightMatrix::Nf4(weight),
+        }
+    }
+
+    fn as_ref(&self) -> WeightMatrix<&M> {
+        match self {
+            Self::Dense(matrix) => WeightMatrix::Dense(matrix),
+            Self::Nf4(weight) => WeightMatrix::Nf4(weight.clone()),
+        }
+    }
+
+    /// The matrix of operands that are all dense, as passes over slices take them.
+    pub(crate) fn dense(&self) -> &M {
+        match self {
+            Self::Dense(matrix) => matrix,
+            Self::Nf4(_) => unreachable!("a weight in NF4 is made a matrix before the product"),
+        }
+    }
+}
+
+impl WeightMatrix<bool> {
+    /// The gradient of a weight, if it is wanted. One in NF4 has none.
+    pub(crate) fn gradient<G>(
+        &self,
+        compute: impl FnOnce() -> Option<G>,
+    ) -> WeightMatrix<Option<G>> {
+        match self {
+            Self::Dense(true) => WeightMatrix::Dense(compute()),
+            Self::Dense(false) => WeightMatrix::Dense(None),
+            Self::Nf4(weight) => WeightMatrix::Nf4(weight.clone()),
+        }
+    }
+}
+
 impl<M> LinearWeight<M> {
     fn map<N>(self, form: &mut impl FnMut(M) -> N) -> LinearWeight<N> {
         LinearWeight {
-            weight: form(self.weight),
+            weight: self.weight.map(&mut *form),
             adapter: self.adapter.map(|adapter| LowRankAdapter {
                 a: form(adapter.a),
                 b: form(adapter.b),
@@ -158,7 +223,7 @@ impl<M> LinearWeight<M> {
 
     fn as_ref(&self) -> LinearWeight<&M> {
         LinearWeight {
-            weight: &self.weight,
+            weight: self.weight.as_ref(),
             adapter: self.adapter.as_ref().map(|adapter| LowRankAdapter {
                 a: &adapter.a,
                 b: &adapter.b,

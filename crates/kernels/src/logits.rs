@@ -29,7 +29,7 @@ pub fn logits(hidden: Tensor<2>, lm_head: Tensor<2>) -> Tensor<2> {
     linear(LinearOperands {
         input: LinearInput::Plain(hidden),
         weights: vec![LinearWeight {
-            weight: lm_head,
+            weight: lm_head.into(),
             adapter: None,
         }],
         residual: None,

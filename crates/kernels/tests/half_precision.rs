@@ -43,7 +43,7 @@ fn a_linear_layer_multiplies_what_bf16_can_hold_and_rounds_its_output_once() {
             epsilon: 1e-5,
         },
         weights: vec![LinearWeight {
-            weight: weight.clone(),
+            weight: weight.clone().into(),
             adapter: Some(LowRankAdapter {
                 a: a.clone(),
                 b: b.clone(),

@@ -10,6 +10,7 @@ use crate::config_error::ConfigError;
 use crate::error::CheckpointError;
 use crate::llama::Llama;
 use crate::tensor_files::TensorFiles;
+use crate::weight::LinearWeightType;
 use crate::weight_type::WeightType;
 use crate::write_tensors::{StoredTensor, write_weights};
 
@@ -58,17 +59,23 @@ fn no_model(directory: &Path) -> CheckpointError {
     }
 }
 
-/// A random model of the `config.json` at `path`: [`Llama::init`].
+/// A random model of the `config.json` at `path`, as [`Llama::init`] makes it, with the linear
+/// weights of the layers held in the type `linear_weights`.
 ///
 /// # Errors
 ///
 /// As [`read_config`], and if its weights take more memory than the machine gives.
-pub fn init_llama(path: &Path, seed: u64, device: &Device) -> Result<Llama, CheckpointError> {
+pub fn init_llama(
+    path: &Path,
+    seed: u64,
+    device: &Device,
+    linear_weights: LinearWeightType,
+) -> Result<Llama, CheckpointError> {
     let config = read_config(path)?;
     config
-        .check_memory(WeightType::F32)
+        .check_memory(linear_weights)
         .map_err(in_config(path))?;
-    Ok(Llama::init(&config, seed, device))
+    Ok(Llama::init_as(&config, seed, device, linear_weights))
 }
 
 /// Loads a model from a Hugging Face directory: `config.json` and `model.safetensors`, or shards
@@ -79,12 +86,12 @@ pub fn init_llama(path: &Path, seed: u64, device: &Device) -> Result<Llama, Chec
 /// If a file cannot be used, or a tensor is missing, has no place in the model, or has another
 /// shape. The error names file and tensor.
 pub fn load_llama(directory: &Path, device: &Device) -> Result<Llama, CheckpointError> {
-    load_llama_as(directory, device, WeightType::F32)
+    load_llama_as(directory, device, LinearWeightType::F32)
 }
 
 /// Like [`load_llama`], but keeps the linear weights of the layers in the type `linear_weights`.
 /// Use it for a model whose own weights are not trained. Matrix products convert the weights to
-/// f32, so nothing is lost if the file holds that type.
+/// f32, so nothing is lost if the file holds that type. NF4 does lose precision.
 ///
 /// # Errors
 ///
@@ -92,7 +99,7 @@ pub fn load_llama(directory: &Path, device: &Device) -> Result<Llama, Checkpoint
 pub fn load_llama_as(
     directory: &Path,
     device: &Device,
-    linear_weights: WeightType,
+    linear_weights: LinearWeightType,
 ) -> Result<Llama, CheckpointError> {
     let config = load_config(directory)?;
     config
@@ -158,6 +165,7 @@ pub fn save_llama(
              merge it first, or save the adapter",
         ));
     }
+    let model = model.clone().dequantized();
     let values = model.values();
     let tensors = model
         .parameters()

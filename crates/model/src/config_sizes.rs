@@ -4,7 +4,7 @@
 use crate::config::LlamaConfig;
 use crate::config_error::ConfigError;
 use crate::memory::is_available;
-use crate::weight_type::WeightType;
+use crate::weight::LinearWeightType;
 
 /// Larger than any size of a Llama, and small enough for counts of parameters to fit in 64 bits.
 const LARGEST: usize = 1 << 20;
@@ -49,7 +49,7 @@ impl LlamaConfig {
     /// # Errors
     ///
     /// Names the greatest size if it cannot.
-    pub fn check_memory(&self, linear_weights: WeightType) -> Result<(), ConfigError> {
+    pub fn check_memory(&self, linear_weights: LinearWeightType) -> Result<(), ConfigError> {
         let bytes = self.weight_bytes(linear_weights);
         if is_available(bytes) {
             return Ok(());
@@ -150,13 +150,15 @@ mod tests {
         let error = config(32, 1 << 20, 1 << 19, 1 << 19).expect_err("refused");
         assert!(error.contains("`hidden_size` (1048576)"), "{error}");
         let small = config(32, 16, 24, 2).expect("valid");
-        assert!(small.check_memory(WeightType::F32).is_ok());
+        assert!(small.check_memory(LinearWeightType::F32).is_ok());
         // 2^41 parameters: 8 TiB in f32.
         let giant = config(1 << 20, 1 << 19, 2, 1).expect("within the bounds");
         // Where the system promises any memory, it promises this as well.
         let promises = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
         if promises.is_ok_and(|promises| promises.trim() != "1") {
-            let error = giant.check_memory(WeightType::F32).expect_err("refused");
+            let error = giant
+                .check_memory(LinearWeightType::F32)
+                .expect_err("refused");
             let error = error.to_string();
             assert!(error.contains("`vocab_size` (1048576)"), "{error}");
         }

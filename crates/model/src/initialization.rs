@@ -8,14 +8,24 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::LlamaConfig;
 use crate::llama::Llama;
-use crate::weight_type::WeightType;
+use crate::weight::LinearWeightType;
 
 impl Llama {
     /// A random model. Matrices `[out, in]` have standard deviation `1 / sqrt(in)`, so that each
     /// layer keeps the scale of its input. So have embeddings `[vocab, hidden]`, since a tied
     /// table is also the head, with `hidden` inputs. Norms are one.
     pub fn init(config: &LlamaConfig, seed: u64, device: &Device) -> Self {
-        let built = Self::assemble(config, device, WeightType::F32, |name, shape| {
+        Self::init_as(config, seed, device, LinearWeightType::F32)
+    }
+
+    /// The same model with linear weights of the layers held in the type `linear_weights`.
+    pub(crate) fn init_as(
+        config: &LlamaConfig,
+        seed: u64,
+        device: &Device,
+        linear_weights: LinearWeightType,
+    ) -> Self {
+        let built = Self::assemble(config, device, linear_weights, |name, shape| {
             Ok::<_, Infallible>(match shape {
                 [rows, columns] => {
                     let deviation = 1.0 / (*columns as f64).sqrt();

@@ -24,6 +24,7 @@ mod size;
 mod tensor_files;
 mod tensor_header;
 mod tensor_shapes;
+mod weight;
 mod weight_type;
 mod write_tensors;
 
@@ -44,5 +45,6 @@ pub use shard_index::{IndexError, ShardIndex};
 pub use size::PassSize;
 pub use tensor_files::TensorFiles;
 pub use tensor_header::{HeaderError, TensorHeader, TensorPlace};
+pub use weight::LinearWeightType;
 pub use weight_type::WeightType;
 pub use write_tensors::{StoredTensor, write_tensors};

@@ -1,10 +1,11 @@
 //! A linear layer without bias, with or without a low-rank adapter.
 
 use burn::module::{Module, Param};
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::Tensor;
 use plw_kernels::{LinearWeight, LowRankAdapter};
 
 use crate::dropout::Dropout;
+use crate::weight::Weight;
 
 /// `y = x W^T`, plus `alpha / r * dropout(x) A^T B^T` where there is an adapter.
 ///
@@ -12,7 +13,7 @@ use crate::dropout::Dropout;
 /// transposed on its way from or to a file.
 #[derive(Module, Debug)]
 pub(crate) struct Linear {
-    pub(crate) weight: Param<Tensor<2>>,
+    pub(crate) weight: Weight,
     pub(crate) lora: Option<Lora>,
 }
 
@@ -63,34 +64,30 @@ impl Lora {
 }
 
 impl Linear {
-    pub(crate) fn new(weight: Param<Tensor<2>>) -> Self {
+    pub(crate) fn new(weight: Weight) -> Self {
         Self { weight, lora: None }
     }
 
     /// The weight and its adapter, as the kernels take them.
     pub(crate) fn linear_weight(&self, site: DropoutSite<'_>) -> LinearWeight {
         LinearWeight {
-            weight: self.weight.val(),
+            weight: self.weight.matrix(),
             adapter: self.lora.as_ref().map(|lora| lora.low_rank_adapter(site)),
         }
     }
 
     /// The layer with the weight `W + scaling * B A` and no adapter.
     pub(crate) fn merged(self) -> Self {
-        let Some(lora) = self.lora else { return self };
-        let update = lora
-            .b
-            .val()
-            .inner()
-            .matmul(lora.a.val().inner())
-            .mul_scalar(lora.scaling());
-        Self::new(self.weight.map(|weight| {
-            let merged = weight.clone().inner().cast(FloatDType::F32) + update;
-            if weight.is_autodiff() {
-                merged.autodiff()
-            } else {
-                merged
-            }
-        }))
+        let Some(lora) = &self.lora else {
+            return self;
+        };
+        let (a, b) = (lora.a.val(), lora.b.val());
+        let update = b.clone().inner().matmul(a.inner());
+        let merged = self.weight.to_f32() + update.mul_scalar(lora.scaling());
+        let merged = match b.is_autodiff() {
+            true => merged.autodiff(),
+            false => merged,
+        };
+        Self::new(Weight::Dense(Param::from_tensor(merged)))
     }
 }

@@ -11,10 +11,10 @@ use plw_kernels::{
 use crate::config::LlamaConfig;
 use crate::dropout::{Dropout, DropoutKey};
 use crate::linear::{DropoutSite, Linear};
-use crate::weight_type::WeightType;
+use crate::weight::{LinearWeightType, Weight};
 
 /// A Llama (Touvron et al. 2023, arXiv 2302.13971, with grouped-query attention as in Llama 2 and
-/// 3). Its weights are in f32, but for frozen linear weights that may be in half precision; its
+/// 3). Its weights are in f32, but for frozen linear weights that may be in half precision or NF4; its
 /// activations are in f32 or in bf16 ([`Llama::with_activations`]).
 ///
 /// Parameters are named as in Hugging Face checkpoints. A model on an autodiff device
@@ -24,7 +24,7 @@ use crate::weight_type::WeightType;
 pub struct Llama {
     pub(crate) model: Decoder,
     /// None where the embedding table is the head.
-    pub(crate) lm_head: Option<Linear>,
+    pub(crate) lm_head: Option<Head>,
     #[module(skip)]
     config: LlamaConfig,
     /// The type of hidden states.
@@ -44,6 +44,12 @@ pub(crate) struct Decoder {
 
 #[derive(Module, Debug)]
 pub(crate) struct Embedding {
+    /// `[vocab, hidden]`.
+    pub(crate) weight: Param<Tensor<2>>,
+}
+
+#[derive(Module, Debug)]
+pub(crate) struct Head {
     /// `[vocab, hidden]`.
     pub(crate) weight: Param<Tensor<2>>,
 }
@@ -186,7 +192,7 @@ impl Llama {
     pub(crate) fn assemble<E>(
         config: &LlamaConfig,
         device: &Device,
-        linear_weights: WeightType,
+        linear_weights: LinearWeightType,
         mut provide: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let mut matrix = |name: &str, shape: [usize; 2]| {
@@ -202,10 +208,9 @@ impl Llama {
         };
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => Some(Linear::new(matrix(
-                "lm_head.weight",
-                [config.vocab_size, hidden],
-            )?)),
+            false => Some(Head {
+                weight: matrix("lm_head.weight", [config.vocab_size, hidden])?,
+            }),
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for number in 0..config.num_hidden_layers {
@@ -238,7 +243,7 @@ impl DecoderLayer {
         config: &LlamaConfig,
         number: usize,
         device: &Device,
-        linear_weights: WeightType,
+        linear_weights: LinearWeightType,
         provide: &mut impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let hidden = config.hidden_size;
@@ -247,9 +252,13 @@ impl DecoderLayer {
         let prefix = format!("model.layers.{number}");
         let mut linear = |name: &str, outputs: usize, inputs: usize| {
             let values = provide(&format!("{prefix}.{name}.weight"), &[outputs, inputs])?;
-            let weight = Tensor::<2>::from_data(TensorData::new(values, [outputs, inputs]), device);
-            let weight = weight.cast(linear_weights.dtype());
-            Ok(Linear::new(Param::from_tensor(weight)))
+            let shape = [outputs, inputs];
+            Ok(Linear::new(Weight::new(
+                values,
+                shape,
+                linear_weights,
+                device,
+            )))
         };
         let self_attn = SelfAttention {
             q_proj: linear("self_attn.q_proj", queries, hidden)?,

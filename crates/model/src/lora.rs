@@ -184,26 +184,37 @@ impl Llama {
     }
 
     /// Adds `alpha / r * B A` to the weights and removes the adapter. Every parameter can be
-    /// trained again.
-    pub fn merge_lora(mut self) -> Self {
-        self.model.layers = self
-            .model
-            .layers
-            .into_iter()
-            .map(DecoderLayer::merged)
-            .collect();
-        self.set_require_grad(true)
+    /// trained again. Adapted weights are then in f32, and so are all that were in NF4.
+    pub fn merge_lora(self) -> Self {
+        self.map_linear(Linear::merged)
+            .dequantized()
+            .set_require_grad(true)
     }
 
     /// Removes the adapter and leaves the weights as they are. Every parameter can be trained
     /// again.
-    pub fn without_lora(mut self) -> Self {
+    pub fn without_lora(self) -> Self {
+        self.map_linear(|linear| Linear::new(linear.weight))
+            .set_require_grad(true)
+    }
+
+    /// The same model with the weights that were in NF4 in f32.
+    pub(crate) fn dequantized(self) -> Self {
+        let device = self.model.embed_tokens.weight.device();
+        self.map_linear(|linear| Linear {
+            weight: linear.weight.dequantized(&device),
+            lora: linear.lora,
+        })
+    }
+
+    fn map_linear(mut self, mut change: impl FnMut(Linear) -> Linear) -> Self {
         for layer in &mut self.model.layers {
             for target in TargetModule::ALL {
-                layer.linear_mut(target).lora = None;
+                let linear = layer.linear_mut(target);
+                *linear = change(linear.clone());
             }
         }
-        self.set_require_grad(true)
+        self
     }
 
     /// The settings of the model's adapter, if it has one.
@@ -243,11 +254,12 @@ impl Llama {
             return Err(LoraError::Memory { r: config.r, bytes });
         }
         let mut model = self.set_require_grad(false);
+        let device = model.model.embed_tokens.weight.device();
         for (number, layer) in model.model.layers.iter_mut().enumerate() {
             for &target in &config.target_modules {
                 let name = format!("model.layers.{number}.{}", target.path());
                 let linear = layer.linear_mut(target);
-                match Lora::assemble(config, &name, linear, &mut provide) {
+                match Lora::assemble(config, &name, linear, &device, &mut provide) {
                     Ok(lora) => linear.lora = Some(lora),
                     Err(error) => return Ok(Err(error)),
                 }
@@ -262,15 +274,15 @@ impl Lora {
         config: &LoraConfig,
         name: &str,
         linear: &Linear,
+        device: &Device,
         provide: &mut impl FnMut(&str, [usize; 2]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let [outputs, inputs] = linear.weight.dims();
-        let device: Device = linear.weight.device();
         let mut factor = |factor: &str, shape: [usize; 2]| {
             let values = provide(&format!("{name}.{factor}.weight"), shape)?;
             Ok(Param::from_tensor(Tensor::from_data(
                 TensorData::new(values, shape),
-                &device,
+                device,
             )))
         };
         Ok(Self {
@@ -305,14 +317,6 @@ impl DecoderLayer {
             TargetModule::UpProj => &mut self.mlp.up_proj,
             TargetModule::DownProj => &mut self.mlp.down_proj,
         }
-    }
-
-    fn merged(mut self) -> Self {
-        for target in TargetModule::ALL {
-            let linear = self.linear_mut(target);
-            *linear = linear.clone().merged();
-        }
-        self
     }
 }
 

@@ -34,7 +34,7 @@ pub struct ParameterInfo {
 }
 
 impl Llama {
-    /// All parameters, in a fixed order.
+    /// All parameters, in a fixed order. Weights in NF4 are none: they cannot be trained.
     pub fn parameters(&self) -> Vec<ParameterInfo> {
         let mut list = List {
             path: Path::default(),
@@ -90,6 +90,23 @@ impl Llama {
 struct Path(Vec<String>);
 
 impl Path {
+    /// The variant of an enum is no part of a parameter's name.
+    fn is_part(container: &str) -> bool {
+        !container.starts_with("Enum:")
+    }
+
+    fn enter(&mut self, name: &str, container: &str) {
+        if Self::is_part(container) {
+            self.0.push(name.into());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if Self::is_part(container) {
+            self.0.pop();
+        }
+    }
+
     fn name(&self) -> String {
         let path = self.0.join(".");
         match path.strip_suffix(".lora.a") {
@@ -104,12 +121,12 @@ impl Path {
 
 macro_rules! follow_path {
     () => {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.0.push(name.into());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
 
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.0.pop();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
         }
     };
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::config::LlamaConfig;
 use crate::lora::{LoraConfig, TargetModule};
+use crate::weight::LinearWeightType;
 use crate::weight_type::WeightType;
 
 /// The size of a forward pass: its positions, and those that go through the end of the last layer.
@@ -64,10 +65,13 @@ impl LlamaConfig {
 
     /// Bytes of the weights in memory, without an adapter: linear weights in the type
     /// `linear_weights`, all others in f32.
-    pub fn weight_bytes(&self, linear_weights: WeightType) -> u64 {
-        let linear = self.linear_parameter_count();
-        let others = self.parameter_count() - linear;
-        WeightType::F32.bytes() * others + linear_weights.bytes() * linear
+    pub fn weight_bytes(&self, linear_weights: LinearWeightType) -> u64 {
+        let others = self.parameter_count() - self.linear_parameter_count();
+        let modules = TargetModule::ALL.iter();
+        let a_layer: u64 = modules
+            .map(|&module| linear_weights.bytes(self.linear_shape(module).iter().product()))
+            .sum();
+        WeightType::F32.bytes() * others + self.num_hidden_layers as u64 * a_layer
     }
 
     /// Elements that the forward pass keeps for the backward pass on the CPU. For each layer these

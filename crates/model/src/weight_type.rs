@@ -1,6 +1,5 @@
 //! The element type in which weights are stored.
 
-use burn::tensor::FloatDType;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
@@ -27,15 +26,6 @@ impl WeightType {
             Self::F32 => "float32",
             Self::Bf16 => "bfloat16",
             Self::F16 => "float16",
-        }
-    }
-
-    /// The type of Burn's tensors.
-    pub(crate) fn dtype(self) -> FloatDType {
-        match self {
-            Self::F32 => FloatDType::F32,
-            Self::Bf16 => FloatDType::BF16,
-            Self::F16 => FloatDType::F16,
         }
     }
 

@@ -7,9 +7,10 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use cases::*;
+use plw_batch::Batch;
 use plw_model::{
-    CheckpointError, Llama, LlamaConfig, LoraConfig, TargetModule, WeightType, load_adapter,
-    load_llama, load_llama_as, save_adapter, save_llama,
+    CheckpointError, LinearWeightType, Llama, LlamaConfig, LoraConfig, TargetModule, WeightType,
+    load_adapter, load_llama, load_llama_as, save_adapter, save_llama,
 };
 
 fn equal(a: &Llama, b: &Llama) -> bool {
@@ -50,8 +51,8 @@ fn a_saved_model_loads_identically() {
 #[test]
 fn weights_kept_in_the_files_type_compute_the_same_bits() {
     for (case, weight_type) in [
-        ("untied_sharded_bf16", WeightType::Bf16),
-        ("llama3_f16", WeightType::F16),
+        ("untied_sharded_bf16", LinearWeightType::Bf16),
+        ("llama3_f16", LinearWeightType::F16),
     ] {
         let lora = LoraConfig {
             r: 2,
@@ -60,28 +61,54 @@ fn weights_kept_in_the_files_type_compute_the_same_bits() {
             target_modules: TargetModule::ALL.into(),
         };
         let batch = pad(&Golden::read(case).sequences());
-        let [wide, half] = [WeightType::F32, weight_type].map(|weight_type| {
+        let [wide, half] = [LinearWeightType::F32, weight_type].map(|weight_type| {
             let model =
                 load_llama_as(&fixture(case), &training_device(), weight_type).expect("a model");
-            let model = model.with_lora(&lora, 3).expect("valid");
-            let rows: Vec<u32> = (0..batch.positions() as u32).collect();
-            let hidden = values(
-                model
-                    .valid()
-                    .forward(&batch, &rows, None)
-                    .flatten::<1>(0, 1),
-            );
-            let found = gradients(&model, &batch, 1.0, None);
-            let found: Vec<_> = found
-                .into_iter()
-                .map(|(name, x)| (name, values(x)))
-                .collect();
-            (hidden, found, model)
+            model.with_lora(&lora, 3).expect("valid")
         });
-        assert_eq!((wide.0, wide.1), (half.0, half.1), "{case}");
-        assert!(equal(&wide.2, &half.2), "{case}");
-        assert!(equal(&wide.2.merge_lora(), &half.2.merge_lora()), "{case}");
+        assert_eq!(computed(&wide, &batch), computed(&half, &batch), "{case}");
+        assert!(equal(&wide, &half), "{case}");
+        assert!(equal(&wide.merge_lora(), &half.merge_lora()), "{case}");
     }
+}
+
+/// Hidden states and the gradients of what is trained.
+fn computed(model: &Llama, batch: &Batch) -> (Vec<f32>, Vec<(String, Vec<f32>)>) {
+    let rows: Vec<u32> = (0..batch.positions() as u32).collect();
+    let hidden = model.valid().forward(batch, &rows, None);
+    let found = gradients(model, batch, 1.0, None).into_iter();
+    let found = found.map(|(name, gradient)| (name, values(gradient)));
+    (values(hidden.flatten::<1>(0, 1)), found.collect())
+}
+
+#[test]
+fn weights_in_nf4_compute_what_their_values_in_f32_do() {
+    let case = "grouped_tied";
+    let directory = tempfile::tempdir().expect("a directory");
+    let load = |path: &Path, held_as| load_llama_as(path, &training_device(), held_as);
+    let nf4 = load(&fixture(case), LinearWeightType::Nf4).expect("a model");
+    save_llama(&nf4, directory.path(), WeightType::F32).expect("saved");
+    let dense = load(directory.path(), LinearWeightType::F32).expect("a model");
+    let original = load(&fixture(case), LinearWeightType::F32).expect("a model");
+    assert!(!equal(&dense, &original), "NF4 rounds");
+    let batch = pad(&Golden::read(case).sequences());
+    let lora = LoraConfig {
+        r: 2,
+        alpha: 4.0,
+        dropout: 0.0,
+        target_modules: [TargetModule::QProj, TargetModule::DownProj].into(),
+    };
+    let adapted = |model: Llama| model.with_lora(&lora, 3).expect("valid");
+    let (nf4, dense) = (adapted(nf4), adapted(dense));
+    let (found, expected) = (computed(&nf4, &batch), computed(&dense, &batch));
+    assert!(!found.1.is_empty());
+    assert_eq!(found, expected);
+    assert!(equal(&nf4.clone().merge_lora(), &dense.merge_lora()));
+    // As where a run resumes: the base stays in NF4.
+    save_adapter(&nf4, directory.path()).expect("saved");
+    let again = load_adapter(nf4.clone(), directory.path()).expect("loaded");
+    assert_eq!(again.parameters(), nf4.parameters());
+    assert_eq!(computed(&again, &batch), found);
 }
 
 #[test]

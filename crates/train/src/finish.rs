@@ -104,14 +104,9 @@ fn result(
 
 /// The number of parameters, and of those that are trained.
 fn count_parameters(model: &Llama) -> (u64, u64) {
-    model
-        .parameters()
-        .iter()
-        .fold((0, 0), |(all, trained), parameter| {
-            let count = parameter.shape.iter().product::<usize>() as u64;
-            (
-                all + count,
-                trained + if parameter.trainable { count } else { 0 },
-            )
-        })
+    let (config, lora) = (model.config(), model.lora());
+    let adapter = lora.map_or(0, |lora| config.adapter_parameter_count(&lora));
+    let trained = model.parameters().into_iter().filter(|p| p.trainable);
+    let counts = trained.map(|p| p.shape.iter().product::<usize>() as u64);
+    (config.parameter_count() + adapter, counts.sum())
 }

@@ -165,7 +165,7 @@ impl Largest {
 mod tests {
     use super::*;
     use plw_batch::{ExampleKey, Segment, Sequence};
-    use plw_model::{LlamaConfig, WeightType};
+    use plw_model::{LinearWeightType, LlamaConfig};
 
     fn examples(count: u32) -> Examples {
         let sequence = |example| Sequence {
@@ -191,7 +191,7 @@ mod tests {
         let model = ModelSize {
             config: &config,
             lora: None,
-            linear_weights: WeightType::F32,
+            linear_weights: LinearWeightType::F32,
         };
         let of = |steps, evaluated: &[&Examples]| {
             let settings = RunSettings {

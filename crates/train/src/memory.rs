@@ -1,7 +1,7 @@
 //! The memory that a training run needs, estimated before anything is allocated.
 
 use plw_loss::DEFAULT_CHUNK;
-use plw_model::{LlamaConfig, LoraConfig, PassSize, WeightType};
+use plw_model::{LinearWeightType, LlamaConfig, LoraConfig, PassSize};
 use serde::Serialize;
 
 use crate::TrainingArguments;
@@ -20,7 +20,7 @@ pub struct ModelSize<'a> {
     /// Its adapters, if only they are trained.
     pub lora: Option<&'a LoraConfig>,
     /// Type of the layers' linear weights in memory.
-    pub linear_weights: WeightType,
+    pub linear_weights: LinearWeightType,
 }
 
 /// What a run computes at once, and the data that it holds meanwhile.
@@ -209,7 +209,7 @@ mod tests {
         let model = ModelSize {
             config: &config,
             lora: None,
-            linear_weights: WeightType::F32,
+            linear_weights: LinearWeightType::F32,
         };
         let workload = Workload {
             largest: size(7, 3),
@@ -270,7 +270,7 @@ mod tests {
             };
             MemoryEstimate::new(model, training, workload)
         };
-        let (wide, half) = (WeightType::F32, WeightType::Bf16);
+        let (wide, half) = (LinearWeightType::F32, LinearWeightType::Bf16);
         let (full, adapted) = (of(None, wide, &plain), of(Some(&lora), wide, &plain));
         let small = of(Some(&lora), half, &plain);
         assert_eq!(adapted.peak - small.peak, 2 * 2 * 120);

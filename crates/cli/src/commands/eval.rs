@@ -9,7 +9,7 @@ use miette::{IntoDiagnostic, Result, miette};
 use plw_data::{Example, Split};
 use plw_eval::{Evaluation, evaluate};
 use plw_files::remove_partial;
-use plw_model::{WeightType, load_adapter, load_llama_as};
+use plw_model::{LinearWeightType, load_adapter, load_llama_as};
 use plw_record::{
     Accuracy, DirectoryLock, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
     write_predictions,
@@ -73,7 +73,7 @@ fn run_process(
     if let Some(adapter) = &source.init_adapter {
         llama = load_adapter(llama, adapter).into_diagnostic()?;
         // Merged weights are no longer those of the file, and would be kept in f32.
-        if source.dtype == WeightType::F32 {
+        if source.dtype == LinearWeightType::F32 {
             llama = llama.merge_lora();
         }
     }

@@ -226,7 +226,9 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     check_saved(source)?;
     let model = match (&source.model, &source.init_config) {
         (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
-        (None, Some(file)) => init_llama(file, settings.training.seed, device).into_diagnostic()?,
+        (None, Some(file)) => {
+            init_llama(file, settings.training.seed, device, source.dtype).into_diagnostic()?
+        }
         _ => return Err(unclear_start()),
     };
     let model = model.with_activations(activations);

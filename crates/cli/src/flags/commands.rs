@@ -48,9 +48,9 @@ pub(crate) struct ModelFlags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
-    /// Type of the layers' linear weights in memory, where they are not trained: float32, bfloat16
-    /// or float16. Products are computed in float32. No precision is lost if the model's file has
-    /// the same type.
+    /// Type of the layers' linear weights in memory, where they are not trained: float32, bfloat16,
+    /// float16 or nf4. Products are computed in float32. No precision is lost if the model's file
+    /// has the same type; nf4 (4 bits, as in QLoRA) does lose some.
     #[arg(long, value_name = "TYPE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<String>,

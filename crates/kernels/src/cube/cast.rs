@@ -25,7 +25,7 @@ fn cast_kernel<F: Float, G: Float, N: Size>(
 }
 
 /// Writes a matrix to the rows of another from `first_row` on, in the other's type.
-fn cast_to_rows(x: &CubeTensor, output: &CubeTensor, first_row: usize) {
+pub(super) fn cast_to_rows(x: &CubeTensor, output: &CubeTensor, first_row: usize) {
     let x = into_contiguous(x.clone());
     let [rows, width] = sizes(&x);
     let vector = vector_size(width);
@@ -43,26 +43,12 @@ fn cast_to_rows(x: &CubeTensor, output: &CubeTensor, first_row: usize) {
     );
 }
 
-/// Matrices of one width below each other, in this type.
-pub(super) fn joined(matrices: &[&CubeTensor], dtype: DType) -> CubeTensor {
-    let rows = matrices
-        .iter()
-        .map(|matrix| sizes(matrix)[0])
-        .sum::<usize>();
-    let width = sizes(matrices[0])[1];
-    let output = empty_of(matrices[0], [rows, width], dtype);
-    let mut first_row = 0;
-    for matrix in matrices {
-        cast_to_rows(matrix, &output, first_row);
-        first_row += sizes(matrix)[0];
-    }
-    output
-}
-
 /// A matrix in this type, contiguous: itself where it is of it.
 pub(super) fn in_type(matrix: &CubeTensor, dtype: DType) -> CubeTensor {
-    match matrix.dtype == dtype {
-        true => into_contiguous(matrix.clone()),
-        false => joined(&[matrix], dtype),
+    if matrix.dtype == dtype {
+        return into_contiguous(matrix.clone());
     }
+    let output = empty_of(matrix, sizes(matrix), dtype);
+    cast_to_rows(matrix, &output, 0);
+    output
 }

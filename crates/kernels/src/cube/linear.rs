@@ -10,11 +10,14 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::cast::{in_type, joined};
+use super::cast::{cast_to_rows, in_type};
 use super::launch::elementwise;
 use super::matmul::{Addend, Block, multiply, product};
+use super::nf4::dequantize_to_rows;
 use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes};
-use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter, Operands};
+use crate::linear_operands::{
+    LinearInput, LinearOperands, LinearWeight, LowRankAdapter, Operands, WeightMatrix,
+};
 use crate::operations::linear::LinearPasses;
 use crate::operations::rms_norm::RmsNormPasses;
 use crate::operations::swiglu::SwigluPasses;
@@ -114,12 +117,34 @@ fn masked(x: &CubeTensor, mask: Option<&CubeTensor>) -> CubeTensor {
     output
 }
 
-/// The weights below each other in the type of the products, where one of them is of another type.
-fn joined_weights(operands: &Operands<CubeTensor>, dtype: DType) -> Option<CubeTensor> {
-    let weights = operands.weights.iter().map(|weight| &weight.weight);
-    let weights: Vec<&CubeTensor> = weights.collect();
-    let has_other = weights.iter().any(|weight| weight.dtype != dtype);
-    has_other.then(|| joined(&weights, dtype))
+/// The weights below each other in the type of the products, where one of them is of another type
+/// or in NF4. `input` is the prepared input.
+fn joined_weights(operands: &Operands<CubeTensor>, input: &CubeTensor) -> Option<CubeTensor> {
+    let is_other = |weight: &LinearWeight<CubeTensor>| match &weight.weight {
+        WeightMatrix::Dense(weight) => weight.dtype != input.dtype,
+        WeightMatrix::Nf4(_) => true,
+    };
+    if !operands.weights.iter().any(is_other) {
+        return None;
+    }
+    let rows = operands.weights.iter().map(outputs).sum::<usize>();
+    let joined = empty_of(input, [rows, sizes(input)[1]], input.dtype);
+    let mut first_row = 0;
+    for weight in &operands.weights {
+        match &weight.weight {
+            WeightMatrix::Dense(weight) => cast_to_rows(weight, &joined, first_row),
+            WeightMatrix::Nf4(weight) => dequantize_to_rows(weight, &joined, first_row),
+        }
+        first_row += outputs(weight);
+    }
+    Some(joined)
+}
+
+fn outputs(weight: &LinearWeight<CubeTensor>) -> usize {
+    match &weight.weight {
+        WeightMatrix::Dense(weight) => sizes(weight)[0],
+        WeightMatrix::Nf4(weight) => weight.shape()[0],
+    }
 }
 
 fn forward_adapter(adapter: &LowRankAdapter<CubeTensor>, input: &CubeTensor, output: &Block<'_>) {
@@ -222,7 +247,9 @@ fn backward_weights(
 ) -> Vec<Option<CubeTensor>> {
     let x = Block::of(input);
     let gradient = |part: Block<'_>| product(&part.transposed(), &x, DType::F32);
-    let wanted: Vec<bool> = wanted.weights.iter().map(|weight| weight.weight).collect();
+    let is_wanted =
+        |weight: &LinearWeight<bool>| matches!(weight.weight, WeightMatrix::Dense(true));
+    let wanted: Vec<bool> = wanted.weights.iter().map(is_wanted).collect();
     let row_bytes = sizes(input)[1] * size_of::<f32>();
     let alignment = input.client.properties().memory.alignment as usize;
     let are_aligned = columns
@@ -257,8 +284,9 @@ fn row_range(matrix: &CubeTensor, rows: Range<usize>) -> CubeTensor {
 /// The columns of each weight in the output.
 fn columns(weights: &[LinearWeight<CubeTensor>]) -> Vec<Range<usize>> {
     let mut end = 0;
-    let widths = weights.iter().map(|weight| sizes(&weight.weight)[0]);
-    widths
+    weights
+        .iter()
+        .map(outputs)
         .map(|width| {
             end += width;
             end - width..end
@@ -282,7 +310,7 @@ impl LinearPasses for Cube {
             None => Addend::Nothing,
         };
         let x = Block::of(&input);
-        let joined = joined_weights(operands, input.dtype);
+        let joined = joined_weights(operands, &input);
         if let Some(weight) = &joined {
             let operands = [&x, &Block::of(weight).transposed()];
             multiply(&Block::of(&output), operands, 1.0, &residual(0..width));
@@ -290,7 +318,7 @@ impl LinearPasses for Cube {
         for (LinearWeight { weight, adapter }, columns) in operands.weights.iter().zip(columns) {
             let part = Block::of(&output).columns(columns.clone());
             if joined.is_none() {
-                let operands = [&x, &Block::of(weight).transposed()];
+                let operands = [&x, &Block::of(weight.dense()).transposed()];
                 multiply(&part, operands, 1.0, &residual(columns));
             }
             if let Some(adapter) = adapter {
@@ -316,7 +344,7 @@ impl LinearPasses for Cube {
             is_empty: true,
         });
         let whole = Block::of(&grad_output);
-        let joined = joined_weights(&operands, tensor.dtype).filter(|_| wants_input);
+        let joined = joined_weights(&operands, &tensor).filter(|_| wants_input);
         if let (Some(sum), Some(weight)) = (&mut grad_prepared, &joined) {
             sum.add(&whole, &Block::of(weight));
         }
@@ -327,16 +355,17 @@ impl LinearPasses for Cube {
         for ((LinearWeight { weight, adapter }, wanted), columns) in
             operands.weights.iter().zip(&wanted.weights).zip(columns)
         {
+            let grad_weight = grad_weights.next().flatten();
             let part = whole.clone().columns(columns);
             if let (Some(sum), None) = (&mut grad_prepared, &joined) {
-                sum.add(&part, &Block::of(weight));
+                sum.add(&part, &Block::of(weight.dense()));
             }
             let adapter = adapter.as_ref().zip(wanted.adapter.as_ref());
             let adapter = adapter.map(|(adapter, wanted)| {
                 backward_adapter(adapter, wanted, &tensor, &part, grad_prepared.as_mut())
             });
             weights.push(LinearWeight {
-                weight: grad_weights.next().flatten(),
+                weight: wanted.weight.gradient(|| grad_weight),
                 adapter,
             });
         }

@@ -15,6 +15,7 @@ mod launch;
 mod linear;
 mod linear_cross_entropy;
 mod matmul;
+pub(crate) mod nf4;
 mod reduce;
 mod rms_norm;
 mod rope;

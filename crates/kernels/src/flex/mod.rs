@@ -14,6 +14,7 @@ pub(crate) mod half_precision;
 pub(crate) mod linear;
 pub(crate) mod linear_cross_entropy;
 mod matmul;
+pub(crate) mod nf4;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod swiglu;

@@ -4,7 +4,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
 };
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{Int, Shape, Tensor, TensorData};
 
 /// Flex's tensor of floating-point elements.
 pub(crate) type FlexTensor = FloatTensor<Flex>;
@@ -39,6 +39,14 @@ pub(crate) fn into_unique(tensor: FlexTensor) -> FlexTensor {
 pub(crate) fn into_flex<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     match tensor.into_dispatch().kind {
         DispatchTensorKind::Flex(tensor) => tensor.float(),
+        other => unreachable!("`supports` let a tensor through that is not flex's: {other:?}"),
+    }
+}
+
+/// Flex's tensor under a Burn tensor of integers.
+pub(crate) fn into_flex_int<const D: usize>(tensor: Tensor<D, Int>) -> FlexTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Flex(tensor) => tensor.int(),
         other => unreachable!("`supports` let a tensor through that is not flex's: {other:?}"),
     }
 }

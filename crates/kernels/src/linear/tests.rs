@@ -1,4 +1,5 @@
 use super::*;
+use crate::nf4_weight::Nf4Weight;
 use burn::tensor::{Device, Distribution, TensorData, Tolerance};
 use proptest::prelude::*;
 
@@ -15,25 +16,27 @@ struct Case {
     has_mask: bool,
     tracks_input: bool,
     tracks_weights: bool,
-    half_precision: Option<FloatDType>,
+    frozen: Frozen,
+}
+
+/// How a frozen weight is held.
+#[derive(Debug, Clone, Copy)]
+enum Frozen {
+    Dense(FloatDType),
+    Nf4,
 }
 
 /// Cases with fewer tokens, inputs and outputs of a weight than these.
 fn cases(tokens: usize, inputs: usize, outputs: usize) -> impl Strategy<Value = Case> {
     let outputs = [1..outputs, 1..outputs, 1..outputs];
     let sizes = (1..tokens, 1..inputs, outputs, 1usize..4);
-    let half_precision = prop_oneof![
-        Just(None),
-        Just(Some(FloatDType::BF16)),
-        Just(Some(FloatDType::F16))
+    let frozen = prop_oneof![
+        Just(Frozen::Dense(FloatDType::F32)),
+        Just(Frozen::Dense(FloatDType::BF16)),
+        Just(Frozen::Dense(FloatDType::F16)),
+        Just(Frozen::Nf4),
     ];
-    let kinds = (
-        0u8..3,
-        any::<bool>(),
-        0usize..4,
-        any::<bool>(),
-        half_precision,
-    );
+    let kinds = (0u8..3, any::<bool>(), 0usize..4, any::<bool>(), frozen);
     (sizes, kinds, any::<[bool; 2]>()).prop_map(|(sizes, kinds, tracks)| Case {
         tokens: sizes.0,
         inputs: sizes.1,
@@ -45,7 +48,7 @@ fn cases(tokens: usize, inputs: usize, outputs: usize) -> impl Strategy<Value = 
         has_mask: kinds.3,
         tracks_input: tracks[0],
         tracks_weights: tracks[1],
-        half_precision: kinds.4,
+        frozen: kinds.4,
     })
 }
 
@@ -82,7 +85,9 @@ impl Example {
             .map(|&outputs| weight(case, outputs))
             .collect();
         for LinearWeight { weight, adapter } in &weights {
-            leaves.push(weight.clone());
+            if let WeightMatrix::Dense(weight) = weight {
+                leaves.push(weight.clone());
+            }
             let adapter = adapter.iter();
             leaves.extend(adapter.flat_map(|adapter| [adapter.a.clone(), adapter.b.clone()]));
         }
@@ -136,9 +141,17 @@ fn weight(case: &Case, outputs: usize) -> LinearWeight {
     let is_trained = case.tracks_weights && case.rank == 0;
     let weight = random([outputs, case.inputs], is_trained);
     LinearWeight {
-        weight: match case.half_precision {
-            Some(dtype) if !is_trained => weight.cast(dtype),
-            _ => weight,
+        weight: match case.frozen {
+            _ if is_trained => weight.into(),
+            Frozen::Dense(dtype) => weight.cast(dtype).into(),
+            Frozen::Nf4 => {
+                let values = weight.to_data().try_to_vec::<f32>().expect("f32");
+                WeightMatrix::Nf4(Nf4Weight::quantize(
+                    &values,
+                    weight.dims(),
+                    &weight.device(),
+                ))
+            }
         },
         adapter: (case.rank > 0).then(|| LowRankAdapter {
             a: random([case.rank, case.inputs], case.tracks_weights),
@@ -189,7 +202,7 @@ fn plain(x: Tensor<2>, weight: Tensor<2>) -> LinearOperands {
     LinearOperands {
         input: LinearInput::Plain(x),
         weights: vec![LinearWeight {
-            weight,
+            weight: weight.into(),
             adapter: None,
         }],
         residual: None,

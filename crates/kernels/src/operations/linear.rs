@@ -14,7 +14,8 @@ use burn::tensor::{DType, Shape, Tensor};
 use crate::flex::half_precision::{bf16_to_f32, f16_to_f32};
 use crate::flex::linear::{backward, forward};
 use crate::flex::tensor::{FlexTensor, as_slice, from_vec};
-use crate::linear_operands::Operands;
+use crate::linear_operands::{LinearWeight, Operands, WeightMatrix};
+use crate::operations::nf4::dequantize_on_flex;
 
 /// Most weights of one product. The widest of a Llama has three: query, key and value.
 pub(crate) const MAX_WEIGHTS: usize = 3;
@@ -88,15 +89,21 @@ pub(crate) trait LinearPasses: Backend {
     ) -> Operands<Option<FloatTensor<Self>>>;
 }
 
-/// The operands in f32. A weight in half precision is converted for one product, into memory that
-/// the allocator gives to the next one again.
+/// The operands in f32. A weight in half precision or in NF4 is converted for one product, into
+/// memory that the allocator gives to the next one again.
 fn to_f32(operands: &Operands<FlexTensor>) -> Operands<FlexTensor> {
-    operands.as_ref().map(&mut |tensor| match tensor.dtype() {
+    let mut operands = operands.as_ref().map(&mut |tensor| match tensor.dtype() {
         DType::F32 => tensor.clone(),
         DType::BF16 => from_vec(bf16_to_f32(tensor.storage()), tensor.shape()),
         DType::F16 => from_vec(f16_to_f32(tensor.storage()), tensor.shape()),
         other => unreachable!("`linear` checked the weights' types, yet one is {other:?}"),
-    })
+    });
+    for LinearWeight { weight, .. } in &mut operands.weights {
+        if let WeightMatrix::Nf4(codes) = weight {
+            *weight = WeightMatrix::Dense(dequantize_on_flex(codes));
+        }
+    }
+    operands
 }
 
 impl LinearPasses for Flex {

@@ -1,16 +1,17 @@
 //! Operations in bf16 with products of matrices, against their references in f32 on the CPU, of
 //! elements that bf16 can hold.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use plw_kernels::{
     AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight, LowRankAdapter,
-    RotaryEmbedding, TargetTable, attention, attention_reference, linear, linear_cross_entropy,
-    linear_cross_entropy_reference, linear_reference,
+    RotaryEmbedding, TargetTable, WeightMatrix, attention, attention_reference,
+    dequantize_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    linear_reference,
 };
 use proptest::prelude::*;
 
 use crate::bf16::{Place, compare, elements, tensor, with_gradients};
-use crate::{Random, config, leaf, visible_until};
+use crate::{Random, config, leaf, nf4, visible_until};
 
 /// Elements around zero whose products with others are of the order of 1.
 fn weights(random: &mut Random, [outputs, inputs]: [usize; 2]) -> TensorData {
@@ -19,6 +20,16 @@ fn weights(random: &mut Random, [outputs, inputs]: [usize; 2]) -> TensorData {
     let scale = (inputs as f32).sqrt().log2().ceil().exp2();
     let scaled = data.iter::<f32>().map(|x| x / scale).collect();
     TensorData::new(scaled, [outputs, inputs])
+}
+
+/// A weight in NF4, whose elements products in bf16 round.
+fn rounded_nf4(data: &TensorData, shape: [usize; 2], (device, dtype): Place<'_>) -> WeightMatrix {
+    let weight = nf4(data, shape, device);
+    if dtype == FloatDType::BF16 {
+        return WeightMatrix::Nf4(weight);
+    }
+    let rounded = dequantize_reference(&weight).cast(FloatDType::BF16);
+    Tensor::<2>::from_data(rounded.cast(FloatDType::F32).into_data(), device).into()
 }
 
 /// What a linear layer is made of.
@@ -32,6 +43,7 @@ struct Case {
     rank: Option<usize>,
     is_masked: bool,
     has_residual: bool,
+    is_nf4: bool,
 }
 
 impl Case {
@@ -78,10 +90,11 @@ impl Case {
                         .then(|| Tensor::<2>::from_data(mask, &place.0.clone().inner())),
                 }
             });
-            layers.push(LinearWeight {
-                weight: weight(weight_data),
-                adapter,
-            });
+            let weight = match self.is_nf4 {
+                true => rounded_nf4(&weight_data, [outputs, inputs], place),
+                false => weight(weight_data).into(),
+            };
+            layers.push(LinearWeight { weight, adapter });
         }
         let total = self.outputs.iter().sum();
         let residual = elements(&mut random, [tokens, total]);
@@ -119,12 +132,13 @@ proptest! {
         is_masked: bool,
         has_residual: bool,
         is_aligned: bool,
+        is_nf4: bool,
     ) {
         // Widths of 8 elements are what tensor cores want; others take other kernels.
         let width = |width: usize| if is_aligned { width.next_multiple_of(8) } else { width };
         let outputs = outputs.into_iter().map(width).collect();
         let inputs = width(inputs);
-        let case = Case { tokens, inputs, outputs, form, rank, is_masked, has_residual };
+        let case = Case { tokens, inputs, outputs, form, rank, is_masked, has_residual, is_nf4 };
         compare(
             2,
             |place| case.run(linear, seed, place),

@@ -13,10 +13,10 @@ mod optimizer;
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use plw_kernels::{
     AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight, LowRankAdapter,
-    RotaryEmbedding, TargetTable, apply_rotary, apply_rotary_reference, attention,
-    attention_reference, embedding, embedding_reference, linear, linear_cross_entropy,
-    linear_cross_entropy_reference, linear_reference, rms_norm, rms_norm_reference, swiglu,
-    swiglu_reference,
+    Nf4Weight, RotaryEmbedding, TargetTable, WeightMatrix, apply_rotary, apply_rotary_reference,
+    attention, attention_reference, dequantize, dequantize_reference, embedding,
+    embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    linear_reference, rms_norm, rms_norm_reference, swiglu, swiglu_reference,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -217,12 +217,23 @@ proptest! {
         rank in proptest::option::of(1usize..9),
         is_masked: bool,
         has_residual: bool,
+        is_nf4: bool,
     ) {
-        let case = LinearCase { tokens, inputs, outputs, form, rank, is_masked, has_residual };
+        let case = LinearCase { tokens, inputs, outputs, form, rank, is_masked, has_residual, is_nf4 };
         compare(
             |device| case.run(linear, seed, device),
             |device| case.run(linear_reference, seed, device),
         );
+    }
+
+    #[test]
+    fn dequantize_equals_its_reference(seed: u64, rows in 1usize..300, width in widths(300)) {
+        let values = Random::new(seed).elements([rows, width]);
+        let values = values.as_slice::<f32>().expect("elements of f32");
+        let run = |dequantize: fn(&Nf4Weight) -> Tensor<2>, device: &Device| {
+            vec![dequantize(&Nf4Weight::quantize(values, [rows, width], device)).into_data()]
+        };
+        compare(|device| run(dequantize, device), |device| run(dequantize_reference, device));
     }
 
     #[test]
@@ -291,6 +302,14 @@ struct LinearCase {
     rank: Option<usize>,
     is_masked: bool,
     has_residual: bool,
+    /// Whether the weights are frozen, in NF4.
+    is_nf4: bool,
+}
+
+/// A weight in NF4.
+fn nf4(data: &TensorData, shape: [usize; 2], device: &Device) -> Nf4Weight {
+    let values = data.as_slice::<f32>().expect("elements of f32");
+    Nf4Weight::quantize(values, shape, device)
 }
 
 impl LinearCase {
@@ -302,28 +321,28 @@ impl LinearCase {
     ) -> Vec<TensorData> {
         let mut random = Random::new(seed);
         let mut leaves: Vec<Tensor<2>> = Vec::new();
-        let mut matrix = |random: &mut Random, shape: [usize; 2]| {
-            let tensor = leaf::<2>(&random.elements(shape), device);
+        let mut matrix = |data: TensorData| {
+            let tensor = leaf::<2>(&data, device);
             leaves.push(tensor.clone());
             tensor
         };
         let (tokens, inputs) = (self.tokens, self.inputs);
         let norm = leaf::<1>(&random.elements([inputs]), device);
         let input = match self.form {
-            0 => LinearInput::Plain(matrix(&mut random, [tokens, inputs])),
+            0 => LinearInput::Plain(matrix(random.elements([tokens, inputs]))),
             1 => LinearInput::Normalized {
-                x: matrix(&mut random, [tokens, inputs]),
+                x: matrix(random.elements([tokens, inputs])),
                 weight: norm.clone(),
                 epsilon: 1e-5,
             },
-            _ => LinearInput::Gated(matrix(&mut random, [tokens, 2 * inputs])),
+            _ => LinearInput::Gated(matrix(random.elements([tokens, 2 * inputs]))),
         };
         let mut weights = Vec::new();
         for &outputs in &self.outputs {
-            let weight = matrix(&mut random, [outputs, inputs]);
+            let data = random.elements([outputs, inputs]);
             let adapter = self.rank.map(|rank| LowRankAdapter {
-                a: matrix(&mut random, [rank, inputs]),
-                b: matrix(&mut random, [outputs, rank]),
+                a: matrix(random.elements([rank, inputs])),
+                b: matrix(random.elements([outputs, rank])),
                 scaling: 1.5,
                 mask: self.is_masked.then(|| {
                     let mask = random.elements([tokens, inputs]);
@@ -332,12 +351,16 @@ impl LinearCase {
                         .float()
                 }),
             });
+            let weight = match self.is_nf4 {
+                true => WeightMatrix::Nf4(nf4(&data, [outputs, inputs], device)),
+                false => matrix(data).into(),
+            };
             weights.push(LinearWeight { weight, adapter });
         }
         let total = self.outputs.iter().sum();
         let residual = self
             .has_residual
-            .then(|| matrix(&mut random, [tokens, total]));
+            .then(|| matrix(random.elements([tokens, total])));
         let grad_output = random.elements([tokens, total]);
         let output = linear(LinearOperands {
             input,

@@ -1,6 +1,6 @@
 //! `config.json`.
 
-use plw_model::{LlamaConfig, LoraConfig, PassSize, TargetModule, WeightType};
+use plw_model::{LinearWeightType, LlamaConfig, LoraConfig, PassSize, TargetModule};
 use serde_json::json;
 
 use plw_mutate::{mutated, mutations, try_all, with_little_memory};
@@ -8,7 +8,7 @@ use plw_mutate::{mutated, mutations, try_all, with_little_memory};
 /// What an accepted configuration promises: all that follows from its sizes can be counted.
 fn check(config: &LlamaConfig) {
     assert!(config.parameter_count() <= 1 << 42);
-    assert!(config.weight_bytes(WeightType::F32) <= 1 << 44);
+    assert!(config.weight_bytes(LinearWeightType::F32) <= 1 << 44);
     let lora = LoraConfig {
         r: 1 << 16,
         alpha: 1.0,

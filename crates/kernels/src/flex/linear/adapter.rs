@@ -40,9 +40,9 @@ pub(super) fn effective_weight<'a>(
 ) -> Cow<'a, [f32]> {
     let adapter = weight.adapter.as_ref();
     let Some(adapter) = adapter.filter(|adapter| is_merged(adapter, sizes)) else {
-        return Cow::Borrowed(weight.weight);
+        return Cow::Borrowed(weight.weight.dense());
     };
-    let mut merged = copy(weight.weight);
+    let mut merged = copy(weight.weight.dense());
     let rank = sizes.rank(adapter);
     let b = Matrix::new(adapter.b, adapter.b.len() / rank, rank);
     Product::new(b, sizes.weight(adapter.a), Parallelism::Rayon)

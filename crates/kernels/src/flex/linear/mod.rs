@@ -75,9 +75,9 @@ pub(crate) fn backward(
     for ((column, weight), wanted) in sizes.columns(&operands.weights).zip(&wanted.weights) {
         let outputs = sizes.outputs_of(weight);
         let grad_output = Matrix::strided(&grad_output[column..], tokens, outputs, sizes.outputs);
-        let grad_weight = wanted.weight.then(|| {
+        let grad_weight = wanted.weight.gradient(|| {
             let input = sizes.input(&prepared.values);
-            Product::new(grad_output.transposed(), input, Parallelism::Rayon).to_vec()
+            Some(Product::new(grad_output.transposed(), input, Parallelism::Rayon).to_vec())
         });
         if wants_input {
             let effective = effective_weight(weight, &sizes);

@@ -19,7 +19,11 @@ impl Sizes {
             LinearInput::Gated(_) => width / 2,
             _ => width,
         };
-        let elements: usize = operands.weights.iter().map(|w| w.weight.len()).sum();
+        let elements: usize = operands
+            .weights
+            .iter()
+            .map(|w| w.weight.dense().len())
+            .sum();
         Self {
             tokens,
             inputs,
@@ -29,7 +33,7 @@ impl Sizes {
 
     /// Outputs of one weight.
     pub(super) fn outputs_of(&self, weight: &LinearWeight<&[f32]>) -> usize {
-        weight.weight.len() / self.inputs
+        weight.weight.dense().len() / self.inputs
     }
 
     pub(super) fn rank(&self, adapter: &LowRankAdapter<&[f32]>) -> usize {

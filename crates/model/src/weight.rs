@@ -1,0 +1,129 @@
+//! The weight of a linear layer, as it is held in memory.
+
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use half::{bf16, f16};
+use plw_kernels::{Nf4Weight, WeightMatrix, dequantize};
+use serde::{Deserialize, Serialize};
+
+use crate::weight_type::WeightType;
+
+/// In which type the linear weights of the layers are held in memory. All but f32 are for weights
+/// that are not trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinearWeightType {
+    /// 32-bit floating point.
+    #[default]
+    #[serde(rename = "float32")]
+    F32,
+    /// The upper half of an f32.
+    #[serde(rename = "bfloat16")]
+    Bf16,
+    /// IEEE half precision.
+    #[serde(rename = "float16")]
+    F16,
+    /// 4-bit NormalFloat with double quantization, which loses precision: see [`Nf4Weight`].
+    Nf4,
+}
+
+impl From<WeightType> for LinearWeightType {
+    fn from(weight_type: WeightType) -> Self {
+        match weight_type {
+            WeightType::F32 => Self::F32,
+            WeightType::Bf16 => Self::Bf16,
+            WeightType::F16 => Self::F16,
+        }
+    }
+}
+
+impl LinearWeightType {
+    /// The bytes of a matrix of so many elements.
+    pub fn bytes(self, elements: u64) -> u64 {
+        match self {
+            Self::F32 => 4 * elements,
+            Self::Bf16 | Self::F16 => 2 * elements,
+            Self::Nf4 => Nf4Weight::bytes(elements),
+        }
+    }
+}
+
+/// A weight `[out, in]`.
+#[derive(Module, Debug)]
+pub(crate) enum Weight {
+    Dense(Param<Tensor<2>>),
+    Nf4(FrozenWeight),
+}
+
+/// A weight that is no parameter of the module.
+#[derive(Module, Debug)]
+pub(crate) struct FrozenWeight {
+    #[module(skip)]
+    weight: Nf4Weight,
+}
+
+impl Weight {
+    /// A weight of row-major values, which may be trained where its type is f32.
+    pub(crate) fn new(
+        values: Vec<f32>,
+        shape: [usize; 2],
+        held_as: LinearWeightType,
+        device: &Device,
+    ) -> Self {
+        // Converted here, so that a device never holds a matrix in f32 beside the one that it keeps.
+        let (data, dtype) = match held_as {
+            LinearWeightType::F32 => (TensorData::new(values, shape), DType::F32),
+            LinearWeightType::Bf16 => {
+                let values: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
+                (TensorData::new(values, shape), DType::BF16)
+            }
+            LinearWeightType::F16 => {
+                let values: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
+                (TensorData::new(values, shape), DType::F16)
+            }
+            LinearWeightType::Nf4 => {
+                let weight = Nf4Weight::quantize(&values, shape, device);
+                return Self::Nf4(FrozenWeight { weight });
+            }
+        };
+        Self::Dense(Param::from_tensor(Tensor::from_data(data, (device, dtype))))
+    }
+
+    /// As the kernels take it.
+    pub(crate) fn matrix(&self) -> WeightMatrix {
+        match self {
+            Self::Dense(weight) => WeightMatrix::Dense(weight.val()),
+            Self::Nf4(frozen) => WeightMatrix::Nf4(frozen.weight.clone()),
+        }
+    }
+
+    /// `[out, in]`.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Dense(weight) => weight.dims(),
+            Self::Nf4(frozen) => frozen.weight.shape(),
+        }
+    }
+
+    /// The values in f32, without a graph.
+    pub(crate) fn to_f32(&self) -> Tensor<2> {
+        match self {
+            Self::Dense(weight) => weight.val().inner().cast(FloatDType::F32),
+            Self::Nf4(frozen) => dequantize(&frozen.weight),
+        }
+    }
+
+    /// A weight in NF4 in f32 instead, on this device.
+    pub(crate) fn dequantized(self, device: &Device) -> Self {
+        match self {
+            Self::Nf4(frozen) => {
+                let weight = dequantize(&frozen.weight);
+                Self::Dense(Param::from_tensor(match device.is_autodiff() {
+                    true => weight.autodiff(),
+                    false => weight,
+                }))
+            }
+            dense @ Self::Dense(_) => dense,
+        }
+    }
+}
