@@ -120,7 +120,7 @@ fn check_shapes(operands: &LinearOperands) {
         assert_eq!(width, inputs, "an adapter's width and its input's");
         assert_eq!(b.dims(), [outputs, rank], "an adapter's B: [out, r]");
         if let Some(mask) = mask {
-            assert_eq!(mask.dims(), [tokens, inputs], "a mask: [tokens, in]");
+            assert_eq!(mask.tokens(), tokens, "a mask's tokens and the input's");
         }
     }
     if let Some(residual) = &operands.residual {
@@ -151,7 +151,7 @@ pub fn linear_reference(operands: LinearOperands) -> Tensor<2> {
             return product;
         };
         let x = match adapter.mask {
-            Some(mask) => x.clone() * mask,
+            Some(mask) => x.clone() * mask.to_tensor(x.dims()[1], &x.device()),
             None => x.clone(),
         };
         let inner = x.matmul(adapter.a.transpose()).mul_scalar(adapter.scaling);

@@ -4,6 +4,7 @@
 use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
 
+use crate::dropout_mask::DropoutMask;
 use crate::nf4_weight::Nf4Weight;
 
 /// `residual + [f(x) W_1^T, f(x) W_2^T, ..]`: the operands of a linear layer with its input's
@@ -83,8 +84,8 @@ pub struct LowRankAdapter<M = Tensor<2>> {
     pub b: M,
     /// alpha / r.
     pub scaling: f64,
-    /// `[tokens, in]`: the zeros and scales of dropout. It gets no gradient.
-    pub mask: Option<M>,
+    /// The dropout of the input, `[tokens, in]`.
+    pub mask: Option<DropoutMask>,
 }
 
 /// Operands that are all of one type.
@@ -216,7 +217,7 @@ impl<M> LinearWeight<M> {
                 a: form(adapter.a),
                 b: form(adapter.b),
                 scaling: adapter.scaling,
-                mask: adapter.mask.map(form),
+                mask: adapter.mask,
             }),
         }
     }
@@ -228,7 +229,7 @@ impl<M> LinearWeight<M> {
                 a: &adapter.a,
                 b: &adapter.b,
                 scaling: adapter.scaling,
-                mask: adapter.mask.as_ref(),
+                mask: adapter.mask.clone(),
             }),
         }
     }

@@ -1,7 +1,8 @@
 //! Dropout masks that depend on the token, and not on where a layout puts it.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use plw_batch::Batch;
+use plw_kernels::{DropoutMask, TokenKeys, split_mix};
 
 /// The key of a step's dropout masks.
 ///
@@ -22,53 +23,30 @@ pub struct DropoutKey {
 pub(crate) struct Dropout {
     key: u64,
     /// `[batch * seq]`: a hash of the token and all that stand before it.
-    tokens: Vec<u64>,
+    tokens: TokenKeys,
 }
 
 impl Dropout {
-    pub(crate) fn new(key: &DropoutKey, batch: &Batch) -> Self {
+    pub(crate) fn new(key: &DropoutKey, batch: &Batch, device: &Device) -> Self {
         Self {
-            key: mix(mix(key.seed).wrapping_add(key.step)),
-            tokens: prefixes(batch),
+            key: split_mix(split_mix(key.seed).wrapping_add(key.step)),
+            tokens: TokenKeys::new(prefixes(batch), device),
         }
     }
 
     /// The dropout of these tokens only.
     pub(crate) fn select(&self, tokens: &[u32]) -> Self {
-        let tokens = tokens.iter().map(|&token| self.tokens[token as usize]);
         Self {
             key: self.key,
-            tokens: tokens.collect(),
+            tokens: self.tokens.select(tokens),
         }
     }
 
-    /// The mask `[tokens, columns]` of one module of one layer: 0 where an element is dropped, else
-    /// `1 / (1 - probability)`.
-    pub(crate) fn mask(
-        &self,
-        layer: usize,
-        module: usize,
-        probability: f64,
-        columns: usize,
-        device: &Device,
-    ) -> Tensor<2> {
-        let module_key = mix(self.key.wrapping_add((layer as u64) << 8 | module as u64));
-        // An element is dropped when its 32 bits lie below the threshold.
-        let threshold = (probability * f64::from(u32::MAX)) as u32;
-        let scale = (1.0 / (1.0 - probability)) as f32;
-        let element = |bits: u32| if bits < threshold { 0.0 } else { scale };
-        let mut mask = Vec::with_capacity(self.tokens.len() * columns);
-        for token in &self.tokens {
-            let row_key = mix(module_key ^ token);
-            for pair in 0..columns.div_ceil(2) as u64 {
-                let bits = mix(row_key.wrapping_add(pair.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-                mask.push(element(bits as u32));
-                if mask.len() % columns != 0 {
-                    mask.push(element((bits >> 32) as u32));
-                }
-            }
-        }
-        Tensor::from_data(TensorData::new(mask, [self.tokens.len(), columns]), device)
+    /// The mask of one module of one layer.
+    pub(crate) fn mask(&self, layer: usize, module: usize, probability: f64) -> DropoutMask {
+        let module = (layer as u64) << 8 | module as u64;
+        let key = split_mix(self.key.wrapping_add(module));
+        DropoutMask::new(self.tokens.clone(), key, probability)
     }
 }
 
@@ -81,20 +59,11 @@ fn prefixes(batch: &Batch) -> Vec<u64> {
         .map(|(&token, &depth)| {
             path.truncate(depth as usize);
             let before = path.last().copied().unwrap_or_default();
-            let hash = mix(before ^ mix(u64::from(token)));
+            let hash = split_mix(before ^ split_mix(u64::from(token)));
             path.push(hash);
             hash
         })
         .collect()
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): a bijection in which every output bit
-/// depends on every input bit.
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]
@@ -110,8 +79,9 @@ mod tests {
             segments: Segment::prompt_and_completion(1, 40),
             answer: None,
         };
-        let dropout = Dropout::new(&key, &concatenate(&[sequence(3), sequence(8)]));
-        let mask = dropout.mask(layer, module, 0.25, 101, &Device::flex());
+        let device = Device::flex();
+        let dropout = Dropout::new(&key, &concatenate(&[sequence(3), sequence(8)]), &device);
+        let mask = dropout.mask(layer, module, 0.25).to_tensor(101, &device);
         assert_eq!(mask.dims(), [80, 101]);
         mask.into_data_as::<f32>()
             .as_slice()

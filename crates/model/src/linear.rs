@@ -43,17 +43,12 @@ pub(crate) struct DropoutSite<'a> {
 
 impl Lora {
     fn low_rank_adapter(&self, site: DropoutSite<'_>) -> LowRankAdapter {
-        let a = self.a.val();
-        let [_, columns] = a.dims();
-        let mask = site.dropout.filter(|_| self.dropout > 0.0).map(|dropout| {
-            let device = a.device();
-            dropout.mask(site.layer, site.module, self.dropout, columns, &device)
-        });
+        let dropout = site.dropout.filter(|_| self.dropout > 0.0);
         LowRankAdapter {
-            a,
+            a: self.a.val(),
             b: self.b.val(),
             scaling: self.scaling(),
-            mask,
+            mask: dropout.map(|dropout| dropout.mask(site.layer, site.module, self.dropout)),
         }
     }
 

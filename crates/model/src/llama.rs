@@ -124,7 +124,7 @@ impl Llama {
             config: &self.config,
             rotary: RotaryEmbedding::new(batch.shape, &batch.position_ids, &frequencies, &device),
             mask: AttentionMask::new(batch.shape, &batch.visible_until, &device),
-            dropout: dropout.map(|key| Dropout::new(key, batch)),
+            dropout: dropout.map(|key| Dropout::new(key, batch, &device)),
             rows,
         }
     }

@@ -76,11 +76,11 @@ impl LlamaConfig {
 
     /// Elements that the forward pass keeps for the backward pass on the CPU. For each layer these
     /// are its input, the queries, keys and values, the output of attention, the input of the
-    /// feed-forward block, its gate and other half, and the dropout masks.
-    pub fn kept_activations(&self, lora: Option<&LoraConfig>, size: PassSize) -> u64 {
-        let whole = self.kept_by_attention(lora) + self.kept_by_feed_forward(lora);
-        let attention = size.positions.saturating_mul(self.kept_by_attention(lora));
-        let feed_forward = size.rows.saturating_mul(self.kept_by_feed_forward(lora));
+    /// feed-forward block, and its gate and other half.
+    pub fn kept_activations(&self, size: PassSize) -> u64 {
+        let whole = self.kept_by_attention() + self.kept_by_feed_forward();
+        let attention = size.positions.saturating_mul(self.kept_by_attention());
+        let feed_forward = size.rows.saturating_mul(self.kept_by_feed_forward());
         let others = (self.num_hidden_layers as u64 - 1).saturating_mul(whole);
         size.positions
             .saturating_mul(others)
@@ -89,8 +89,8 @@ impl LlamaConfig {
     }
 
     /// The same with gradient checkpointing: the inputs of all layers, and what one layer keeps.
-    pub fn kept_activations_recomputed(&self, lora: Option<&LoraConfig>, size: PassSize) -> u64 {
-        let one = self.kept_by_attention(lora) + self.kept_by_feed_forward(lora);
+    pub fn kept_activations_recomputed(&self, size: PassSize) -> u64 {
+        let one = self.kept_by_attention() + self.kept_by_feed_forward();
         let inputs = self.num_hidden_layers as u64 * self.hidden_size as u64;
         size.positions.saturating_mul(inputs + one)
     }
@@ -110,28 +110,17 @@ impl LlamaConfig {
     }
 
     /// Elements per position.
-    fn kept_by_attention(&self, lora: Option<&LoraConfig>) -> u64 {
+    fn kept_by_attention(&self) -> u64 {
         let [queries, hidden] = self.linear_shape(TargetModule::QProj);
         let [keys, _] = self.linear_shape(TargetModule::KProj);
         let log_sum_exp = self.num_attention_heads as u64;
-        let masks = self.mask_width(lora, &TargetModule::ALL[..3]);
-        hidden + queries + 2 * keys + queries + log_sum_exp + masks
+        hidden + queries + 2 * keys + queries + log_sum_exp
     }
 
     /// Elements per position.
-    fn kept_by_feed_forward(&self, lora: Option<&LoraConfig>) -> u64 {
+    fn kept_by_feed_forward(&self) -> u64 {
         let [intermediate, hidden] = self.linear_shape(TargetModule::GateProj);
-        hidden + 2 * intermediate + self.mask_width(lora, &TargetModule::ALL[3..])
-    }
-
-    fn mask_width(&self, lora: Option<&LoraConfig>, modules: &[TargetModule]) -> u64 {
-        let Some(lora) = lora.filter(|lora| lora.dropout > 0.0) else {
-            return 0;
-        };
-        let adapted = modules
-            .iter()
-            .filter(|module| lora.target_modules.contains(module));
-        adapted.map(|&module| self.linear_shape(module)[1]).sum()
+        hidden + 2 * intermediate
     }
 }
 

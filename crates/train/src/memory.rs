@@ -73,8 +73,8 @@ impl ModelSize<'_> {
     /// Elements that the layers keep of a micro-batch for the backward pass.
     fn kept(&self, training: &TrainingArguments, size: PassSize) -> u64 {
         match training.gradient_checkpointing {
-            true => self.config.kept_activations_recomputed(self.lora, size),
-            false => self.config.kept_activations(self.lora, size),
+            true => self.config.kept_activations_recomputed(size),
+            false => self.config.kept_activations(size),
         }
     }
 

@@ -5,16 +5,13 @@ use std::ops::Range;
 
 use burn::backend::Cube;
 use burn::tensor::{DType, Shape};
-use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
-use cubecl::ir::ElemType;
-use cubecl::prelude::*;
 
 use super::cast::{cast_to_rows, in_type};
-use super::launch::elementwise;
+use super::dropout::{masked, write_masked};
 use super::matmul::{Addend, Block, multiply, product};
 use super::nf4::dequantize_to_rows;
-use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes};
+use super::tensor::{CubeTensor, empty_of, sizes};
 use crate::linear_operands::{
     LinearInput, LinearOperands, LinearWeight, LowRankAdapter, Operands, WeightMatrix,
 };
@@ -71,50 +68,6 @@ fn backward_input(
         }
         _ => LinearInput::Plain(Some(grad_prepared)),
     }
-}
-
-/// `values * mask`, or what `sum` holds and that. A unit for each element.
-#[cube(launch)]
-fn mask_kernel<F: Float>(
-    values: &[F],
-    mask: &[f32],
-    output: &mut [F],
-    accumulates: u32,
-    #[define(F)] _element: ElemType,
-) {
-    if ABSOLUTE_POS < output.len() {
-        let mut value = f32::cast_from(values[ABSOLUTE_POS]) * mask[ABSOLUTE_POS];
-        if accumulates != 0 {
-            value += f32::cast_from(output[ABSOLUTE_POS]);
-        }
-        output[ABSOLUTE_POS] = F::cast_from(value);
-    }
-}
-
-/// Writes `values * mask`, or adds it to what the output holds.
-fn write_masked(output: &CubeTensor, values: CubeTensor, mask: &CubeTensor, accumulates: bool) {
-    let [rows, columns] = sizes(output);
-    let (cubes, units) = elementwise(&output.client, rows * columns);
-    mask_kernel::launch(
-        &output.client,
-        cubes,
-        units,
-        values.into_buffer(),
-        mask.clone().into_buffer(),
-        output.clone().into_buffer(),
-        u32::from(accumulates),
-        element(output),
-    );
-}
-
-/// The input of an adapter.
-fn masked(x: &CubeTensor, mask: Option<&CubeTensor>) -> CubeTensor {
-    let Some(mask) = mask else {
-        return x.clone();
-    };
-    let output = empty_of(x, sizes(x), x.dtype);
-    write_masked(&output, x.clone(), mask, false);
-    output
 }
 
 /// The weights below each other in the type of the products, where one of them is of another type
@@ -222,7 +175,7 @@ fn backward_adapter(
         a: wanted.a.then(grad_a),
         b: wanted.b.then(grad_b),
         scaling: adapter.scaling,
-        mask: adapter.mask.as_ref().map(|_| None),
+        mask: adapter.mask.clone(),
     };
     match (grad_prepared, &adapter.mask) {
         (Some(sum), None) => sum.add(&Block::of(&grad_inner), &Block::of(&a)),

@@ -10,6 +10,7 @@ pub(crate) mod attention;
 mod cast;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
+mod dropout;
 mod embedding;
 mod launch;
 mod linear;
@@ -25,14 +26,21 @@ pub(crate) mod tensor;
 mod tests;
 
 use burn::backend::DispatchDevice;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
+
+/// Whether a device is a GPU.
+pub(crate) fn is_gpu(device: &Device) -> bool {
+    matches!(
+        device.clone().inner().as_dispatch(),
+        DispatchDevice::Cube(_)
+    )
+}
 
 /// Whether these kernels support a tensor: f32 on a GPU, or bf16 on one that has bf16, with a graph
 /// or without.
 pub(crate) fn supports<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device().inner();
-    let is_gpu = matches!(device.as_dispatch(), DispatchDevice::Cube(_));
-    is_gpu
+    is_gpu(&device)
         && match tensor.dtype() {
             DType::F32 => true,
             // A look-up among the properties of the open device.

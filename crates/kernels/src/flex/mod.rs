@@ -9,6 +9,7 @@ pub(crate) mod adamw;
 pub(crate) mod attention;
 mod buffer;
 mod disjoint;
+mod dropout;
 pub(crate) mod embedding;
 pub(crate) mod half_precision;
 pub(crate) mod linear;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dropout_mask::{DropoutMask, TokenKeys, split_mix};
 use crate::nf4_weight::Nf4Weight;
 use burn::tensor::{Device, Distribution, TensorData, Tolerance};
 use proptest::prelude::*;
@@ -157,11 +158,14 @@ fn weight(case: &Case, outputs: usize) -> LinearWeight {
             a: random([case.rank, case.inputs], case.tracks_weights),
             b: random([outputs, case.rank], case.tracks_weights),
             scaling: 0.7,
-            mask: case
-                .has_mask
-                .then(|| random([case.tokens, case.inputs], false)),
+            mask: case.has_mask.then(|| dropout(case.tokens)),
         }),
     }
+}
+
+fn dropout(tokens: usize) -> DropoutMask {
+    let keys = (0..tokens as u64).map(split_mix).collect();
+    DropoutMask::new(TokenKeys::new(keys, &Device::flex()), 5, 0.25)
 }
 
 fn check(case: Case) {
@@ -231,7 +235,7 @@ fn shapes_that_do_not_fit_are_refused() {
                 a: zeros(a),
                 b: zeros(b),
                 scaling: 1.0,
-                mask: Some(zeros(mask)),
+                mask: Some(dropout(mask[0])),
             });
             let mut operands = plain(zeros(input), zeros(weight));
             operands.weights[0].adapter = adapter;

@@ -20,8 +20,8 @@ use crate::operations::nf4::dequantize_on_flex;
 /// Most weights of one product. The widest of a Llama has three: query, key and value.
 pub(crate) const MAX_WEIGHTS: usize = 3;
 
-/// Input, norm and residual; weight, A, B and mask of each weight.
-const MAX_TENSORS: usize = 3 + 4 * MAX_WEIGHTS;
+/// Input, norm and residual; weight, A and B of each weight.
+const MAX_TENSORS: usize = 3 + 3 * MAX_WEIGHTS;
 
 /// The operands as an argument of a backend's operation.
 struct BackendOperands<B: Backend>(Operands<FloatTensor<B>>);

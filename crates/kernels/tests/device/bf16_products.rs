@@ -11,7 +11,7 @@ use plw_kernels::{
 use proptest::prelude::*;
 
 use crate::bf16::{Place, compare, elements, tensor, with_gradients};
-use crate::{Random, config, leaf, nf4, visible_until};
+use crate::{Random, config, dropout, leaf, nf4, visible_until};
 
 /// Elements around zero whose products with others are of the order of 1.
 fn weights(random: &mut Random, [outputs, inputs]: [usize; 2]) -> TensorData {
@@ -76,19 +76,11 @@ impl Case {
         let mut layers = Vec::new();
         for &outputs in &self.outputs {
             let weight_data = weights(&mut random, [outputs, inputs]);
-            let adapter = self.rank.map(|rank| {
-                let mask: Vec<f32> = (0..tokens * inputs)
-                    .map(|_| if random.below(4) == 0 { 0.0 } else { 4.0 / 3.0 })
-                    .collect();
-                let mask = TensorData::new(mask, [tokens, inputs]);
-                LowRankAdapter {
-                    a: weight(weights(&mut random, [rank, inputs])),
-                    b: weight(weights(&mut random, [outputs, rank])),
-                    scaling: 0.5,
-                    mask: self
-                        .is_masked
-                        .then(|| Tensor::<2>::from_data(mask, &place.0.clone().inner())),
-                }
+            let adapter = self.rank.map(|rank| LowRankAdapter {
+                a: weight(weights(&mut random, [rank, inputs])),
+                b: weight(weights(&mut random, [outputs, rank])),
+                scaling: 0.5,
+                mask: self.is_masked.then(|| dropout(tokens, place.0)),
             });
             let weight = match self.is_nf4 {
                 true => rounded_nf4(&weight_data, [outputs, inputs], place),

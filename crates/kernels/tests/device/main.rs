@@ -12,11 +12,11 @@ mod optimizer;
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use plw_kernels::{
-    AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight, LowRankAdapter,
-    Nf4Weight, RotaryEmbedding, TargetTable, WeightMatrix, apply_rotary, apply_rotary_reference,
-    attention, attention_reference, dequantize, dequantize_reference, embedding,
-    embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
-    linear_reference, rms_norm, rms_norm_reference, swiglu, swiglu_reference,
+    AttentionHeads, AttentionMask, DropoutMask, LinearInput, LinearOperands, LinearWeight,
+    LowRankAdapter, Nf4Weight, RotaryEmbedding, TargetTable, TokenKeys, WeightMatrix, apply_rotary,
+    apply_rotary_reference, attention, attention_reference, dequantize, dequantize_reference,
+    embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    linear_reference, rms_norm, rms_norm_reference, split_mix, swiglu, swiglu_reference,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -306,6 +306,11 @@ struct LinearCase {
     is_nf4: bool,
 }
 
+fn dropout(tokens: usize, device: &Device) -> DropoutMask {
+    let keys = (0..tokens as u64).map(split_mix).collect();
+    DropoutMask::new(TokenKeys::new(keys, device), split_mix(3), 0.25)
+}
+
 /// A weight in NF4.
 fn nf4(data: &TensorData, shape: [usize; 2], device: &Device) -> Nf4Weight {
     let values = data.as_slice::<f32>().expect("elements of f32");
@@ -344,12 +349,7 @@ impl LinearCase {
                 a: matrix(random.elements([rank, inputs])),
                 b: matrix(random.elements([outputs, rank])),
                 scaling: 1.5,
-                mask: self.is_masked.then(|| {
-                    let mask = random.elements([tokens, inputs]);
-                    Tensor::<2>::from_data(mask, device)
-                        .greater_elem(0.0)
-                        .float()
-                }),
+                mask: self.is_masked.then(|| dropout(tokens, device)),
             });
             let weight = match self.is_nf4 {
                 true => WeightMatrix::Nf4(nf4(&data, [outputs, inputs], device)),

@@ -20,8 +20,8 @@ fn check(config: &LlamaConfig) {
         positions: u64::MAX,
         rows: u64::MAX,
     };
-    assert_eq!(config.kept_activations(Some(&lora), size), u64::MAX);
-    assert_eq!(config.kept_activations_recomputed(None, size), u64::MAX);
+    assert_eq!(config.kept_activations(size), u64::MAX);
+    assert_eq!(config.kept_activations_recomputed(size), u64::MAX);
     assert_eq!(config.forward_activations(size), u64::MAX);
     assert!(config.max_position_embeddings() > 0);
 }

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::sizes::Sizes;
 use crate::flex::buffer::uninitialized;
+use crate::flex::dropout::{self, add_masked};
 use crate::flex::matmul::{Matrix, Parallelism, Product};
-use crate::flex::vector::vectorize;
 use crate::linear_operands::{LinearWeight, LowRankAdapter};
 
 /// Elements that one task of an elementwise pass takes.
@@ -65,24 +65,10 @@ fn copy(values: &[f32]) -> Vec<f32> {
 
 /// The adapter's input: `input`, under its dropout mask where there is one.
 pub(super) fn masked<'a>(input: &'a [f32], adapter: &LowRankAdapter<&[f32]>) -> Cow<'a, [f32]> {
-    let Some(mask) = adapter.mask else {
-        return Cow::Borrowed(input);
-    };
-    assert_eq!(input.len(), mask.len());
-    let mut output = uninitialized(input.len());
-    output
-        .par_chunks_mut(CHUNK)
-        .zip(input.par_chunks(CHUNK))
-        .zip(mask.par_chunks(CHUNK))
-        .for_each(|((output, input), mask)| {
-            vectorize(|| {
-                for (output, (x, m)) in output.iter_mut().zip(input.iter().zip(mask)) {
-                    output.write(x * m);
-                }
-            });
-        });
-    // SAFETY: input, mask and output are of one length, and each element was written.
-    Cow::Owned(unsafe { output.assume_init() }.into_vec())
+    match &adapter.mask {
+        None => Cow::Borrowed(input),
+        Some(mask) => Cow::Owned(dropout::masked(input, mask)),
+    }
 }
 
 /// `[tokens, r]`: the adapter's input times A^T.
@@ -126,30 +112,15 @@ pub(super) fn backward_adapter(
     });
     if let Some(grad_input) = grad_input {
         let part = Product::new(grad_inner, sizes.weight(adapter.a), Parallelism::Rayon);
-        match adapter.mask {
+        match &adapter.mask {
             None => part.accumulate(grad_input),
-            Some(mask) => add_product(grad_input, &part.to_vec(), mask),
+            Some(mask) => add_masked(grad_input, &part.to_vec(), mask),
         }
     }
     LowRankAdapter {
         a,
         b,
         scaling: adapter.scaling,
-        mask: adapter.mask.map(|_| None),
+        mask: adapter.mask.clone(),
     }
-}
-
-/// `sum += x * y`, element by element.
-fn add_product(sum: &mut [f32], x: &[f32], y: &[f32]) {
-    assert!(sum.len() == x.len() && sum.len() == y.len());
-    sum.par_chunks_mut(CHUNK)
-        .zip(x.par_chunks(CHUNK))
-        .zip(y.par_chunks(CHUNK))
-        .for_each(|((sum, x), y)| {
-            vectorize(|| {
-                for (sum, (x, y)) in sum.iter_mut().zip(x.iter().zip(y)) {
-                    *sum += x * y;
-                }
-            });
-        });
 }
