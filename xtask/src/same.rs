@@ -130,7 +130,7 @@ fn tells_time(key: &str) -> bool {
         || key.starts_with("timed_")
         || key.ends_with("_per_second")
         || key.ends_with(".jsonl")
-        || ["peak_memory_bytes", "digest"].contains(&key)
+        || ["peak_memory_bytes", "device_memory_bytes", "digest"].contains(&key)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use burn::tensor::Device;
 use burn::tensor::DeviceKind;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::{DType, DeviceType};
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use burn_cubecl::cubecl::MemoryScope;
 
 /// What Burn reaches a GPU through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,18 @@ fn describe(runtime: GpuRuntime, number: usize, device: &Device) -> Option<Gpu> 
 
 #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
 fn describe(_runtime: GpuRuntime, _number: usize, _device: &Device) -> Option<Gpu> {
+    None
+}
+
+/// The bytes of a GPU's memory that this process has reserved on it: those in use, and those that
+/// it keeps to use again. None on the CPU.
+pub fn reserved_memory(device: &Device) -> Option<u64> {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    if crate::cube::is_gpu(device) {
+        let report = crate::cube::tensor::client(device).memory_report(MemoryScope::Device);
+        return Some(report.usage().bytes_reserved);
+    }
+    let _ = device;
     None
 }
 

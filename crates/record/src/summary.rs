@@ -216,6 +216,9 @@ pub struct TrainingSummary {
     pub questions_per_second: Option<f64>,
     /// Peak resident memory of the process in bytes, if the system reports it.
     pub peak_memory_bytes: Option<u64>,
+    /// Bytes of the GPU's memory that the run reserved, where it was computed on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_bytes: Option<u64>,
     /// Parameters of the model, adapters included.
     pub parameters: u64,
     /// Parameters that were trained.

@@ -1,6 +1,7 @@
 //! The end of a run: the test questions and the summary.
 
 use burn::tensor::Device;
+use plw_kernels::reserved_memory;
 use plw_model::Llama;
 use plw_record::{
     EvaluationRow, Machine, RunLock, TrainingSummary, check_metrics, checkpoint_name,
@@ -57,6 +58,7 @@ pub(crate) fn finish(
         tokens_per_second: per_second(state.timed_tokens),
         questions_per_second: per_second(state.timed_questions),
         peak_memory_bytes: peak_memory_bytes(),
+        device_memory_bytes: reserved_memory(device),
         parameters,
         trainable_parameters,
         examples: run.train.len() as u64,

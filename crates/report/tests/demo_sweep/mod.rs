@@ -157,6 +157,7 @@ pub(crate) fn write_run(sweep: &Path, run: &DemoRun) -> Result<RunDirectory, Rec
         tokens_per_second: Some(2250.0),
         questions_per_second: Some(30.0),
         peak_memory_bytes: Some(300 << 20),
+        device_memory_bytes: None,
         // Not this machine's, so that reports of equal records are equal everywhere.
         machine: Machine {
             processor: "an invented processor".to_string(),
