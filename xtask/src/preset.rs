@@ -55,6 +55,17 @@ impl Preset {
             .collect()
     }
 
+    /// The values that the runs go through for a setting, where they are numbers.
+    pub(crate) fn swept(&self, setting: &str) -> Vec<f64> {
+        let sweep = self.settings.get("sweep").and_then(Value::as_table);
+        let values = sweep.and_then(|sweep| sweep.get(setting)?.as_array());
+        let number = |value: &Value| match value {
+            Value::Integer(value) => Some(*value as f64),
+            value => value.as_float(),
+        };
+        values.into_iter().flatten().filter_map(number).collect()
+    }
+
     /// A setting that is text.
     pub(crate) fn text(&self, setting: &str) -> Option<&str> {
         self.settings.get(setting).and_then(Value::as_str)
@@ -103,7 +114,7 @@ mod tests {
         write(
             "small.toml",
             "train_data = 'runs/data/tiny'\neval_data = 'runs/data/other/high'\n\
-             [sweep]\nseeds = 1\n",
+             [sweep]\nseeds = 1\nprompt_loss_weight = [0, 0.5]\n",
         );
         write("large.toml", "train_data = '/data/race'\n[sweep]\n");
         write("pretrain.toml", "[[stage]]\nname = 'first'\n");
@@ -111,6 +122,7 @@ mod tests {
         let small = Preset::find(directory.path(), "small").expect("it is there");
         assert_eq!(Vec::from_iter(small.synthetic_data()), ["other", "tiny"]);
         assert_eq!(small.text("train_data"), Some("runs/data/tiny"));
+        assert_eq!(small.swept("prompt_loss_weight"), [0.0, 0.5]);
         let large = Preset::find(directory.path(), "large").expect("it is there");
         assert!(large.synthetic_data().is_empty());
         let report = format!(
@@ -133,6 +145,7 @@ mod tests {
             "default",
             "instructions",
             "race-llama2-7b",
+            "race-llama2-7b-qlora",
             "race-smollm2",
             "race-smollm2-lora",
             "smoke",

@@ -75,6 +75,15 @@ fn reproduce(workspace: &Workspace, flags: &Flags, name: &str, out: Option<&Path
     for name in preset.synthetic_data() {
         generated::ensure(workspace, &plw, &generated::synthetic_data(&name))?;
     }
+    let mut plan = workspace.command(&plw);
+    plan.arg("plan").arg("--config").arg(&preset.path);
+    plan.envs(sources.iter().map(|(name, value)| (*name, value)));
+    if let Some(weight) = greatest_weight(flags, &preset) {
+        plan.args(["--prompt-loss-weight", &weight.to_string()]);
+    }
+    println!("Each run of `{}`, by `plw plan`:\n", preset.name);
+    process::run(&mut plan, "`plw plan` says above what the preset needs")?;
+    println!();
     let mut sweep = workspace.command(&plw);
     sweep
         .arg("sweep")
@@ -125,6 +134,14 @@ fn reproduce(workspace: &Workspace, flags: &Flags, name: &str, out: Option<&Path
 fn device(flags: &Flags, preset: &Preset) -> String {
     let given = flags.device.clone().or(std::env::var("PLW_DEVICE").ok());
     given.unwrap_or_else(|| preset.text("device").unwrap_or(binary::CPU).to_string())
+}
+
+/// The prompt loss weight of the run that needs the most memory: the greater it is, the more tokens
+/// have a loss.
+fn greatest_weight(flags: &Flags, preset: &Preset) -> Option<f64> {
+    let given = flags.prompt_loss_weight.clone();
+    let weights = given.unwrap_or_else(|| preset.swept("prompt_loss_weight"));
+    weights.into_iter().reduce(f64::max)
 }
 
 /// The model and the data that flags name, as environment variables for plw: these win over the
