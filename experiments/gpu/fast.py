@@ -1,7 +1,7 @@
 """How fast is plw on this GPU, beside PyTorch's best setting? The stage `fast` of check.sh.
 
 Measures the product's peak, then training and evaluation of a small model (SmolLM2-135M's shape,
-all weights) and of Llama-2-7B's shape (LoRA), both from random weights, by plw and by the peer on
+all weights) and of Llama-2-7B's shape (LoRA, and QLoRA), both from random weights, by plw and by the peer on
 the same rows in the same order. Every measurement has a limit of its own and is kept in gpu.json as
 soon as it ends; a failure is a row with its last words. Prints the tables last.
 """
@@ -13,6 +13,7 @@ import json
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from sides import (
     train_plw,
 )
 
-WORKS = ["small", "small-shared", "small-eval", "7b", "7b-shared", "7b-eval"]
+WORKS = ["small", "small-shared", "small-eval", "7b", "7b-shared", "7b-eval", "7b-qlora"]
 # The peer's settings, the most promising ones first, but before them one that starts at once: a
 # short budget then has a figure too. Each has a limit in seconds, more where layers are compiled.
 COMPILED, PLAIN = 110, 60
@@ -56,6 +57,10 @@ LARGE_PEER = [
     ("bf16 packed compiled checkpointing", 150, ("--checkpointing", "--compile")),
     ("bf16 packed in 2 parts", 80, ("--micro-batches", "2")),
 ]
+QLORA_PEER = [
+    ("nf4 packed checkpointing", 100, ()),
+    ("nf4 packed compiled checkpointing", 150, ("--compile",)),
+]
 EVAL_PEER = [("bf16 packed", PLAIN, ()), ("bf16 packed compiled", COMPILED, ("--compile",))]
 # plw's settings, tried in turn until one does not fail: micro-batches of a step, and flags.
 RECOMPUTED = ("--gradient-checkpointing", "true")
@@ -64,6 +69,7 @@ SMALL_PLW = [
     ("bf16 in 2 parts", 2, ()),
     ("bf16 in 4 parts", 4, ()),
 ]
+QLORA_PLW = [("nf4, checkpointing", 1, RECOMPUTED)]
 LARGE_PLW = [
     ("bf16 in 4 parts", 4, ()),
     ("bf16 in 4 parts, checkpointing", 4, RECOMPUTED),
@@ -71,8 +77,8 @@ LARGE_PLW = [
 ]
 
 
-def models(options: argparse.Namespace) -> tuple[Model, Model]:
-    """The two models. A question of RACE has 485 tokens on average."""
+def models(options: argparse.Namespace) -> tuple[Model, ...]:
+    """The models. A question of RACE has 485 tokens on average."""
     quick = options.quick
     small = Model(
         name="small",
@@ -95,7 +101,18 @@ def models(options: argparse.Namespace) -> tuple[Model, Model]:
         plw_training=("--lora-r", 64, "--lora-alpha", 64, "--dtype", "bfloat16"),
         peer_training=("--precision", "bf16", "--lora", "64,64"),
     )
-    return small, large
+    # Base weights of 4 bits, on the same weights: a batch of 8 x 512.
+    qlora = replace(
+        large,
+        name="7b-qlora",
+        questions=8,
+        max_length=512,
+        plw_training=("--lora-r", 64, "--lora-alpha", 64, "--dtype", "nf4"),
+        peer_training=(
+            "--precision", "bf16", "--lora", "64,64", "--nf4", "--checkpointing",
+        ),
+    )  # fmt: skip
+    return small, large, qlora
 
 
 def config_of(options: argparse.Namespace, name: str) -> Path:
@@ -162,13 +179,15 @@ def make(options: argparse.Namespace, found: Measurements, model: Model) -> bool
     name, tokenizer = {
         "small": ("config.json", "tokenizer"),
         "7b": ("llama2-7b.json", "llama-tokenizer"),
-    }[model.name]
+    }[model.folder.name]
+    if any(row["work"] == f"{model.folder.name}-init" and row["state"] == "ok" for row in found.rows):
+        return True
     if (model.folder / "config.json").exists() and options.keep_models:
         return True
     for device in dict.fromkeys([options.device, "cpu"]):
         config, folder = config_of(options, name), options.files / tokenizer
         measure = partial(init, options, model, config, folder, device)
-        if found.take(f"{model.name}-init", "peer", device, measure):
+        if found.take(f"{model.folder.name}-init", "peer", device, measure):
             return True
     return False
 
@@ -176,8 +195,12 @@ def make(options: argparse.Namespace, found: Measurements, model: Model) -> bool
 def measure_all(options: argparse.Namespace, found: Measurements) -> None:
     rows = options.rows
     found.take("gemm", "peer", "bf16 product", partial(gemm_peak, options))
-    settings = {"small": (SMALL_PLW, SMALL_PEER), "7b": (LARGE_PLW, LARGE_PEER)}
-    asked = [m for m in models(options) if any(row.startswith(m.name) for row in rows)]
+    settings = {
+        "small": (SMALL_PLW, SMALL_PEER),
+        "7b": (LARGE_PLW, LARGE_PEER),
+        "7b-qlora": (QLORA_PLW, QLORA_PEER),
+    }
+    asked = [m for m in models(options) if any(work_of(row) == m.name for row in rows)]
     made = [model for model in asked if make(options, found, model)]
     # Both sides of every work first, then the peer's other settings.
     for model in made:
@@ -192,6 +215,11 @@ def measure_all(options: argparse.Namespace, found: Measurements) -> None:
             evaluate(options, found, model)
         if model.name in rows:
             search_peer(options, found, model, settings[model.name][1][1:])
+
+
+def work_of(row: str) -> str:
+    """The model whose work a row is."""
+    return row.removesuffix("-shared").removesuffix("-eval")
 
 
 def parse_rows(text: str) -> list[str]:
@@ -223,7 +251,7 @@ def parse_options() -> argparse.Namespace:
         type=parse_rows,
         default="small,7b",
         help="what to measure: small or 7b for all of a model's, or small-train, small-shared, "
-        "small-eval, 7b-train, 7b-shared, 7b-eval",
+        "small-eval, 7b-train, 7b-shared, 7b-eval, 7b-qlora",
     )
     parser.add_argument("--only", default="", help="only the peer's settings with this in them")
     parser.add_argument("--seconds", type=float, default=285, help="the time of everything")

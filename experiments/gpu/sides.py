@@ -47,10 +47,17 @@ class Model:
     # Questions of an evaluation's batch, and batches of an evaluation.
     eval_batch: int
     eval_batches: int
+    # Longer questions are left out, and as many more are read.
+    max_length: int = 2048
     # What both verbs of plw are given, and what training is.
     plw_flags: tuple = ()
     plw_training: tuple = ()
     peer_training: tuple = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data for all steps; more than half of RACE has at most 512 tokens."""
+        return self.questions * self.steps * (1 if self.max_length == 2048 else 3)
 
 
 def of_steps(steps: list[dict], skipped: int) -> Figures:
@@ -108,7 +115,7 @@ def init(
 def plw_flags(options: argparse.Namespace, model: Model) -> list:
     return [
         "--device", options.device, "--model", model.folder, "--bf16", "true",
-        "--max-length", 2048, *model.plw_flags,
+        "--max-length", model.max_length, *model.plw_flags,
     ]  # fmt: skip
 
 
@@ -136,7 +143,7 @@ def train_plw(
     shutil.rmtree(folder, ignore_errors=True)
     flags = [
         *plw_flags(options, model),
-        "--train-data", options.data, "--limit", model.questions * model.steps,
+        "--train-data", options.data, "--limit", model.rows,
         "--per-device-train-batch-size", max(1, model.questions // micro_batches),
         "--gradient-accumulation-steps", micro_batches, "--max-steps", model.steps,
         "--packing", "none", "--shuffle", "false", "--share-prefixes", str(shares).lower(),
@@ -194,7 +201,7 @@ def train_peer(
     command = peer_command(options, model, "train", (*model.peer_training, *flags))
     command += [
         "--batch", model.questions, "--steps", model.steps, "--skip", model.skipped,
-        "--limit", model.questions * model.steps, "--plw", "0.1",
+        "--limit", model.rows, "--max-len", model.max_length, "--plw", "0.1",
     ]  # fmt: skip
     began = time.monotonic()
     *steps, summary = run_peer(options, command, f"peer-{model.name}-{setting}", limit)

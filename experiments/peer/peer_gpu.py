@@ -133,7 +133,9 @@ def load_model(options: argparse.Namespace) -> PreTrainedModel:
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=torch.bfloat16
+            if options.precision in ("autocast", "bf16")
+            else torch.float32,
         )
         quantization = dict(quantization_config=config, device_map={"": options.device})
     model = LlamaForCausalLM.from_pretrained(
