@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaForCausalLM, PreTrainedModel
 
+from nf4 import round_weights
 from questions import LETTERS, Example, choose, letter_tokens, load_tokenizer, read_examples
 from training import (
     add_adapters,
@@ -106,6 +107,8 @@ def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     tokenizer = load_tokenizer(options.model)
     model = load_model(options)
+    if options.nf4:
+        round_weights(model)
     if options.lora:
         model = add_adapters(model, options.lora, options.save_init)
     model.train()
@@ -205,6 +208,7 @@ def main() -> None:
     parser.add_argument(
         "--bf16", action="store_true", help="mixed precision: weights as --dtype, bf16 autocast"
     )
+    parser.add_argument("--nf4", action="store_true", help="round base weights to 4 bits")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -42,6 +42,10 @@ pub(super) fn all(steps: usize) -> Vec<Case> {
         lora: Some(Lora { r: 16, alpha: 32 }),
         ..full
     };
+    let on_nf4 = Training {
+        nf4: true,
+        ..adapters
+    };
     let other_settings = Training {
         prompt_loss_weight: 0.3,
         learning_rate: 1e-4,
@@ -56,6 +60,7 @@ pub(super) fn all(steps: usize) -> Vec<Case> {
         middle("full-0", with_weight(0.0, full)),
         middle("full-1", with_weight(1.0, full)),
         middle("lora-0.1", adapters),
+        middle("qlora-0.1", on_nf4),
         high("lora-0-high", with_weight(0.0, adapters)),
         high("full-0.3-high", other_settings),
     ]

@@ -28,6 +28,9 @@ pub(crate) fn run(plw: &Path, run: &Run, work: &Work) -> Result<Outcome> {
                     Some(adapter) => command.arg("--init-adapter").arg(adapter),
                     None => command.args(lora_flags(lora)),
                 };
+                if training.nf4 {
+                    command.args(["--dtype", "nf4"]);
+                }
             }
             command
         }

@@ -83,6 +83,9 @@ fn training_options(training: &Training) -> Vec<String> {
     if let Some(lora) = training.lora {
         options.push(format!("--lora={},{}", lora.r, lora.alpha));
     }
+    if training.nf4 {
+        options.push("--nf4".to_string());
+    }
     options
 }
 

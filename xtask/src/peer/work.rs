@@ -30,6 +30,8 @@ pub(crate) struct Training {
     pub(crate) batch_size: usize,
     /// Without adapters every weight is trained.
     pub(crate) lora: Option<Lora>,
+    /// Whether the weights under the adapters are in NF4.
+    pub(crate) nf4: bool,
     #[serde(skip)]
     pub(crate) steps: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Training {
             warmup_steps: 0,
             batch_size: 4,
             lora: None,
+            nf4: false,
             steps: 5,
         }
     }
