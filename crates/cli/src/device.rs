@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use miette::{Result, miette};
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-use plw_kernels::GpuRuntime;
+use plw_kernels::{Gpu, GpuRuntime};
 use plw_transport::Launch;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +82,18 @@ impl ComputeDevice {
             #[allow(unreachable_patterns, reason = "with every feature nothing is left")]
             other => unreachable!("{other} is not built in"),
         }
+    }
+
+    /// The GPU that it is, where this plw was built for it and the machine has it.
+    pub(crate) fn gpu(self) -> Option<Gpu> {
+        let (runtime, number) = match self {
+            Self::Cpu => return None,
+            Self::Cuda(number) => (GpuRuntime::Cuda, number),
+            Self::Wgpu(number) => (GpuRuntime::Wgpu, number.unwrap_or(0)),
+            Self::Vulkan | Self::Metal => (GpuRuntime::Wgpu, 0),
+        };
+        let is_it = |gpu: &Gpu| (gpu.runtime, gpu.number) == (runtime, number);
+        plw_kernels::gpus().into_iter().find(is_it)
     }
 
     #[cfg(any(feature = "cuda", feature = "wgpu"))]

@@ -6,12 +6,17 @@ use miette::{IntoDiagnostic, Result};
 use plw_model::{check_adapter, check_llama, read_config};
 use plw_record::peak_memory_bytes;
 use plw_train::{Forecast, ModelSize, RunSettings, forecast};
+use serde::Serialize;
 
 use super::train::unclear_start;
+use crate::device::ComputeDevice;
 use crate::examples::{RunData, checked_encoder};
 use crate::flags::PlanFlags;
 use crate::output::print;
 use crate::settings::Settings;
+
+/// What a GPU may take beyond the estimate: a fifth of it.
+const UNCERTAIN: u64 = 5;
 
 pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
     let settings = Settings::load_training(flags.config.as_deref(), &flags.settings)?;
@@ -44,16 +49,72 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
     };
     let mut forecast = forecast(&data.train, &data.evaluated(), run, model).into_diagnostic()?;
     forecast.memory = forecast.memory.with_reading(reading);
+    let memory = device_memory(source.device);
     print(&match flags.json {
-        true => serde_json::to_string(&forecast).into_diagnostic()? + "\n",
-        false => describe(&forecast),
+        true => in_json(&forecast, memory)? + "\n",
+        false => {
+            describe(&forecast) + &memory.map_or(String::new(), |m| describe_fit(&forecast, m))
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// The memory of the GPU that the run is for.
+fn device_memory(device: ComputeDevice) -> Option<u64> {
+    if device == ComputeDevice::Cpu {
+        return None;
+    }
+    tracing::warn!(
+        "memory is estimated as on the CPU, in f32; three runs in bf16 took 88 to 119 % of it on a \
+         GPU"
+    );
+    let gpu = device.gpu();
+    if gpu.is_none() {
+        tracing::warn!("there is no `{device}` here to say what memory it has");
+    }
+    gpu.and_then(|gpu| gpu.memory)
+}
+
+/// The forecast, and the memory of the GPU that it is for.
+fn in_json(forecast: &Forecast, memory: Option<u64>) -> Result<String> {
+    #[derive(Serialize)]
+    struct OnDevice<'a> {
+        #[serde(flatten)]
+        forecast: &'a Forecast,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device_memory_bytes: Option<u64>,
+    }
+    let on_device = OnDevice {
+        forecast,
+        device_memory_bytes: memory,
+    };
+    serde_json::to_string(&on_device).into_diagnostic()
+}
+
+/// Whether the run fits into the memory of a GPU.
+fn describe_fit(forecast: &Forecast, memory: u64) -> String {
+    let peak = forecast.memory.peak;
+    let fits = match (
+        peak.saturating_add(peak / UNCERTAIN) <= memory,
+        peak <= memory,
+    ) {
+        (true, _) => "yes",
+        (_, true) => "perhaps",
+        _ => "NO",
+    };
+    line("memory of the GPU", &megabytes(memory)) + &line("fits", fits)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("{name:<42}{value:>16}\n")
+}
+
 fn describe(forecast: &Forecast) -> String {
     let memory = &forecast.memory;
-    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let evaluation = memory.largest_evaluation;
     let lines = [
         ("steps", forecast.steps.to_string()),
@@ -95,7 +156,5 @@ fn describe(forecast: &Forecast) -> String {
         ),
         ("peak", megabytes(memory.peak)),
     ];
-    lines
-        .map(|(name, value)| format!("{name:<42}{value:>16}\n"))
-        .concat()
+    lines.map(|(name, value)| line(name, &value)).concat()
 }

@@ -112,3 +112,53 @@ fn a_plan_is_only_of_weights_that_fit() {
     fs::write(&config, text).expect("written");
     succeeded(&smoke.run(plan));
 }
+
+#[test]
+fn a_plan_for_a_gpu_says_what_it_is_worth() {
+    let smoke = Smoke::new();
+    let output = smoke.run("plan --config smoke.toml --device metal:0");
+    assert!(failed(&output).contains("there is no device `metal:0`"));
+    let output = smoke.run("plan --config smoke.toml --device metal --json");
+    let plan: serde_json::Value =
+        serde_json::from_str(&succeeded(&output)).expect("one JSON object");
+    assert!(plan["peak"].is_u64());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("estimated as on the CPU"), "{said}");
+    if plan.get("device_memory_bytes").is_none() {
+        assert!(
+            said.contains("there is no `metal` here") || said.contains("GPU"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_base_in_nf4_trains_adapters_and_nothing_else() {
+    let smoke = Smoke::new();
+    let said = failed(&smoke.run("train --config smoke.toml --dtype nf4 --output-dir all"));
+    assert!(
+        said.contains("dtype is for weights that are not trained"),
+        "{said}"
+    );
+    let said = failed(&smoke.run("train --config smoke.toml --dtype nf5 --output-dir all"));
+    assert!(said.contains("nf4"), "{said}");
+    let adapters =
+        "--lora-r 4 --lora-dropout 0.1 --lr-scheduler-type constant_with_warmup --warmup-ratio 0";
+    let train = |dtype: &str, rest: &str| {
+        let line = format!("-q train --config smoke.toml {adapters} --dtype {dtype} {rest}");
+        succeeded(&smoke.run(&line));
+    };
+    train("float32", "--max-steps 4 --output-dir float32");
+    train("nf4", "--max-steps 4 --output-dir nf4");
+    let weights = |run: &str| {
+        let path = smoke
+            .path(run)
+            .join("checkpoints/step-4/adapter_model.safetensors");
+        std::fs::read(path).expect("written")
+    };
+    assert_ne!(weights("float32"), weights("nf4"));
+    // A resumed run has the same bits on a base that is rounded again.
+    train("nf4", "--max-steps 2 --output-dir again");
+    train("nf4", "--max-steps 4 --output-dir again --resume");
+    assert_eq!(weights("nf4"), weights("again"));
+}
