@@ -1,9 +1,9 @@
 """How fast is plw on this GPU, beside PyTorch's best setting? The stage `fast` of check.sh.
 
 Measures the product's peak, then training and evaluation of a small model (SmolLM2-135M's shape,
-all weights) and of Llama-2-7B's shape (LoRA, and QLoRA), both from random weights, by plw and by the peer on
-the same rows in the same order. Every measurement has a limit of its own and is kept in gpu.json as
-soon as it ends; a failure is a row with its last words. Prints the tables last.
+all weights) and of Llama-2-7B's shape (LoRA, and QLoRA), both from random weights, by plw and by
+the peer on the same rows in the same order. Every measurement has a limit of its own and is kept in
+gpu.json as soon as it ends; a failure is a row with its last words. Prints the tables last.
 """
 
 from __future__ import annotations
@@ -180,7 +180,8 @@ def make(options: argparse.Namespace, found: Measurements, model: Model) -> bool
         "small": ("config.json", "tokenizer"),
         "7b": ("llama2-7b.json", "llama-tokenizer"),
     }[model.folder.name]
-    if any(row["work"] == f"{model.folder.name}-init" and row["state"] == "ok" for row in found.rows):
+    made = [row for row in found.rows if row["work"] == f"{model.folder.name}-init"]
+    if any(row["state"] == "ok" for row in made):
         return True
     if (model.folder / "config.json").exists() and options.keep_models:
         return True

@@ -1,7 +1,7 @@
 """Weights rounded to what QLoRA keeps of them: 4-bit NormalFloat with double quantization.
 
-bitsandbytes finds the codes and restores the weights. The scales' codes are the nearest ones, as its
-kernel for GPUs finds them; its search for CPUs misses the nearest code of 0.2 % of the scales.
+bitsandbytes finds the codes and restores the weights. The scales' codes are the nearest ones, as
+its kernel for GPUs finds them; its search for CPUs misses the nearest code of 0.2 % of the scales.
 """
 
 from __future__ import annotations

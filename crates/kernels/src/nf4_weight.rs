@@ -13,8 +13,8 @@ use crate::nf4::{BLOCK, GROUP, NF4, SCALE_CODES_OF_WORD, WORDS_OF_BLOCK, dynamic
 /// An element is one of 16 values times the scale of its block, which is the greatest magnitude of
 /// 64 elements in row-major order. The scales, less their mean, are codes of 8 bits, each with the
 /// scale of its group of 256 blocks. Codes are the nearest ones, as bitsandbytes' `quantize_4bit`
-/// with `quant_type="nf4"` and `compress_statistics=True` finds them on a GPU. On the CPU its search
-/// misses the nearest code of two scales in a thousand.
+/// with `quant_type="nf4"` and `compress_statistics=True` finds them on a GPU. On the CPU it misses
+/// the nearest code of two scales in a thousand.
 #[derive(Debug, Clone)]
 pub struct Nf4Weight {
     shape: [usize; 2],

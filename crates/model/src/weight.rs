@@ -70,7 +70,7 @@ impl Weight {
         held_as: LinearWeightType,
         device: &Device,
     ) -> Self {
-        // Converted here, so that a device never holds a matrix in f32 beside the one that it keeps.
+        // Converted here, so that no device holds a matrix in f32 beside the one that it keeps.
         let (data, dtype) = match held_as {
             LinearWeightType::F32 => (TensorData::new(values, shape), DType::F32),
             LinearWeightType::Bf16 => {

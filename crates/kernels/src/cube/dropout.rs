@@ -1,5 +1,5 @@
-//! Matrices under a dropout mask on a GPU. The hash is of 64 bits, which WGSL does not have, so that
-//! it is computed in halves.
+//! Matrices under a dropout mask on a GPU. The hash has 64 bits, which WGSL does not know. It is
+//! therefore computed in halves.
 
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;

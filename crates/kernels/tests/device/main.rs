@@ -219,7 +219,9 @@ proptest! {
         has_residual: bool,
         is_nf4: bool,
     ) {
-        let case = LinearCase { tokens, inputs, outputs, form, rank, is_masked, has_residual, is_nf4 };
+        let case = LinearCase {
+            tokens, inputs, outputs, form, rank, is_masked, has_residual, is_nf4,
+        };
         compare(
             |device| case.run(linear, seed, device),
             |device| case.run(linear_reference, seed, device),
