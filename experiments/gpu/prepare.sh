@@ -43,6 +43,20 @@ for binary in ${BINARIES-plw device}; do
     esac
     mv -f .device/libllvm_stub.so ".device/stub_$binary.so"
 done
+# For the peer's 4-bit weights, of which a machine with PyTorch need not have the package. Of its
+# libraries that for CUDA 13.0 is enough.
+package=$("${PYTHON:-python3}" -c '
+import importlib.util
+found = importlib.util.find_spec("bitsandbytes")
+print(found.submodule_search_locations[0] if found else "")')
+if [ -n "$package" ]; then
+    rm -rf .device/python && mkdir -p .device/python
+    tar -c -C "$(dirname "$package")" --exclude='*.so' --exclude=__pycache__ bitsandbytes |
+        tar -x -C .device/python
+    cp "$package/libbitsandbytes_cuda130.so" .device/python/bitsandbytes/
+else
+    echo "prepare.sh: without bitsandbytes; check.sh fast --rows 7b-qlora then needs it there"
+fi
 experiments/gpu/build_tracer.sh .device/trace_kernels.so ||
     echo "prepare.sh: without the tracer; check.sh profile then builds it where it runs"
 du -sm .device
