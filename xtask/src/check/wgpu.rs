@@ -24,13 +24,14 @@ const GRAD_NORM: f64 = 1e-3;
 const LOGIT: f64 = 1e-3;
 
 /// What is trained: a name, and the flags that differ from the smoke preset.
-const RUNS: [(&str, &[&str]); 4] = [
+const RUNS: [(&str, &[&str]); 5] = [
     ("full", &["--share-prefixes=false"]),
     ("full, shared prefixes", &[]),
     (
         "LoRA",
         &["--lora-r=4", "--lora-alpha=8", "--lora-dropout=0.1"],
     ),
+    ("QLoRA", &["--lora-r=4", "--lora-alpha=8", "--dtype=nf4"]),
     ("full, recomputed", &["--gradient-checkpointing=true"]),
 ];
 
