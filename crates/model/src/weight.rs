@@ -70,15 +70,16 @@ impl Weight {
         held_as: LinearWeightType,
         device: &Device,
     ) -> Self {
-        // Converted here, so that no device holds a matrix in f32 beside the one that it keeps.
+        // Converted here, so that no device holds a matrix in f32 beside the one that it keeps. By
+        // reference: what `into_iter` is collected into would keep the room of the f32.
         let (data, dtype) = match held_as {
             LinearWeightType::F32 => (TensorData::new(values, shape), DType::F32),
             LinearWeightType::Bf16 => {
-                let values: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
+                let values: Vec<bf16> = values.iter().map(|v| bf16::from_f32(*v)).collect();
                 (TensorData::new(values, shape), DType::BF16)
             }
             LinearWeightType::F16 => {
-                let values: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
+                let values: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
                 (TensorData::new(values, shape), DType::F16)
             }
             LinearWeightType::Nf4 => {

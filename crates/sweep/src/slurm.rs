@@ -20,7 +20,8 @@ const MOST_RESTARTS: u32 = 100;
 const SIGNALS: u32 = 128;
 
 /// Options of sbatch that decide how a sweep is done, long and short.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
+    "--wrap",
     "--array",
     "-a",
     "--requeue",
@@ -207,11 +208,13 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, Sweep
 
 /// Whether an option, with or without its value, is the one of this name.
 fn is_option(option: &str, name: &str) -> bool {
-    match option.strip_prefix(name) {
-        // The value of a short option may follow without a space.
-        Some(rest) => !name.starts_with("--") || rest.is_empty() || rest.starts_with(['=', ' ']),
-        None => false,
+    if !name.starts_with("--") {
+        // Its value may follow without a space.
+        return option.starts_with(name) && !option.starts_with("--");
     }
+    let given = option.split(['=', ' ']).next().unwrap_or_default();
+    // sbatch takes a long option's beginning for it. One letter would be ambiguous to it.
+    given.len() > "--o".len() && name.starts_with(given)
 }
 
 /// Words as a line of sh.

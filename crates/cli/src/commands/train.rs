@@ -246,6 +246,6 @@ pub(super) fn unclear_start() -> Report {
     miette!(
         help = "give --model DIR (weights to start from) or --init-config FILE (random weights), \
                 not both",
-        "one of --model and --init-config is needed"
+        "exactly one of --model and --init-config is needed"
     )
 }

@@ -49,8 +49,8 @@ pub(crate) struct ModelFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
     /// Type of the layers' linear weights in memory, where they are not trained: float32, bfloat16,
-    /// float16 or nf4. Products are computed in float32. No precision is lost if the model's file
-    /// has the same type; nf4 (4 bits, as in QLoRA) does lose some.
+    /// float16 or nf4. No precision is lost if the model's file has the same type; nf4 (4 bits, as
+    /// in QLoRA) does lose some, so that its adapters are evaluated with it too.
     #[arg(long, value_name = "TYPE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<String>,

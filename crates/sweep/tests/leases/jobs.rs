@@ -83,6 +83,8 @@ exit "$code"
         ("options = ['--array=1']", "--array"),
         ("options = ['--no-requeue']", "--no-requeue"),
         ("options = ['-a1']", "-a1"),
+        ("options = ['--arr=1']", "--arr=1"),
+        ("options = ['--wrap=rm']", "--wrap"),
     ] {
         let refused: ClusterSettings = toml::from_str(&format!("[slurm]\n{text}"))?;
         let error = slurm_script(&job(), &refused.slurm).expect_err(part);
