@@ -77,12 +77,9 @@ impl Linear {
             return self;
         };
         let (a, b) = (lora.a.val(), lora.b.val());
-        let update = b.clone().inner().matmul(a.inner());
+        let device = b.device();
+        let update = b.inner().matmul(a.inner());
         let merged = self.weight.to_f32() + update.mul_scalar(lora.scaling());
-        let merged = match b.is_autodiff() {
-            true => merged.autodiff(),
-            false => merged,
-        };
-        Self::new(Weight::Dense(Param::from_tensor(merged)))
+        Self::new(Weight::dense(merged, &device))
     }
 }

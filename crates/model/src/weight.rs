@@ -6,8 +6,6 @@ use half::{bf16, f16};
 use plw_kernels::{Nf4Weight, WeightMatrix, dequantize};
 use serde::{Deserialize, Serialize};
 
-use crate::weight_type::WeightType;
-
 /// In which type the linear weights of the layers are held in memory. All but f32 are for weights
 /// that are not trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,16 +23,6 @@ pub enum LinearWeightType {
     F16,
     /// 4-bit NormalFloat with double quantization, which loses precision: see [`Nf4Weight`].
     Nf4,
-}
-
-impl From<WeightType> for LinearWeightType {
-    fn from(weight_type: WeightType) -> Self {
-        match weight_type {
-            WeightType::F32 => Self::F32,
-            WeightType::Bf16 => Self::Bf16,
-            WeightType::F16 => Self::F16,
-        }
-    }
 }
 
 impl LinearWeightType {
@@ -90,6 +78,15 @@ impl Weight {
         Self::Dense(Param::from_tensor(Tensor::from_data(data, (device, dtype))))
     }
 
+    /// A weight in f32 of these values, which have no graph; it may be trained where its device has
+    /// one.
+    pub(crate) fn dense(values: Tensor<2>, device: &Device) -> Self {
+        Self::Dense(Param::from_tensor(match device.is_autodiff() {
+            true => values.autodiff(),
+            false => values,
+        }))
+    }
+
     /// As the kernels take it.
     pub(crate) fn matrix(&self) -> WeightMatrix {
         match self {
@@ -117,13 +114,7 @@ impl Weight {
     /// A weight in NF4 in f32 instead, on this device.
     pub(crate) fn dequantized(self, device: &Device) -> Self {
         match self {
-            Self::Nf4(frozen) => {
-                let weight = dequantize(&frozen.weight);
-                Self::Dense(Param::from_tensor(match device.is_autodiff() {
-                    true => weight.autodiff(),
-                    false => weight,
-                }))
-            }
+            Self::Nf4(_) => Self::dense(self.to_f32(), device),
             dense @ Self::Dense(_) => dense,
         }
     }

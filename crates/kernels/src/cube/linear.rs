@@ -297,7 +297,8 @@ impl LinearPasses for Cube {
             is_empty: true,
         });
         let whole = Block::of(&grad_output);
-        let joined = joined_weights(&operands, &tensor).filter(|_| wants_input);
+        let joined = wants_input.then(|| joined_weights(&operands, &tensor));
+        let joined = joined.flatten();
         if let (Some(sum), Some(weight)) = (&mut grad_prepared, &joined) {
             sum.add(&whole, &Block::of(weight));
         }
