@@ -2,78 +2,14 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::SweepError;
 use crate::job::{Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS, plain_name};
+use crate::kubernetes_settings::KubernetesSettings;
 
-/// Seconds from a pod's SIGTERM to its SIGKILL.
-const GRACE_SECONDS: u32 = 60;
-
-/// Seconds of these that are left after the run has ended.
+/// Seconds from the request to stop to the kill that are left after the run has ended.
 const SECONDS_TO_END: u32 = 10;
-
-/// The table `cluster.kubernetes` of a preset: what a pod is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct KubernetesSettings {
-    /// The image that holds plw.
-    pub image: Option<String>,
-    /// plw in the image.
-    pub program: String,
-    /// The namespace.
-    pub namespace: Option<String>,
-    /// Processors, such as `8` or `500m`.
-    pub cpus: Option<String>,
-    /// Memory, such as `32Gi`.
-    pub memory: Option<String>,
-    /// GPUs of NVIDIA's.
-    pub gpus: Option<u32>,
-    /// The claim of the volume that holds data and results, which all pods write to.
-    pub claim: Option<String>,
-    /// Where the volume is in a pod, as at the submission: the sweep's folder, the preset and the
-    /// data are looked for by the same paths. By default the working directory of the submission.
-    pub mount_path: Option<String>,
-    /// Seconds from the request to stop to the kill.
-    pub grace_seconds: u32,
-    /// Failures of a run after which it is given up. Stops and pre-emptions do not count.
-    pub backoff_limit_per_index: u32,
-    /// Further fields of the pod's specification, such as `nodeSelector`. Lists, such as `volumes`,
-    /// are added to those that are there.
-    pub pod: Map<String, Value>,
-    /// Further fields of its container, such as `env` and `volumeMounts`, likewise.
-    pub container: Map<String, Value>,
-}
-
-impl Default for KubernetesSettings {
-    fn default() -> Self {
-        Self {
-            image: None,
-            program: "plw".to_string(),
-            namespace: None,
-            cpus: None,
-            memory: None,
-            gpus: None,
-            claim: None,
-            mount_path: None,
-            grace_seconds: GRACE_SECONDS,
-            backoff_limit_per_index: 3,
-            pod: Map::new(),
-            container: Map::new(),
-        }
-    }
-}
-
-/// Fields of a pod that are not the user's.
-const OURS: [&str; 3] = [
-    "containers",
-    "restartPolicy",
-    "terminationGracePeriodSeconds",
-];
-
-/// Fields of its container that are not.
-const OURS_OF_CONTAINER: [&str; 3] = ["name", "image", "command"];
 
 /// Adds fields to an object: lists to lists, objects to objects, and else in the place of what is
 /// there.
@@ -99,13 +35,7 @@ fn add(object: &mut Value, fields: &Map<String, Value>) -> Result<(), SweepError
 ///
 /// If the settings name no image, or have fields that are not theirs.
 pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<String, SweepError> {
-    let Some(image) = settings.image.as_ref().filter(|image| !image.is_empty()) else {
-        return Err(SweepError::Job {
-            problem: "no image is given: write `image = \"...\"` into the preset's table \
-                      [cluster.kubernetes]"
-                .to_string(),
-        });
-    };
+    settings.check()?;
     let working_directory = job.working_directory.display().to_string();
     let limit = settings.grace_seconds.saturating_sub(SECONDS_TO_END).max(1);
     let command = job.command(Path::new(&settings.program), limit);
@@ -124,7 +54,7 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
     }
     let mut container = json!({
         "name": "plw",
-        "image": image,
+        "image": settings.image,
         "command": command,
         "workingDir": working_directory,
     });
@@ -138,12 +68,6 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.grace_seconds,
     });
-    if settings.claim.as_ref().is_some_and(String::is_empty) {
-        return Err(SweepError::Job {
-            problem: "[cluster.kubernetes] has an empty `claim`: name a claim, or leave it out"
-                .to_string(),
-        });
-    }
     if let Some(claim) = &settings.claim {
         let path = settings.mount_path.as_ref().unwrap_or(&working_directory);
         if !job.output_directory.starts_with(path) {
@@ -158,18 +82,6 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
         }
         container["volumeMounts"] = json!([{"name": "shared", "mountPath": path}]);
         pod["volumes"] = json!([{"name": "shared", "persistentVolumeClaim": {"claimName": claim}}]);
-    }
-    for (table, fields, ours) in [
-        ("pod", &settings.pod, OURS),
-        ("container", &settings.container, OURS_OF_CONTAINER),
-    ] {
-        if let Some(name) = ours.iter().find(|name| fields.contains_key(**name)) {
-            return Err(SweepError::Job {
-                problem: format!(
-                    "[cluster.kubernetes.{table}] has `{name}`, which plw decides: remove it"
-                ),
-            });
-        }
     }
     add(&mut container, &settings.container)?;
     add(&mut pod, &settings.pod)?;

@@ -12,11 +12,13 @@ mod heartbeat;
 mod inherit;
 mod job;
 mod kubernetes;
+mod kubernetes_settings;
 mod lease;
 mod list;
 mod publish;
 mod shell;
 mod slurm;
+mod slurm_settings;
 mod status;
 mod worker;
 
@@ -24,13 +26,15 @@ pub use error::SweepError;
 pub use event::{Attempt, Event, EventKind, read_events};
 pub use heartbeat::{Progress, SharedProgress};
 pub use job::{ClusterSettings, Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS};
-pub use kubernetes::{KubernetesSettings, kubernetes_manifest};
+pub use kubernetes::kubernetes_manifest;
+pub use kubernetes_settings::KubernetesSettings;
 pub use lease::{
     Lease, Release, Standing, Taken, attempt_directory, beat, last_directory, refuse, standing,
     take, tidy,
 };
 pub use list::{ListedRun, SweepList, read_list, require_list, write_list};
 pub use shell::quoted;
-pub use slurm::{SlurmSettings, slurm_script};
+pub use slurm::slurm_script;
+pub use slurm_settings::SlurmSettings;
 pub use status::{RunStatus, State, status};
 pub use worker::Worker;

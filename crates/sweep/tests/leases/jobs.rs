@@ -85,10 +85,41 @@ exit "$code"
         ("options = ['-a1']", "-a1"),
         ("options = ['--arr=1']", "--arr=1"),
         ("options = ['--wrap=rm']", "--wrap"),
+        ("time = 'soon'", "\"soon\" is no time limit"),
+        ("time = '1:2:3:4'", "1:2:3:4"),
+        ("time = '-2'", "\"-2\""),
+        ("memory = 'much'", "\"much\" is no amount"),
+        ("memory = 'G'", "\"G\""),
+        ("memory = '32Gi'", "32Gi"),
+        (
+            "cpus_per_task = 2\noptions = ['--cpus-per-task=4']",
+            "`cpus_per_task` is set",
+        ),
+        ("cpus_per_task = 2\noptions = ['-c4']", "`cpus_per_task`"),
+        ("gpus = 1\noptions = ['-G', '2']", "`gpus` is set"),
+        ("memory = '1G'\noptions = ['--mem 2G']", "`memory` is set"),
     ] {
         let refused: ClusterSettings = toml::from_str(&format!("[slurm]\n{text}"))?;
         let error = slurm_script(&job(), &refused.slurm).expect_err(part);
         assert!(error.to_string().contains(part), "{error}");
+    }
+    for (text, option) in [
+        ("time = '90'", "--time=90"),
+        ("time = '1-12'", "--time=1-12"),
+        ("time = '1-12:30:00'", "--time=1-12:30:00"),
+        ("time = 'UNLIMITED'", "--time=UNLIMITED"),
+        ("memory = '32768'", "--mem=32768"),
+        ("memory = '32GB'", "--mem=32GB"),
+        (
+            "memory = '1G'\noptions = ['--mem-bind=local']",
+            "--mem-bind=local",
+        ),
+        ("gpus = 0\noptions = ['-G1']", "-G1"),
+    ] {
+        let taken: ClusterSettings = toml::from_str(&format!("[slurm]\n{text}"))?;
+        let script = slurm_script(&job(), &taken.slurm)?;
+        assert!(script.contains(&format!("#SBATCH {option}\n")), "{script}");
+        assert!(!script.contains("=0\n"), "{script}");
     }
     let mut quoted = job();
     quoted.output_directory = "/data/a\"b".into();
@@ -138,6 +169,13 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
     }
     for (table, part) in [
         ("claim = ''\n", "claim"),
+        ("claim = 'Bad_Name'\n", "\"Bad_Name\""),
+        ("claim = '-a'\n", "\"-a\""),
+        ("namespace = 'a.b'\n", "namespace"),
+        ("cpus = 'two'\n", "`cpus`"),
+        ("cpus = '0'\n", "`cpus`"),
+        ("memory = '32 Gi'\n", "`memory`"),
+        ("memory = '32GB'\n", "`memory`"),
         (
             "[kubernetes.pod]\nrestartPolicy = 'Always'\n",
             "restartPolicy",
@@ -157,6 +195,9 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
         let error = kubernetes_manifest(&job(), &refused.kubernetes).expect_err(part);
         assert!(error.to_string().contains(part), "{error}");
     }
+    let text = "[kubernetes]\nimage = 'a'\ncpus = '500m'\nmemory = '1.5Gi'\nclaim = 'a.b-1'\n";
+    let taken: ClusterSettings = toml::from_str(text)?;
+    kubernetes_manifest(&job(), &taken.kubernetes)?;
     Ok(())
 }
 

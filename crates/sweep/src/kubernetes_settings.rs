@@ -1,0 +1,148 @@
+//! What the pods of an Indexed Job are.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::SweepError;
+
+/// Seconds from a pod's SIGTERM to its SIGKILL.
+const GRACE_SECONDS: u32 = 60;
+
+/// The table `cluster.kubernetes` of a preset: what a pod is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSettings {
+    /// The image that holds plw.
+    pub image: Option<String>,
+    /// plw in the image.
+    pub program: String,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// Processors, such as `8` or `500m`.
+    pub cpus: Option<String>,
+    /// Memory, such as `32Gi`.
+    pub memory: Option<String>,
+    /// GPUs of NVIDIA's.
+    pub gpus: Option<u32>,
+    /// The claim of the volume that holds data and results, which all pods write to.
+    pub claim: Option<String>,
+    /// Where the volume is in a pod, as at the submission: the sweep's folder, the preset and the
+    /// data are looked for by the same paths. By default the working directory of the submission.
+    pub mount_path: Option<String>,
+    /// Seconds from the request to stop to the kill.
+    pub grace_seconds: u32,
+    /// Failures of a run after which it is given up. Stops and pre-emptions do not count.
+    pub backoff_limit_per_index: u32,
+    /// Further fields of the pod's specification, such as `nodeSelector`. Lists, such as `volumes`,
+    /// are added to those that are there.
+    pub pod: Map<String, Value>,
+    /// Further fields of its container, such as `env` and `volumeMounts`, likewise.
+    pub container: Map<String, Value>,
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        Self {
+            image: None,
+            program: "plw".to_string(),
+            namespace: None,
+            cpus: None,
+            memory: None,
+            gpus: None,
+            claim: None,
+            mount_path: None,
+            grace_seconds: GRACE_SECONDS,
+            backoff_limit_per_index: 3,
+            pod: Map::new(),
+            container: Map::new(),
+        }
+    }
+}
+
+/// Fields of a pod that are not the user's.
+const OURS: [&str; 3] = [
+    "containers",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+];
+
+/// Fields of its container that are not.
+const OURS_OF_CONTAINER: [&str; 3] = ["name", "image", "command"];
+
+impl KubernetesSettings {
+    /// Checks what Kubernetes would refuse, or what would not be the job that plw writes.
+    pub(crate) fn check(&self) -> Result<(), SweepError> {
+        let refused = |problem: String| Err(SweepError::Job { problem });
+        match self.image.as_deref() {
+            None | Some("") => {
+                return refused(
+                    "no image is given: write `image = \"...\"` into the preset's table \
+                     [cluster.kubernetes]"
+                        .to_string(),
+                );
+            }
+            Some(image) if image.contains(char::is_whitespace) => {
+                return refused(format!("the image {image:?} has a space in its name"));
+            }
+            Some(_) => {}
+        }
+        for (setting, name, longest, letters) in [
+            ("claim", &self.claim, 253, "-."),
+            ("namespace", &self.namespace, 63, "-"),
+        ] {
+            if let Some(name) = name
+                .as_deref()
+                .filter(|name| !is_name(name, longest, letters))
+            {
+                return refused(format!(
+                    "{name:?} in [cluster.kubernetes] is no name of a {setting}: Kubernetes takes \
+                     lower-case letters, digits and {letters:?}, at most {longest}, with a letter \
+                     or a digit first and last; or leave it out"
+                ));
+            }
+        }
+        for (setting, value) in [("cpus", &self.cpus), ("memory", &self.memory)] {
+            if let Some(value) = value.as_deref().filter(|value| !is_quantity(value)) {
+                return refused(format!(
+                    "{value:?} in [cluster.kubernetes] is no quantity of `{setting}`: write a \
+                     number, with m, k, M, G, Ki, Mi or Gi behind it if need be, such as 8, 500m \
+                     or 32Gi"
+                ));
+            }
+        }
+        for (table, fields, ours) in [
+            ("pod", &self.pod, OURS),
+            ("container", &self.container, OURS_OF_CONTAINER),
+        ] {
+            if let Some(name) = ours.iter().find(|name| fields.contains_key(**name)) {
+                return refused(format!(
+                    "[cluster.kubernetes.{table}] has `{name}`, which plw decides: remove it"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text is a name as Kubernetes takes it (RFC 1123).
+fn is_name(text: &str, longest: usize, letters: &str) -> bool {
+    let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    text.len() <= longest
+        && text.starts_with(is_plain)
+        && text.ends_with(is_plain)
+        && text
+            .chars()
+            .all(|letter| is_plain(letter) || letters.contains(letter))
+}
+
+/// Whether a text is a quantity as Kubernetes takes it: a decimal number with a suffix.
+fn is_quantity(text: &str) -> bool {
+    let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let suffixes = [
+        "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+    ];
+    let is_plain = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    number.bytes().all(is_plain)
+        && number.parse::<f64>().is_ok_and(|number| number > 0.0)
+        && suffixes.contains(&&text[number.len()..])
+}

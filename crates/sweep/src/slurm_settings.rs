@@ -1,0 +1,210 @@
+//! What the tasks of a job array ask Slurm for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::SweepError;
+
+/// Seconds that a run has from the signal before the time limit until its step is killed.
+const SECONDS_BEFORE_END: u32 = 60;
+
+/// Options of sbatch that decide how a sweep is done, long and short.
+const OURS: [&str; 9] = [
+    "--wrap",
+    "--array",
+    "-a",
+    "--requeue",
+    "--no-requeue",
+    "--signal",
+    "--output",
+    "-o",
+    "--open-mode",
+];
+
+/// The table `cluster.slurm` of a preset: what a task of the array asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SlurmSettings {
+    /// The partition.
+    pub partition: Option<String>,
+    /// Whom it is charged to.
+    pub account: Option<String>,
+    /// The time limit, such as `12:00:00`. A run that needs longer goes on in the next.
+    pub time: Option<String>,
+    /// Processes that share a run, each with its own processors and GPUs; plw must be built for it.
+    pub processes: Option<u32>,
+    /// How srun connects them, such as `pmix`: one of `srun --mpi=list`, if not the site's default.
+    pub mpi: Option<String>,
+    /// Processors of a process, and so threads.
+    pub cpus_per_task: Option<u32>,
+    /// Memory, such as `32G`.
+    pub memory: Option<String>,
+    /// GPUs of a process.
+    pub gpus: Option<u32>,
+    /// Seconds before the time limit at which a run is asked to stop.
+    pub seconds_before_end: u32,
+    /// Further options of sbatch, such as `--constraint=a100`.
+    pub options: Vec<String>,
+    /// Lines of the script before the run, such as `module load cuda`.
+    pub setup: Vec<String>,
+}
+
+impl Default for SlurmSettings {
+    fn default() -> Self {
+        Self {
+            partition: None,
+            account: None,
+            time: None,
+            processes: None,
+            mpi: None,
+            cpus_per_task: None,
+            memory: None,
+            gpus: None,
+            seconds_before_end: SECONDS_BEFORE_END,
+            options: Vec::new(),
+            setup: Vec::new(),
+        }
+    }
+}
+
+/// An option of sbatch that a setting gives.
+struct Given {
+    /// Its name, without dashes.
+    name: &'static str,
+    /// Its short form.
+    short: &'static str,
+    setting: &'static str,
+    value: String,
+}
+
+impl SlurmSettings {
+    /// The options of sbatch that they ask for, as `--name=value`.
+    pub(crate) fn sbatch_options(&self) -> Result<Vec<String>, SweepError> {
+        self.check()?;
+        let given = self.given();
+        let mut options = Vec::new();
+        for Given { name, value, .. } in &given {
+            if value.is_empty() || value.contains(char::is_whitespace) {
+                let problem = format!("is no value of sbatch's --{name}");
+                return Err(refused(value, &problem));
+            }
+            options.push(format!("--{name}={value}"));
+        }
+        for option in &self.options {
+            if !option.starts_with('-') {
+                let problem = "is no option of sbatch: it begins with no `--`";
+                return Err(refused(option, problem));
+            }
+            if OURS.iter().any(|ours| is_option(option, ours)) {
+                let problem = "is an option that plw decides: remove it from `options`";
+                return Err(refused(option, problem));
+            }
+            let is_given = |given: &&Given| {
+                is_option(option, &format!("--{}", given.name)) || is_option(option, given.short)
+            };
+            if let Some(Given { setting, .. }) = given.iter().find(is_given) {
+                let problem = format!("is in `options`, and `{setting}` is set: remove one");
+                return Err(refused(option, &problem));
+            }
+        }
+        options.extend(self.options.iter().cloned());
+        Ok(options)
+    }
+
+    fn given(&self) -> Vec<Given> {
+        let number = |value: Option<u32>| value.map(|value| value.to_string());
+        let gpus = match self.processes {
+            Some(_) => ("gpus-per-task", "--gpus-per-task"),
+            None => ("gpus", "-G"),
+        };
+        let all = [
+            ("partition", "-p", "partition", self.partition.clone()),
+            ("account", "-A", "account", self.account.clone()),
+            ("time", "-t", "time", self.time.clone()),
+            ("ntasks", "-n", "processes", number(self.processes)),
+            (
+                "cpus-per-task",
+                "-c",
+                "cpus_per_task",
+                number(self.cpus_per_task),
+            ),
+            ("mem", "--mem", "memory", self.memory.clone()),
+            (
+                gpus.0,
+                gpus.1,
+                "gpus",
+                number(self.gpus.filter(|&gpus| gpus > 0)),
+            ),
+        ];
+        let all = all.into_iter().map(|(name, short, setting, value)| {
+            let value = value?;
+            Some(Given {
+                name,
+                short,
+                setting,
+                value,
+            })
+        });
+        all.flatten().collect()
+    }
+
+    fn check(&self) -> Result<(), SweepError> {
+        for (name, count) in [
+            ("processes", self.processes),
+            ("cpus_per_task", self.cpus_per_task),
+        ] {
+            if count == Some(0) {
+                let given = format!("{name} = 0");
+                return Err(refused(&given, "leaves nobody to do the runs"));
+            }
+        }
+        if let Some(time) = self.time.as_ref().filter(|time| !is_time(time)) {
+            let problem = "is no time limit (`time`): write hours:minutes:seconds, \
+                           days-hours:minutes:seconds, or minutes";
+            return Err(refused(time, problem));
+        }
+        if let Some(memory) = self.memory.as_ref().filter(|memory| !is_size(memory)) {
+            let problem = "is no amount of `memory`: write a number and K, M, G or T, such as 32G";
+            return Err(refused(memory, problem));
+        }
+        Ok(())
+    }
+}
+
+/// Whether sbatch takes it as a time limit: minutes, minutes:seconds, hours:minutes:seconds,
+/// days-hours, days-hours:minutes, or days-hours:minutes:seconds.
+fn is_time(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let clock = match text.split_once('-') {
+        Some((days, _)) if !is_number(days) => return false,
+        Some((_, clock)) => clock,
+        None => text,
+    };
+    let parts: Vec<&str> = clock.split(':').collect();
+    let is_without_limit = ["unlimited", "infinite"].contains(&&*text.to_ascii_lowercase());
+    is_without_limit || parts.len() <= 3 && parts.into_iter().all(is_number)
+}
+
+/// Whether sbatch takes it as an amount of memory.
+fn is_size(text: &str) -> bool {
+    let letters = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    letters.len() < text.len()
+        && ["", "k", "m", "g", "t"].contains(&letters.to_ascii_lowercase().trim_end_matches('b'))
+}
+
+/// Whether an option, with or without its value, is the one of this name.
+fn is_option(option: &str, name: &str) -> bool {
+    if !name.starts_with("--") {
+        // Its value may follow without a space.
+        return option.starts_with(name) && !option.starts_with("--");
+    }
+    let given = option.split(['=', ' ']).next().unwrap_or_default();
+    // sbatch takes a long option's beginning for it. One letter would be ambiguous to it.
+    given.len() > "--o".len() && name.starts_with(given)
+}
+
+/// An error over what a setting says.
+pub(crate) fn refused(what: &str, problem: &str) -> SweepError {
+    SweepError::Job {
+        problem: format!("{what:?} {problem}"),
+    }
+}
