@@ -1,6 +1,6 @@
 //! From settings to examples: calls the reader and the tokenizer, and logs what they leave out.
 
-use miette::{IntoDiagnostic, Report, Result, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use plw_batch::{Examples, Role};
 use plw_data::{
     DataFile, DataSource, Dataset, Example, ExampleReader, ModelTokenizer, OnBadRow, PromptEncoder,
@@ -12,7 +12,7 @@ use plw_model::LlamaConfig;
 
 use crate::downloads::files;
 use crate::progress::reading;
-use crate::settings::Settings;
+use crate::settings::{Settings, TrainingData};
 use crate::tokenizer_files::tokenizer_directory;
 
 /// The encoder of examples.
@@ -37,13 +37,9 @@ pub(crate) fn encoder(settings: &Settings) -> Result<PromptEncoder> {
 /// is wrong with files, columns or prompts then shows before a source is read as a whole.
 pub(crate) fn checked_encoder(settings: &Settings) -> Result<Option<PromptEncoder>> {
     let source = &settings.source;
-    match (&source.train_data, &source.text) {
-        (None, Some(text)) => {
-            let mut texts = text_reader(settings, text)?;
-            texts.next().transpose().into_diagnostic()?;
-        }
-        (Some(_), None) => {}
-        _ => return Err(unclear_data()),
+    if let TrainingData::Text(text) = source.training_data()? {
+        let mut texts = text_reader(settings, text)?;
+        texts.next().transpose().into_diagnostic()?;
     }
     let asked = [
         (&source.train_data, Split::Train, source.limit),
@@ -266,20 +262,13 @@ fn texts(settings: &Settings, source: &str) -> Result<Examples> {
 /// The training data of a run: examples, which need an encoder, or plain text.
 fn training_examples(settings: &Settings, encoder: Option<&PromptEncoder>) -> Result<Examples> {
     let source = &settings.source;
-    match (&source.train_data, encoder, &source.text) {
-        (Some(data), Some(encoder), None) => {
+    match source.training_data()? {
+        TrainingData::Text(text) => texts(settings, text),
+        TrainingData::Examples(data) => {
+            let encoder = encoder.ok_or_else(|| miette!("{data} needs an encoder"))?;
             examples(settings, encoder, data, Split::Train, source.limit)
         }
-        (None, _, Some(text)) => texts(settings, text),
-        _ => Err(unclear_data()),
     }
-}
-
-pub(crate) fn unclear_data() -> Report {
-    miette!(
-        help = "give --train-data PATH (examples) or --text PATH (plain text), not both",
-        "it is not clear what to train on"
-    )
 }
 
 /// Opens the rows of a source.

@@ -35,8 +35,9 @@ use flags::{Cli, Command};
 use logging::{LogFlags, LogFormat};
 
 /// Exits with 0 when done, 1 on an error, 2 on wrong arguments (clap) and 78 on settings that make
-/// no sense. A run that stopped at a checkpoint exits with 130 after Ctrl-C, 129 after the
-/// terminal's end, and with 75, which asks for another try, after SIGTERM and SIGUSR1.
+/// no sense or name files that cannot be used. A run that stopped at a checkpoint exits with 130
+/// after Ctrl-C, 129 after the terminal's end, and with 75, which asks for another try, after
+/// SIGTERM and SIGUSR1.
 fn main() -> ExitCode {
     allocator::configure();
     file_size_limit::become_an_error();
@@ -61,18 +62,17 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     ) {
         threads::start(1)?;
     }
-    let done = match &cli.command {
-        Command::Train(flags) => return commands::train::run(flags, cli.log),
-        Command::Sweep(flags) => return commands::sweep::run(flags, cli.log),
-        Command::Eval(flags) => return commands::eval::run(flags, cli.log),
+    match &cli.command {
+        Command::Train(flags) => commands::train::run(flags, cli.log),
+        Command::Sweep(flags) => commands::sweep::run(flags, cli.log),
+        Command::Eval(flags) => commands::eval::run(flags, cli.log),
         Command::Plan(flags) => commands::plan::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
         Command::Ratio(flags) => commands::ratio::run(flags),
-        Command::Data(flags) => commands::data::run(flags),
-        Command::Devices => commands::devices::run(),
-        Command::Report(flags) => commands::report::run(flags),
-    };
-    Ok(done?)
+        Command::Data(flags) => Ok(commands::data::run(flags)?),
+        Command::Devices => Ok(commands::devices::run()?),
+        Command::Report(flags) => Ok(commands::report::run(flags)?),
+    }
 }
 
 fn show(report: &Report, log: LogFlags) {

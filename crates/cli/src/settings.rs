@@ -1,93 +1,31 @@
 //! The settings of a run, in four layers: defaults, a TOML file, environment variables, flags.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use figment::Figment;
 use figment::providers::Serialized;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_data::{
-    AnswerStyle, ColumnNames, ColumnOptions, OnBadRow, PromptSettings, Split, is_known_column,
-};
+use plw_data::{PromptSettings, is_known_column};
 use plw_eval::EvaluationOptions;
 use plw_model::{LinearWeightType, load_lora_config};
 use plw_record::{DIGESTS, RunConfig};
 use plw_train::{BatchingArguments, LossArguments, TrainingArguments};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::device::ComputeDevice;
 use crate::lora_settings::LoraSettings;
-use crate::model_folder;
 use wording::expectation;
 
 mod environment;
 mod preset;
+mod source;
 mod wording;
 
 pub(crate) use environment::{environment_of_settings, setting_of, variable};
 pub(crate) use preset::{Preset, read_toml};
+pub(crate) use source::{SourceSettings, StartingWeights, TrainingData};
 pub(crate) use wording::nearest;
-
-/// Which model, which rows, and where.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct SourceSettings {
-    pub(crate) model: Option<PathBuf>,
-    pub(crate) init_config: Option<PathBuf>,
-    pub(crate) init_adapter: Option<PathBuf>,
-    pub(crate) tokenizer: Option<PathBuf>,
-    pub(crate) train_data: Option<String>,
-    pub(crate) text: Option<String>,
-    pub(crate) eval_data: Option<String>,
-    pub(crate) test_data: Option<String>,
-    pub(crate) limit: Option<u64>,
-    pub(crate) eval_limit: Option<u64>,
-    /// Which files of a folder `plw eval` takes; a training run's evaluations have their own.
-    pub(crate) split: Option<Split>,
-    pub(crate) on_bad_row: OnBadRow,
-    pub(crate) column: Option<ColumnNames>,
-    pub(crate) answer_style: Option<AnswerStyle>,
-    /// Type of the layers' linear weights in memory, where they are not trained.
-    pub(crate) dtype: LinearWeightType,
-    /// Whether activations are in bf16.
-    pub(crate) bf16: bool,
-    pub(crate) device: ComputeDevice,
-}
-
-impl SourceSettings {
-    /// Checks what every command needs of them.
-    fn check(&self) -> Result<()> {
-        for (name, limit) in [("limit", self.limit), ("eval_limit", self.eval_limit)] {
-            if limit == Some(0) {
-                return Err(miette!(
-                    help = "leave it out to read every row",
-                    "the setting `{name}` is 0, which leaves no row to read"
-                ));
-            }
-        }
-        match &self.init_adapter {
-            Some(adapter) => model_folder::check("init_adapter", adapter),
-            None => Ok(()),
-        }
-    }
-
-    /// What the columns of data are.
-    pub(crate) fn columns(&self) -> ColumnOptions {
-        ColumnOptions {
-            column: self.column.clone().unwrap_or_default(),
-            answer_style: self.answer_style,
-        }
-    }
-
-    /// Checks that the model can be one, where its weights or its tokenizer are needed.
-    pub(crate) fn check_model(&self) -> Result<()> {
-        match &self.model {
-            Some(model) => model_folder::check("model", model),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Every setting, by concept; flat in TOML.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -143,6 +81,8 @@ impl Settings {
 
     /// Checks the settings of a training run, before anything is read.
     pub(crate) fn check(&self) -> Result<()> {
+        self.source.training_data()?;
+        self.source.starting_weights()?;
         self.training.check().into_diagnostic()?;
         self.loss.objective().into_diagnostic()?;
         self.batching.check().into_diagnostic()?;

@@ -30,7 +30,7 @@ use crate::settings::Settings;
 
 /// Evaluates, as one process or as one of several.
 pub(crate) fn run(flags: &EvalFlags, log: LogFlags) -> Result<ExitCode, Failure> {
-    let settings = Settings::load(flags.config.as_deref(), flags)?;
+    let settings = Settings::load(flags.config.as_deref(), flags).map_err(Failure::never)?;
     let processes = Processes::open(settings.source.device, &flags.output_dir)?;
     processes.end(run_process(flags, &settings, &processes), log)
 }
@@ -42,13 +42,14 @@ fn run_process(
 ) -> Result<ExitCode, Failure> {
     let source = &settings.source;
     let (Some(model), Some(data)) = (&source.model, &source.eval_data) else {
-        return Err(miette!(
+        return Err(Failure::never(miette!(
             help = "give --model DIR and --data PATH",
             "a model and data are needed"
-        )
-        .into());
+        )));
     };
-    let device = source.device.of_process(processes.launch).open()?;
+    let device = source.device.of_process(processes.launch);
+    device.check_built_in().map_err(Failure::never)?;
+    let device = device.open()?;
     if processes.is_first() {
         check_writable(&flags.output_dir)?;
     }

@@ -14,6 +14,7 @@ use plw_report::printable;
 use serde_json::{Map, Value, json};
 
 use crate::examples::{encoder, load, reader, warn_of_weightless};
+use crate::failure::Failure;
 use crate::flags::InspectFlags;
 use crate::output::{Reader, print, print_styled};
 use crate::settings::Settings;
@@ -21,8 +22,12 @@ use crate::settings::Settings;
 /// Examples printed before the statistics.
 const EXAMPLES: usize = 3;
 
-pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
-    let settings = Settings::load(flags.config.as_deref(), flags)?;
+pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode, Failure> {
+    let settings = Settings::load(flags.config.as_deref(), flags).map_err(Failure::never)?;
+    Ok(inspect(flags, &settings)?)
+}
+
+fn inspect(flags: &InspectFlags, settings: &Settings) -> Result<ExitCode> {
     let weights = settings.loss.objective().into_diagnostic()?.weights;
     let source = &settings.source;
     let split = source.split.unwrap_or(Split::Train);
@@ -35,14 +40,14 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
     let data = of_split.or(source.train_data.as_deref());
     let data =
         data.ok_or_else(|| miette!(help = "give --data PATH", "there is nothing to inspect"))?;
-    let encoder = encoder(&settings)?;
+    let encoder = encoder(settings)?;
     let color = match flags.color.as_str() {
         "always" => true,
         "never" => false,
         _ => io::stdout().is_terminal(),
     };
     let mut examples = Vec::new();
-    let mut rows = reader(&settings, data, split, source.limit)?;
+    let mut rows = reader(settings, data, split, source.limit)?;
     for example in rows.by_ref().take(flags.examples.unwrap_or(EXAMPLES)) {
         let inspected = Inspected::of(example.into_diagnostic()?, &encoder, weights)?;
         if flags.json {
@@ -57,7 +62,7 @@ pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode> {
         tracing::info!("{data}: the rows are those of {}", rows.shapes().join(", "));
     }
     let statistics = asks_for_statistics
-        .then(|| statistics(&settings, &encoder, data, split, weights))
+        .then(|| statistics(settings, &encoder, data, split, weights))
         .transpose()?;
     print(&match (flags.json, statistics) {
         (true, statistics) => {

@@ -8,30 +8,35 @@ use plw_record::peak_memory_bytes;
 use plw_train::{Forecast, ModelSize, RunSettings, forecast};
 use serde::Serialize;
 
-use super::train::unclear_start;
 use crate::device::ComputeDevice;
 use crate::examples::{RunData, checked_encoder};
+use crate::failure::Failure;
 use crate::flags::PlanFlags;
 use crate::output::print;
-use crate::settings::Settings;
+use crate::settings::{Settings, StartingWeights};
 
 /// What a GPU may take beyond the estimate: a fifth of it.
 const UNCERTAIN: u64 = 5;
 
-pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode> {
-    let settings = Settings::load_training(flags.config.as_deref(), &flags.settings)?;
-    settings.check()?;
+pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode, Failure> {
+    let settings = Settings::load_training(flags.config.as_deref(), &flags.settings);
+    let settings = settings.map_err(Failure::never)?;
+    settings.check().map_err(Failure::never)?;
+    Ok(plan(flags, &settings)?)
+}
+
+fn plan(flags: &PlanFlags, settings: &Settings) -> Result<ExitCode> {
     let source = &settings.source;
-    let config = match (&source.model, &source.init_config) {
-        (Some(model), None) => check_llama(model).into_diagnostic()?,
-        (None, Some(file)) => read_config(file).into_diagnostic()?,
-        _ => return Err(unclear_start()),
+    let config = match source.starting_weights()? {
+        StartingWeights::Model(folder) => check_llama(folder),
+        StartingWeights::Random(file) => read_config(file),
     };
+    let config = config.into_diagnostic()?;
     if let Some(adapter) = &source.init_adapter {
         check_adapter(&config, adapter).into_diagnostic()?;
     }
-    let encoder = checked_encoder(&settings)?;
-    let data = RunData::load(&settings, encoder.as_ref())?;
+    let encoder = checked_encoder(settings)?;
+    let data = RunData::load(settings, encoder.as_ref())?;
     let reading = peak_memory_bytes().unwrap_or(0);
     let weights = settings.loss.objective().into_diagnostic()?.weights;
     data.check(&config, weights)?;

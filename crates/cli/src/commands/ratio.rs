@@ -12,6 +12,7 @@ use plw_report::{
 
 use crate::article;
 use crate::examples::{encoder, say_what_they_are, token_cache, with_data_source};
+use crate::failure::Failure;
 use crate::flags::{LengthUnit, RatioFlags, TableFormat};
 use crate::output::print;
 use crate::output_folder::check_writable;
@@ -23,8 +24,12 @@ struct Named {
     source: String,
 }
 
-pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
-    let settings = Settings::load(flags.config.as_deref(), flags)?;
+pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode, Failure> {
+    let settings = Settings::load(flags.config.as_deref(), flags).map_err(Failure::never)?;
+    Ok(ratio(flags, &settings)?)
+}
+
+fn ratio(flags: &RatioFlags, settings: &Settings) -> Result<ExitCode> {
     if let Some(directory) = &flags.output_dir {
         check_writable(directory)?;
     }
@@ -45,7 +50,7 @@ pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
         (Unit::Chars, false) => {
             PromptEncoder::without_tokenizer(settings.prompt.clone()).into_diagnostic()?
         }
-        _ => encoder(&settings)?,
+        _ => encoder(settings)?,
     };
     let sample = match flags.article {
         true => Some(flags.sample.unwrap_or(article::ROWS)),
@@ -59,7 +64,7 @@ pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode> {
     let sources = sources(flags)?;
     check_names(&sources)?;
     for Named { name, source } in sources {
-        let measured = measure(&settings, &encoder, &source, unit, sample);
+        let measured = measure(settings, &encoder, &source, unit, sample);
         let ratios = match measured {
             Ok(ratios) => ratios,
             // The article's table is made of the data sets that can be had.

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use miette::{IntoDiagnostic, Report, Result, miette};
+use miette::{IntoDiagnostic, Result};
 use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory, TrainingSummary};
 use plw_train::{Observer, Outcome, Run, check_directory, train};
 
 use crate::activations::activations;
 use crate::complete_run::check_complete;
-use crate::examples::{RunData, checked_encoder, unclear_data};
+use crate::examples::{RunData, checked_encoder};
 use crate::failure::Failure;
 use crate::flags::TrainFlags;
 use crate::inputs::{Inputs, trained_on};
@@ -19,7 +19,7 @@ use crate::model_folder::check_saved;
 use crate::output_folder::check_writable;
 use crate::processes::{Farewell, Processes};
 use crate::progress::Progress;
-use crate::settings::Settings;
+use crate::settings::{Settings, StartingWeights};
 use crate::stopping::Stopping;
 use crate::tokenizer_files::{companions, tokenizer_directory};
 
@@ -127,7 +127,7 @@ pub(super) fn fine_tune(
     for note in settings.notes().into_iter().filter(|_| writes) {
         tracing::warn!("{note}");
     }
-    check_given(settings).map_err(Failure::never)?;
+    let of_inputs = |report| Failure::of_inputs(report, &settings.source);
     let device = settings.source.device.of_process(processes.launch);
     device.check_built_in().map_err(Failure::never)?;
     let device = device.open()?.autodiff();
@@ -135,8 +135,8 @@ pub(super) fn fine_tune(
         check_writable(&directory.path)?;
     }
     // What can fail quickly comes before the data is tokenized, which takes long.
-    let encoder = checked_encoder(settings)?;
-    let config = Inputs::default().resolved(settings)?;
+    let encoder = checked_encoder(settings).map_err(of_inputs)?;
+    let config = Inputs::default().resolved(settings).map_err(of_inputs)?;
     if is_done_for_all(directory, &config, resume, processes)? {
         return Ok(Tuned::Complete(None));
     }
@@ -145,10 +145,11 @@ pub(super) fn fine_tune(
             "{data} has a file of train_data: its examples are those that the model is trained on"
         );
     }
-    let model = starting_model(settings, &device)?;
-    let data = RunData::load(settings, encoder.as_ref())?;
+    let model = starting_model(settings, &device).map_err(of_inputs)?;
+    let data = RunData::load(settings, encoder.as_ref()).map_err(of_inputs)?;
     let weights = settings.loss.objective().into_diagnostic()?.weights;
-    data.check(model.config(), weights)?;
+    data.check(model.config(), weights)
+        .map_err(Failure::never)?;
     let run = Run {
         directory,
         config: &config,
@@ -207,31 +208,18 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
     Ok(true)
 }
 
-/// Checks that the settings say what to train, and on what.
-fn check_given(settings: &Settings) -> Result<()> {
-    let source = &settings.source;
-    if source.train_data.is_some() == source.text.is_some() {
-        return Err(unclear_data());
-    }
-    match source.model.is_some() == source.init_config.is_some() {
-        true => Err(unclear_start()),
-        false => Ok(()),
-    }
-}
-
 /// The weights a run starts from.
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
     let activations = activations(source, device)?;
     check_saved(source)?;
-    let model = match (&source.model, &source.init_config) {
-        (Some(model), None) => load_llama_as(model, device, source.dtype).into_diagnostic()?,
-        (None, Some(file)) => {
-            init_llama(file, settings.training.seed, device, source.dtype).into_diagnostic()?
+    let model = match source.starting_weights()? {
+        StartingWeights::Model(folder) => load_llama_as(folder, device, source.dtype),
+        StartingWeights::Random(file) => {
+            init_llama(file, settings.training.seed, device, source.dtype)
         }
-        _ => return Err(unclear_start()),
     };
-    let model = model.with_activations(activations);
+    let model = model.into_diagnostic()?.with_activations(activations);
     match (&source.init_adapter, settings.lora.config()) {
         (Some(adapter), _) => load_adapter(model, adapter).into_diagnostic(),
         (None, Some(config)) => model
@@ -239,13 +227,4 @@ fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
             .into_diagnostic(),
         (None, None) => Ok(model),
     }
-}
-
-/// There must be one of a model and a configuration to initialize one from.
-pub(super) fn unclear_start() -> Report {
-    miette!(
-        help = "give --model DIR (weights to start from) or --init-config FILE (random weights), \
-                not both",
-        "exactly one of --model and --init-config is needed"
-    )
 }

@@ -84,9 +84,38 @@ fn settings_that_no_run_can_have_are_refused_before_anything_is_read() {
         (json!({"learning_rate": -1}), "learning_rate"),
         (json!({"load_best_model_at_end": true}), "load_best"),
     ] {
-        let settings = load(case).expect("each is a setting");
+        let mut settings = load(case).expect("each is a setting");
+        settings.source.model = Some("model".into());
+        settings.source.train_data = Some("rows.jsonl".into());
         let error = settings.check().expect_err("refused").to_string();
         assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_run_needs_one_kind_of_data_and_of_weights() {
+    for (case, says) in [
+        (json!({"model": "a"}), Some("what to train on")),
+        (
+            json!({"model": "a", "text": "b", "train_data": "c"}),
+            Some("what to train on"),
+        ),
+        (json!({"text": "b"}), Some("--model and --init-config")),
+        (
+            json!({"text": "b", "model": "a", "init_config": "c"}),
+            Some("--model and --init-config"),
+        ),
+        (json!({"text": "b", "init_config": "c"}), None),
+        (json!({"train_data": "b", "model": "a"}), None),
+    ] {
+        let checked = load(case).expect("each is a setting").check();
+        match says {
+            None => checked.expect("a run can have these settings"),
+            Some(says) => {
+                let error = checked.expect_err("refused").to_string();
+                assert!(error.contains(says), "{error}");
+            }
+        }
     }
 }
 

@@ -120,7 +120,13 @@ fn exit_codes_tell_a_scheduler_whether_to_try_again() {
         plw.env(name, value);
         plw.output().expect("plw runs")
     };
-    for (name, value) in [("PLW_DEVICE", "metal"), ("PLW_TEXT", "a.txt")] {
+    for (name, value) in [
+        ("PLW_DEVICE", "metal"),
+        ("PLW_TEXT", "a.txt"),
+        ("PLW_TRAIN_DATA", "nowhere.jsonl"),
+        ("PLW_MAX_LENGTH", "3"),
+        ("PLW_CHAT_TEMPLATE", "nowhere.jinja"),
+    ] {
         let mut plw = smoke.plw(&format!("{SWEEP} {name} --index 0"));
         let output = plw.env(name, value).output().expect("plw runs");
         assert_eq!(code(&output), Some(78), "{name}: {}", failed(&output));
