@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use std::sync::{Mutex, PoisonError};
 
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-use burn::tensor::DType;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::integers;
 use crate::span::{Span, spans};
 
 /// Which tokens of a batch attend to which: within a row, token j is seen by the queries
@@ -89,7 +89,7 @@ impl AttentionMask {
     /// [`Self::visible_until`] as u32 on the batch's device.
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     pub(crate) fn on_device(&self) -> Tensor<1, Int> {
-        let make = || self.upload(self.visible_until.to_vec());
+        let make = || integers::to_device(self.visible_until.to_vec(), &self.device);
         self.on_device.get_or_init(make).clone()
     }
 
@@ -101,20 +101,13 @@ impl AttentionMask {
             let rows = self.visible_until.chunks(self.shape[1].max(1));
             let tiles = rows.flat_map(|row| row.chunks(side));
             let greatest = |tile: &[u32]| tile.iter().copied().max();
-            self.upload(tiles.filter_map(greatest).collect())
+            integers::to_device(tiles.filter_map(greatest).collect(), &self.device)
         };
         let mut sides = self
             .tile_until
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         sides.entry(side).or_insert_with(make).clone()
-    }
-
-    #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    fn upload(&self, elements: Vec<u32>) -> Tensor<1, Int> {
-        let count = elements.len();
-        let data = TensorData::new(elements, [count]);
-        Tensor::from_data(data, (&self.device.clone().inner(), DType::U32))
     }
 
     pub(crate) fn span_rows(&self) -> Option<&SpanRows> {

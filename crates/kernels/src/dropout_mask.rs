@@ -5,19 +5,35 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
-use burn::tensor::{DType, Int};
+use burn::tensor::Int;
 use burn::tensor::{Device, Tensor, TensorData};
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::integers;
 
 /// Added to a key for each next pair of a row's elements: 2^64 divided by the golden ratio.
 pub(crate) const PAIR_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The factors of [`split_mix`].
+pub(crate) const FACTORS: [u64; 2] = [0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB];
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) const fn low_half(x: u64) -> u32 {
+    x as u32
+}
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) const fn high_half(x: u64) -> u32 {
+    (x >> 32) as u32
+}
 
 /// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): a bijection in which every output bit
 /// depends on every input bit.
 #[inline(always)]
 pub fn split_mix(x: u64) -> u64 {
     let x = x.wrapping_add(PAIR_STEP);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    let x = (x ^ (x >> 30)).wrapping_mul(FACTORS[0]);
+    let x = (x ^ (x >> 27)).wrapping_mul(FACTORS[1]);
     x ^ (x >> 31)
 }
 
@@ -57,12 +73,9 @@ impl TokenKeys {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     pub(crate) fn on_device(&self) -> Tensor<1, Int> {
         let upload = || {
-            let halves = self
-                .keys
-                .iter()
-                .flat_map(|key| [*key as u32, (key >> 32) as u32]);
-            let data = TensorData::new(halves.collect::<Vec<u32>>(), [2 * self.keys.len()]);
-            Tensor::from_data(data, (&self.device, DType::U32))
+            let keys = self.keys.iter();
+            let halves = keys.flat_map(|&key| [low_half(key), high_half(key)]);
+            integers::to_device(halves.collect(), &self.device)
         };
         self.on_device.get_or_init(upload).clone()
     }

@@ -21,6 +21,7 @@ mod flex;
 mod gpu;
 mod gradient_norm;
 mod half_precision;
+mod integers;
 mod linear;
 mod linear_cross_entropy;
 mod linear_operands;

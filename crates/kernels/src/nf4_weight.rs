@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::flex::nf4::{Quantized, quantize};
+use crate::integers;
 use crate::nf4::{BLOCK, GROUP, NF4, SCALE_CODES_OF_WORD, WORDS_OF_BLOCK, dynamic};
 
 /// A frozen weight `[out, in]` in 4-bit NormalFloat (NF4) with double quantization: about 4.13 bits
@@ -58,17 +59,13 @@ impl Nf4Weight {
             mean_scale,
         } = quantize(values);
         let device = device.clone().inner();
-        let words = |words: Vec<u32>| {
-            let count = words.len();
-            Tensor::from_data(TensorData::new(words, [count]), (&device, DType::U32))
-        };
         let floats = |values: Vec<f32>| {
             let count = values.len();
             Tensor::from_data(TensorData::new(values, [count]), &device)
         };
         let tensors = Nf4Tensors {
-            codes: words(codes),
-            scale_codes: words(scale_codes),
+            codes: integers::to_device(codes, &device),
+            scale_codes: integers::to_device(scale_codes, &device),
             group_scales: floats(group_scales),
             code_books: floats(NF4.into_iter().chain(dynamic()).collect()),
             mean_scale,

@@ -8,7 +8,7 @@ use cubecl::prelude::*;
 
 use super::launch::elementwise;
 use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, into_cube_int, sizes};
-use crate::dropout_mask::DropoutMask;
+use crate::dropout_mask::{DropoutMask, FACTORS, PAIR_STEP, high_half, low_half};
 
 /// 64 bits.
 #[derive(CubeType, Clone, Copy)]
@@ -55,12 +55,19 @@ fn fold(x: Halves, #[comptime] bits: u32) -> Halves {
     }
 }
 
+const STEP_LOW: u32 = low_half(PAIR_STEP);
+const STEP_HIGH: u32 = high_half(PAIR_STEP);
+const FIRST_LOW: u32 = low_half(FACTORS[0]);
+const FIRST_HIGH: u32 = high_half(FACTORS[0]);
+const SECOND_LOW: u32 = low_half(FACTORS[1]);
+const SECOND_HIGH: u32 = high_half(FACTORS[1]);
+
 /// [`split_mix`](crate::split_mix).
 #[cube]
 fn mixed(x: Halves) -> Halves {
-    let x = sum(x, 0x7F4A_7C15u32, 0x9E37_79B9u32);
-    let x = product(fold(x, 30u32), 0x1CE4_E5B9u32, 0xBF58_476Du32);
-    let x = product(fold(x, 27u32), 0x1331_11EBu32, 0x94D0_49BBu32);
+    let x = sum(x, STEP_LOW, STEP_HIGH);
+    let x = product(fold(x, 30u32), FIRST_LOW, FIRST_HIGH);
+    let x = product(fold(x, 27u32), SECOND_LOW, SECOND_HIGH);
     fold(x, 31u32)
 }
 
@@ -113,8 +120,8 @@ fn mask_kernel<F: Float>(
             low: pair as u32,
             high: 0u32,
         },
-        0x7F4A_7C15u32,
-        0x9E37_79B9u32,
+        STEP_LOW,
+        STEP_HIGH,
     );
     let bits = mixed(sum(row_key, steps.low, steps.high));
     let first = token * columns + 2 * pair;
@@ -143,8 +150,8 @@ pub(super) fn write_masked(
         into_contiguous(into_cube_int(mask.tokens.on_device())).into_buffer(),
         output.clone().into_buffer(),
         columns,
-        mask.key as u32,
-        (mask.key >> 32) as u32,
+        low_half(mask.key),
+        high_half(mask.key),
         mask.threshold,
         mask.scale,
         u32::from(accumulates),
