@@ -108,6 +108,37 @@ pub fn reserved_memory(device: &Device) -> Option<u64> {
     None
 }
 
+/// Has a GPU's memory allocated in pages that hold a tensor of so many bytes. Does nothing on the
+/// CPU, and where the device allocates no such page.
+///
+/// CubeCL carves tensors out of pages as large as the largest tensor yet. At each larger one it
+/// leaves the pages before behind and takes new ones, so that a run whose tensors grow holds its
+/// memory twice: see [`return_pages`].
+pub fn prepare_pages(device: &Device, bytes: u64) {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    if crate::cube::is_gpu(device) {
+        let client = crate::cube::tensor::client(device);
+        if let Ok(size) = usize::try_from(bytes)
+            && bytes <= client.properties().memory.max_page_size
+        {
+            drop(client.empty(size));
+        }
+        return_pages(device);
+    }
+    let _ = (device, bytes);
+}
+
+/// Gives pages that a GPU's memory no longer needs back to the driver. CubeCL collects them and
+/// waits to be asked. Does nothing on the CPU.
+pub fn return_pages(device: &Device) {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    if crate::cube::is_gpu(device) {
+        // What fails on the device is told where results are read.
+        drop(crate::cube::tensor::client(device).flush());
+    }
+    let _ = device;
+}
+
 /// The libraries that CUDA needs while a program runs, and whether they are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CudaLibraries {

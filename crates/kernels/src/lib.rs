@@ -48,7 +48,7 @@ pub use finite_flags::FiniteFlags;
 pub use flex::{VectorWidth, limit_vector_width};
 #[cfg(feature = "wgpu")]
 pub use gpu::preferred_wgpu_device;
-pub use gpu::{CudaLibraries, Gpu, GpuRuntime, gpus, reserved_memory};
+pub use gpu::{CudaLibraries, Gpu, GpuRuntime, gpus, prepare_pages, reserved_memory, return_pages};
 pub use gradient_norm::{
     GradientFactor, GradientNorm, clip_factor, squared_norm, squared_norm_reference,
 };

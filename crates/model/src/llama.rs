@@ -160,6 +160,11 @@ impl Llama {
         self
     }
 
+    /// The type of its activations.
+    pub fn activations(&self) -> FloatDType {
+        self.activations
+    }
+
     /// The tokens' embeddings, `[tokens, hidden]`.
     pub(crate) fn embed(&self, token_ids: &[u32]) -> Tensor<2> {
         let embedded = embedding(

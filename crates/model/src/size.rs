@@ -109,6 +109,26 @@ impl LlamaConfig {
         size.positions.saturating_mul(widest)
     }
 
+    /// Elements per position of the widest activation.
+    fn widest_activation(&self) -> u64 {
+        let [queries, hidden] = self.linear_shape(TargetModule::QProj);
+        let [keys, _] = self.linear_shape(TargetModule::KProj);
+        let [intermediate, _] = self.linear_shape(TargetModule::GateProj);
+        hidden.max(queries + 2 * keys).max(2 * intermediate)
+    }
+
+    /// Bytes of the largest tensor of a training step on a GPU: an activation of `positions`
+    /// positions whose elements have `activation_bytes` bytes each, `logits` rows of logits in f32,
+    /// or the gradient in f32 of the embedding table or of a block's gate and up projections.
+    pub fn largest_tensor(&self, positions: u64, activation_bytes: u64, logits: u64) -> u64 {
+        let [intermediate, hidden] = self.linear_shape(TargetModule::GateProj);
+        let in_f32 = (logits * self.vocab_size as u64)
+            .max(self.embedding_parameter_count())
+            .max(2 * intermediate * hidden);
+        let activation = positions.saturating_mul(self.widest_activation() * activation_bytes);
+        activation.max(WeightType::F32.bytes() * in_f32)
+    }
+
     /// Elements per position.
     fn kept_by_attention(&self) -> u64 {
         let [queries, hidden] = self.linear_shape(TargetModule::QProj);

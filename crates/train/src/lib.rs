@@ -16,6 +16,7 @@ mod gradient_sum;
 mod length;
 mod memory;
 mod optimizer;
+mod pages;
 mod plan;
 mod run;
 mod schedule;

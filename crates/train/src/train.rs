@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use plw_batch::{Batch, Examples, Pack};
+use plw_kernels::return_pages;
 use plw_loss::Objective;
 use plw_model::{DropoutKey, Llama, WeightType};
 use plw_record::{MetricsRow, RecordError, RunLock, append_metrics, remove_old_checkpoints};
@@ -12,6 +13,7 @@ use plw_record::{MetricsRow, RecordError, RunLock, append_metrics, remove_old_ch
 use crate::checkpoint::{save, update_state};
 use crate::division::lay_out_share;
 use crate::finish::finish;
+use crate::pages;
 use crate::run::{Observer, Outcome, Run};
 use crate::start::Start;
 use crate::start_together::start_together;
@@ -51,6 +53,10 @@ pub fn train(
         Start::Complete(summary) => return Ok(Outcome::Complete(summary)),
         Start::At(started) => *started,
     };
+    let waits = !has_queue(device);
+    if !waits {
+        pages::prepare(run, &plan, state.step, &model, device);
+    }
     observer.started(&plan, beginning);
     // Due before the first step, and after a step whose evaluation a stop cut off.
     if evaluation_due(run, &state, total_steps) {
@@ -71,7 +77,6 @@ pub fn train(
     // then the checkpoints before it stay.
     let mut unproven = true;
     let mut logged_until = None;
-    let waits = !has_queue(device);
     let mut queued: Option<QueuedRow> = None;
     let mut stop = false;
     let mut finished = Instant::now();
@@ -83,6 +88,7 @@ pub fn train(
         let part = (&planned, total_steps, objective);
         let gives_up = || observer.should_stop();
         (model, next) = queue(run, part, model, &mut optimizer, &gives_up)?;
+        return_pages(device);
         // What a step came to is read when the device has the next one, unless something follows
         // the step that needs to know. A step that was given up leaves nothing to read.
         let is_last = waits
