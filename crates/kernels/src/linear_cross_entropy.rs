@@ -13,8 +13,9 @@ mod chunked;
 /// Rows of logits that are held at once on a CPU, unless a caller says otherwise.
 pub const DEFAULT_CHUNK: usize = 512;
 
-/// Rows of logits that a GPU needs at once to be busy.
-const GPU_CHUNK: usize = 2048;
+/// Rows of logits that are held at once on a GPU, which needs them to be busy, unless a caller says
+/// otherwise.
+pub const GPU_CHUNK: usize = 2048;
 
 /// How many rows of logits to hold at once on a device.
 pub fn default_chunk(device: &Device) -> usize {

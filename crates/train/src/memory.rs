@@ -71,7 +71,7 @@ pub struct MemoryEstimate {
 
 impl ModelSize<'_> {
     /// Elements that the layers keep of a micro-batch for the backward pass.
-    fn kept(&self, training: &TrainingArguments, size: PassSize) -> u64 {
+    pub(crate) fn kept(&self, training: &TrainingArguments, size: PassSize) -> u64 {
         match training.gradient_checkpointing {
             true => self.config.kept_activations_recomputed(size),
             false => self.config.kept_activations(size),
@@ -79,7 +79,7 @@ impl ModelSize<'_> {
     }
 
     /// Elements of the embedding table, if it is trained.
-    fn trained_table(&self) -> u64 {
+    pub(crate) fn trained_table(&self) -> u64 {
         match self.lora {
             Some(_) => 0,
             None => self.config.embedding_parameter_count(),

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, Result};
-use plw_model::{check_adapter, check_llama, read_config};
+use plw_model::{WeightType, check_adapter, check_llama, read_config};
 use plw_record::peak_memory_bytes;
-use plw_train::{Forecast, ModelSize, RunSettings, forecast};
+use plw_train::{Forecast, GpuMemoryEstimate, ModelSize, RunSettings, forecast};
 use serde::Serialize;
 
 use crate::device::ComputeDevice;
@@ -15,8 +15,8 @@ use crate::flags::PlanFlags;
 use crate::output::print;
 use crate::settings::{Settings, StartingWeights};
 
-/// What a GPU may take beyond the estimate: a fifth of it.
-const UNCERTAIN: u64 = 5;
+/// What a GPU may take beyond the estimate: a tenth of it.
+const UNCERTAIN: u64 = 10;
 
 pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode, Failure> {
     let settings = Settings::load_training(flags.config.as_deref(), &flags.settings);
@@ -54,12 +54,18 @@ fn plan(flags: &PlanFlags, settings: &Settings) -> Result<ExitCode> {
     };
     let mut forecast = forecast(&data.train, &data.evaluated(), run, model).into_diagnostic()?;
     forecast.memory = forecast.memory.with_reading(reading);
+    let gpu = (source.device != ComputeDevice::Cpu).then(|| {
+        let activation_bytes = match source.bf16 {
+            true => WeightType::Bf16.bytes(),
+            false => WeightType::F32.bytes(),
+        };
+        let host = &forecast.memory;
+        GpuMemoryEstimate::new(model, &settings.training, host, activation_bytes)
+    });
     let memory = device_memory(source.device, source.bf16);
     print(&match flags.json {
-        true => in_json(&forecast, memory)? + "\n",
-        false => {
-            describe(&forecast) + &memory.map_or(String::new(), |m| describe_fit(&forecast, m))
-        }
+        true => in_json(&forecast, gpu, memory)? + "\n",
+        false => describe(&forecast) + &gpu.map_or(String::new(), |gpu| describe_gpu(&gpu, memory)),
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -75,10 +81,6 @@ fn device_memory(device: ComputeDevice, bf16: bool) -> Option<u64> {
         }
         return None;
     }
-    tracing::warn!(
-        "memory is estimated as on the CPU, in f32; on an H100 three runs in bf16 took 88 to 119 % \
-         of it"
-    );
     if let Err(missing) = device.check_built_in() {
         tracing::warn!("{missing}, so that it cannot say what memory there is");
         return None;
@@ -90,25 +92,46 @@ fn device_memory(device: ComputeDevice, bf16: bool) -> Option<u64> {
     gpu.and_then(|gpu| gpu.memory)
 }
 
-/// The forecast, and the memory of the GPU that it is for.
-fn in_json(forecast: &Forecast, memory: Option<u64>) -> Result<String> {
+/// The forecast, with what it needs of a GPU, and the memory that the GPU has.
+fn in_json(
+    forecast: &Forecast,
+    gpu: Option<GpuMemoryEstimate>,
+    memory: Option<u64>,
+) -> Result<String> {
     #[derive(Serialize)]
     struct OnDevice<'a> {
         #[serde(flatten)]
         forecast: &'a Forecast,
         #[serde(skip_serializing_if = "Option::is_none")]
+        gpu: Option<GpuMemoryEstimate>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         device_memory_bytes: Option<u64>,
     }
     let on_device = OnDevice {
         forecast,
+        gpu,
         device_memory_bytes: memory,
     };
     serde_json::to_string(&on_device).into_diagnostic()
 }
 
-/// Whether the run fits into the memory of a GPU.
-fn describe_fit(forecast: &Forecast, memory: u64) -> String {
-    let peak = forecast.memory.peak;
+/// What the run needs of a GPU, and whether it fits into the memory that the GPU has.
+fn describe_gpu(gpu: &GpuMemoryEstimate, memory: Option<u64>) -> String {
+    let lines = [
+        ("driver and libraries", gpu.context),
+        ("weights", gpu.weights),
+        ("optimizer state", gpu.optimizer_state),
+        ("gradients added up", gpu.accumulated_gradients),
+        ("activations", gpu.activations),
+        ("loss chunk and its gradients", gpu.loss),
+        ("pages partly empty", gpu.pages),
+        ("peak", gpu.peak),
+    ];
+    let needed = lines.map(|(name, bytes)| line(&format!("on the GPU: {name}"), &megabytes(bytes)));
+    needed.concat() + &memory.map_or(String::new(), |memory| describe_fit(gpu.peak, memory))
+}
+
+fn describe_fit(peak: u64, memory: u64) -> String {
     let fits = match (
         peak.saturating_add(peak / UNCERTAIN) <= memory,
         peak <= memory,

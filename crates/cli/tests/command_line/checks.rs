@@ -114,16 +114,22 @@ fn a_plan_is_only_of_weights_that_fit() {
 }
 
 #[test]
-fn a_plan_for_a_gpu_says_what_it_is_worth() {
+fn a_plan_for_a_gpu_counts_its_memory() {
     let smoke = Smoke::new();
     let output = smoke.run("plan --config smoke.toml --device metal:0");
     assert!(failed(&output).contains("there is no device `metal:0`"));
     let output = smoke.run("plan --config smoke.toml --device metal --json");
     let plan: serde_json::Value =
         serde_json::from_str(&succeeded(&output)).expect("one JSON object");
-    assert!(plan["peak"].is_u64());
+    assert_eq!(plan["gpu"]["weights"], plan["weights"]);
+    let half = succeeded(&smoke.run("plan --config smoke.toml --device metal --bf16 true --json"));
+    let half: serde_json::Value = serde_json::from_str(&half).expect("one JSON object");
+    let activations = |plan: &serde_json::Value| plan["gpu"]["activations"].as_u64();
+    let half = activations(&half).map(|bytes| 2 * bytes);
+    assert!(half.is_some() && half == activations(&plan));
+    let cpu = succeeded(&smoke.run("plan --config smoke.toml --json"));
+    assert!(!cpu.contains("\"gpu\""), "{cpu}");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("estimated as on the CPU"), "{said}");
     if !cfg!(feature = "metal") {
         assert!(said.contains("without the device `metal`"), "{said}");
         assert!(plan.get("device_memory_bytes").is_none());
