@@ -31,11 +31,18 @@ def main() -> None:
     if spec["completionMode"] != "Indexed":
         sys.exit(f"{path}: spec.completionMode is {spec['completionMode']}, not Indexed")
     (container,) = spec["template"]["spec"]["containers"]
+
+    def literal(text):
+        """What a container is given: Kubernetes reads $$ as $."""
+        return text.replace("$$", "$")
+
     told = {
         "schema": version,
         "completions": spec["completions"],
-        "command": container["command"] + container.get("args", []),
-        "environment": {entry["name"]: entry["value"] for entry in container.get("env", [])},
+        "command": [literal(word) for word in container["command"] + container.get("args", [])],
+        "environment": {
+            entry["name"]: literal(entry["value"]) for entry in container.get("env", [])
+        },
         "working_directory": container.get("workingDir"),
     }
     print(json.dumps(told))

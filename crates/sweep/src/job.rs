@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{KubernetesSettings, SlurmSettings};
 
@@ -54,6 +54,16 @@ impl Job {
         self.output_directory.join("logs")
     }
 
+    /// The paths that a task reads and writes, as far as its command names them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let after = |flag: &'static str| {
+            let at = self.arguments.iter().position(|word| word == flag);
+            at.and_then(|at| self.arguments.get(at + 1)).map(Path::new)
+        };
+        let preset = after("--config").into_iter();
+        preset.chain([&*self.working_directory, &*self.output_directory])
+    }
+
     /// The command, as words. It has `stop_within` seconds to stop, if the arguments say nothing.
     pub(crate) fn command(&self, program: &Path, stop_within: u32) -> Vec<String> {
         let mut words = vec![program.display().to_string()];
@@ -63,6 +73,23 @@ impl Job {
         }
         words
     }
+}
+
+/// Text, or a whole number that stands for its digits: `cpus = 8` as well as `cpus = "8"`.
+pub(crate) fn text_or_number<'de, D>(deserializer: D) -> Result<Option<String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected text in quotes, or a whole number")]
+    enum Given {
+        Text(String),
+        Number(u64),
+    }
+    Ok(Some(match Given::deserialize(deserializer)? {
+        Given::Text(text) => text,
+        Given::Number(number) => number.to_string(),
+    }))
 }
 
 /// A name as schedulers take it: lower-case letters, digits and dashes, at most 40.

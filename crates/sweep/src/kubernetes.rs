@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use plw_files::digest;
 use serde_json::{Map, Value, json};
 
 use crate::SweepError;
@@ -29,6 +30,22 @@ fn add(object: &mut Value, fields: &Map<String, Value>) -> Result<(), SweepError
     Ok(())
 }
 
+/// A text as Kubernetes gives it to a container, where `$(NAME)` stands for a variable's value.
+fn literal(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+/// The name of the Job: that of the sweep's folder, and letters that tell it from others of the
+/// same name.
+fn name(job: &Job) -> String {
+    let path = job.output_directory.display().to_string();
+    format!(
+        "plw-{}-{}",
+        plain_name(&job.name),
+        &digest(path.as_bytes())[..6]
+    )
+}
+
 /// The manifest of the Job, in YAML.
 ///
 /// # Errors
@@ -39,10 +56,11 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
     let working_directory = job.working_directory.display().to_string();
     let limit = settings.grace_seconds.saturating_sub(SECONDS_TO_END).max(1);
     let command = job.command(Path::new(&settings.program), limit);
+    let command: Vec<String> = command.iter().map(|word| literal(word)).collect();
     let environment: Vec<Value> = job
         .environment
         .iter()
-        .map(|(name, value)| json!({"name": name, "value": value}))
+        .map(|(name, value)| json!({"name": name, "value": literal(value)}))
         .collect();
     let mut resources = Map::new();
     for (name, value) in [
@@ -68,9 +86,9 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.grace_seconds,
     });
-    if let Some(claim) = &settings.claim {
-        let path = settings.mount_path.as_ref().unwrap_or(&working_directory);
-        if !job.output_directory.starts_with(path) {
+    if let Some((claim, volume)) = settings.claim.as_ref().zip(settings.volume(job)) {
+        let path = volume.display().to_string();
+        if !job.output_directory.starts_with(volume) {
             return Err(SweepError::Job {
                 problem: format!(
                     "the sweep's folder {} is not on the volume of the claim, which a pod has at \
@@ -86,7 +104,7 @@ pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<S
     add(&mut container, &settings.container)?;
     add(&mut pod, &settings.pod)?;
     pod["containers"] = json!([container]);
-    let name = format!("plw-{}", plain_name(&job.name));
+    let name = name(job);
     let mut metadata = json!({"name": name});
     if let Some(namespace) = &settings.namespace {
         metadata["namespace"] = namespace.clone().into();

@@ -1,9 +1,12 @@
 //! What the pods of an Indexed Job are.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::SweepError;
+use crate::job::{Job, text_or_number};
 
 /// Seconds from a pod's SIGTERM to its SIGKILL.
 const GRACE_SECONDS: u32 = 60;
@@ -19,8 +22,10 @@ pub struct KubernetesSettings {
     /// The namespace.
     pub namespace: Option<String>,
     /// Processors, such as `8` or `500m`.
+    #[serde(deserialize_with = "text_or_number")]
     pub cpus: Option<String>,
     /// Memory, such as `32Gi`.
+    #[serde(deserialize_with = "text_or_number")]
     pub memory: Option<String>,
     /// GPUs of NVIDIA's.
     pub gpus: Option<u32>,
@@ -70,6 +75,13 @@ const OURS: [&str; 3] = [
 const OURS_OF_CONTAINER: [&str; 3] = ["name", "image", "command"];
 
 impl KubernetesSettings {
+    /// Where a pod has the volume of the claim. None without a claim.
+    pub fn volume<'a>(&'a self, job: &'a Job) -> Option<&'a Path> {
+        self.claim.as_ref()?;
+        let given = self.mount_path.as_ref().map(Path::new);
+        Some(given.unwrap_or(&job.working_directory))
+    }
+
     /// Checks what Kubernetes would refuse, or what would not be the job that plw writes.
     pub(crate) fn check(&self) -> Result<(), SweepError> {
         let refused = |problem: String| Err(SweepError::Job { problem });
@@ -110,6 +122,14 @@ impl KubernetesSettings {
                 ));
             }
         }
+        if self.backoff_limit_per_index > i32::MAX as u32 {
+            let given = self.backoff_limit_per_index;
+            return refused(format!(
+                "backoff_limit_per_index in [cluster.kubernetes] is {given}: Kubernetes takes at \
+                 most {}",
+                i32::MAX
+            ));
+        }
         for (table, fields, ours) in [
             ("pod", &self.pod, OURS),
             ("container", &self.container, OURS_OF_CONTAINER),
@@ -127,12 +147,9 @@ impl KubernetesSettings {
 /// Whether a text is a name as Kubernetes takes it (RFC 1123).
 fn is_name(text: &str, longest: usize, letters: &str) -> bool {
     let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-    text.len() <= longest
-        && text.starts_with(is_plain)
-        && text.ends_with(is_plain)
-        && text
-            .chars()
-            .all(|letter| is_plain(letter) || letters.contains(letter))
+    let is_label = |label: &str| label.starts_with(is_plain) && label.ends_with(is_plain);
+    let is_known = |letter: char| is_plain(letter) || letters.contains(letter);
+    text.len() <= longest && text.chars().all(is_known) && text.split('.').all(is_label)
 }
 
 /// Whether a text is a quantity as Kubernetes takes it: a decimal number with a suffix.

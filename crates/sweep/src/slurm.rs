@@ -25,11 +25,9 @@ const SIGNALS: u32 = 128;
 /// If an option for Slurm cannot be written as a line of the script.
 pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, SweepError> {
     let logs = job.logs().display().to_string();
-    if logs.contains('"') {
-        return Err(refused(
-            &logs,
-            "has a quotation mark: choose another --output-dir",
-        ));
+    if logs.contains(['"', '\\']) {
+        let problem = "has a quotation mark or a backslash: choose another --output-dir";
+        return Err(refused(&logs, problem));
     }
     let mut options = vec![
         format!("--job-name=plw-{}", plain_name(&job.name)),

@@ -3,9 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::SweepError;
+use crate::job::text_or_number;
 
 /// Seconds that a run has from the signal before the time limit until its step is killed.
 const SECONDS_BEFORE_END: u32 = 60;
+
+/// Short options of sbatch that take no value, so that others may follow in the same word.
+const FLAGS: [&str; 8] = ["-H", "-O", "-s", "-Q", "-v", "-W", "-k", "-I"];
+
+/// Digits of a number that sbatch surely holds.
+const MOST_DIGITS: usize = 9;
 
 /// Options of sbatch that decide how a sweep is done, long and short.
 const OURS: [&str; 9] = [
@@ -29,6 +36,7 @@ pub struct SlurmSettings {
     /// Whom it is charged to.
     pub account: Option<String>,
     /// The time limit, such as `12:00:00`. A run that needs longer goes on in the next.
+    #[serde(deserialize_with = "text_or_number")]
     pub time: Option<String>,
     /// Processes that share a run, each with its own processors and GPUs; plw must be built for it.
     pub processes: Option<u32>,
@@ -37,6 +45,7 @@ pub struct SlurmSettings {
     /// Processors of a process, and so threads.
     pub cpus_per_task: Option<u32>,
     /// Memory, such as `32G`.
+    #[serde(deserialize_with = "text_or_number")]
     pub memory: Option<String>,
     /// GPUs of a process.
     pub gpus: Option<u32>,
@@ -82,9 +91,18 @@ impl SlurmSettings {
         self.check()?;
         let given = self.given();
         let mut options = Vec::new();
-        for Given { name, value, .. } in &given {
-            if value.is_empty() || value.contains(char::is_whitespace) {
-                let problem = format!("is no value of sbatch's --{name}");
+        for Given {
+            name,
+            setting,
+            value,
+            ..
+        } in &given
+        {
+            if !is_word(value) {
+                let problem = format!(
+                    "is no value of sbatch's --{name}, which `{setting}` of [cluster.slurm] gives: \
+                     write one word, without quotation marks and #"
+                );
                 return Err(refused(value, &problem));
             }
             options.push(format!("--{name}={value}"));
@@ -92,6 +110,23 @@ impl SlurmSettings {
         for option in &self.options {
             if !option.starts_with('-') {
                 let problem = "is no option of sbatch: it begins with no `--`";
+                return Err(refused(option, problem));
+            }
+            if option
+                .split_whitespace()
+                .skip(1)
+                .any(|word| word.starts_with('-'))
+            {
+                return Err(refused(
+                    option,
+                    "holds several options: write them one by one",
+                ));
+            }
+            if FLAGS
+                .iter()
+                .any(|flag| option.starts_with(flag) && option != flag)
+            {
+                let problem = "joins several short options: write them one by one";
                 return Err(refused(option, problem));
             }
             if OURS.iter().any(|ours| is_option(option, ours)) {
@@ -148,6 +183,14 @@ impl SlurmSettings {
     }
 
     fn check(&self) -> Result<(), SweepError> {
+        if let Some(line) = self.setup.iter().find(|line| line.contains("#SBATCH")) {
+            let problem = "in `setup` would be read as an option: write it into `options`";
+            return Err(refused(line, problem));
+        }
+        if let Some(mpi) = self.mpi.as_ref().filter(|mpi| !is_word(mpi)) {
+            let problem = "is no value of `mpi`: write one that `srun --mpi=list` shows";
+            return Err(refused(mpi, problem));
+        }
         for (name, count) in [
             ("processes", self.processes),
             ("cpus_per_task", self.cpus_per_task),
@@ -170,10 +213,18 @@ impl SlurmSettings {
     }
 }
 
+/// Whether sbatch takes it as one word of a line of a script.
+fn is_word(text: &str) -> bool {
+    let breaks = |letter: char| letter.is_whitespace() || ['"', '\'', '\\', '#'].contains(&letter);
+    !text.is_empty() && !text.contains(breaks)
+}
+
 /// Whether sbatch takes it as a time limit: minutes, minutes:seconds, hours:minutes:seconds,
 /// days-hours, days-hours:minutes, or days-hours:minutes:seconds.
 fn is_time(text: &str) -> bool {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |part: &str| {
+        (1..=MOST_DIGITS).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let clock = match text.split_once('-') {
         Some((days, _)) if !is_number(days) => return false,
         Some((_, clock)) => clock,
@@ -187,8 +238,9 @@ fn is_time(text: &str) -> bool {
 /// Whether sbatch takes it as an amount of memory.
 fn is_size(text: &str) -> bool {
     let letters = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
-    letters.len() < text.len()
-        && ["", "k", "m", "g", "t"].contains(&letters.to_ascii_lowercase().trim_end_matches('b'))
+    let suffixes = ["", "k", "m", "g", "t", "kb", "mb", "gb", "tb"];
+    (1..=MOST_DIGITS).contains(&(text.len() - letters.len()))
+        && suffixes.contains(&&*letters.to_ascii_lowercase())
 }
 
 /// Whether an option, with or without its value, is the one of this name.

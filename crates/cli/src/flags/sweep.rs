@@ -34,7 +34,8 @@ pub(crate) struct SweepFlags {
     pub(crate) index: Option<usize>,
     /// Seconds without a sign of life after which the run of a worker on another machine is taken
     /// over.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
     pub(crate) lease_seconds: u64,
     /// Seconds that stopping at a checkpoint may take once SIGTERM, SIGUSR1 or Ctrl-C asks for it.
     /// Then the run ends at its last complete checkpoint [default: as long as it takes].
@@ -58,7 +59,7 @@ pub(crate) struct SweepFlags {
     /// for.
     #[arg(long, value_name = "WHERE", conflicts_with = "index")]
     pub(crate) submit: Option<Scheduler>,
-    /// Runs at a time [default: all of a cluster's, 2 of this machine's].
+    /// Runs at a time, at most all [default: all of a cluster's, 2 of this machine's].
     #[arg(long, value_name = "N", requires = "submit")]
     pub(crate) workers: Option<usize>,
     /// The process that started this one, with which it is to end.

@@ -75,7 +75,8 @@ impl SourceSettings {
             (Some(source), None) => Ok(TrainingData::Examples(source)),
             (None, Some(source)) => Ok(TrainingData::Text(source)),
             _ => Err(miette!(
-                help = "give --train-data PATH (examples) or --text PATH (plain text), not both",
+                help = "give --train-data PATH (examples) or --text PATH (plain text), or set one \
+                        of train_data and text in the preset; not both",
                 "it is not clear what to train on"
             )),
         }
@@ -88,7 +89,7 @@ impl SourceSettings {
             (None, Some(file)) => Ok(StartingWeights::Random(file)),
             _ => Err(miette!(
                 help = "give --model DIR (weights to start from) or --init-config FILE (random \
-                        weights), not both",
+                        weights), or set one of model and init_config in the preset; not both",
                 "exactly one of --model and --init-config is needed"
             )),
         }

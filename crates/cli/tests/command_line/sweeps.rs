@@ -316,6 +316,65 @@ fn a_failed_run_does_not_end_the_sweep_and_is_tried_again() {
 }
 
 #[test]
+fn runs_are_added_to_a_sweep_and_begun_ones_stay_in_it() {
+    let smoke = Smoke::new();
+    succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 1")));
+    let list = || fs::read(smoke.path("grid/sweep.json")).expect("written");
+    let before = list();
+    let with = |flags: &str| {
+        smoke.run(&format!(
+            "sweep --config smoke.toml --output-dir grid {flags}"
+        ))
+    };
+    let dropped = "--seeds 1 --prompt-loss-weight 0";
+    for how in [
+        "",
+        "--submit local",
+        "--submit slurm",
+        "--submit slurm --print",
+    ] {
+        let output = with(&format!("{dropped} {how}"));
+        assert_eq!(code(&output), Some(78), "{how}");
+        let said = failed(&output);
+        assert!(
+            said.contains("whose run seed-1_plw-0.1 has begun"),
+            "{said}"
+        );
+    }
+    // A job that is printed may be submitted elsewhere, and leaves nothing here.
+    succeeded(&with("--seeds 2 --submit slurm --print"));
+    assert_eq!(list(), before);
+    assert!(!smoke.path("grid/logs").exists());
+    succeeded(&smoke.run("sweep --config smoke.toml --output-dir new --submit slurm --print"));
+    assert!(!smoke.path("new").exists());
+
+    // A task that was submitted before runs were added goes on.
+    succeeded(&with("--seeds 2 --submit local --workers 99999"));
+    assert_ne!(list(), before);
+    let logs = fs::read_dir(smoke.path("grid/logs")).expect("made").count();
+    assert_eq!(logs, 4, "one worker a run");
+    succeeded(&smoke.run(&format!("{SWEEP} grid --index 1")));
+    assert_eq!(
+        code(&smoke.run(&format!("{SWEEP} grid --index 2"))),
+        Some(78)
+    );
+}
+
+#[test]
+fn a_sweep_whose_runs_all_fail_for_good_says_so() {
+    let smoke = Smoke::new();
+    let mut plw = smoke.plw(&format!("{SWEEP} grid"));
+    let output = plw.env("PLW_TRAIN_DATA", "nowhere.jsonl").output();
+    let output = output.expect("plw runs");
+    assert_eq!(code(&output), Some(78));
+    let said = failed(&output);
+    assert!(
+        said.contains("2 of 2 runs failed: seed-1_plw-0 (nowhere.jsonl does not exist"),
+        "{said}"
+    );
+}
+
+#[test]
 fn another_sweep_in_the_folder_is_refused_and_leaves_it_alone() {
     let smoke = Smoke::new();
     succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 0")));

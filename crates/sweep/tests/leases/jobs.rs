@@ -85,6 +85,14 @@ exit "$code"
         ("options = ['-a1']", "-a1"),
         ("options = ['--arr=1']", "--arr=1"),
         ("options = ['--wrap=rm']", "--wrap"),
+        ("options = ['-C a100 --array=0-9']", "one by one"),
+        ("options = ['-N 2 --no-requeue']", "one by one"),
+        ("options = ['-Ha0-1']", "one by one"),
+        ("setup = ['#SBATCH --array=0-99']", "`options`"),
+        ("mpi = 'p mix'", "`mpi`"),
+        ("partition = 'a#b'", "`partition`"),
+        ("memory = '32b'", "32b"),
+        ("time = '99999999999999999999'", "no time limit"),
         ("time = 'soon'", "\"soon\" is no time limit"),
         ("time = '1:2:3:4'", "1:2:3:4"),
         ("time = '-2'", "\"-2\""),
@@ -105,6 +113,8 @@ exit "$code"
     }
     for (text, option) in [
         ("time = '90'", "--time=90"),
+        ("time = 90", "--time=90"),
+        ("memory = 4096", "--mem=4096"),
         ("time = '1-12'", "--time=1-12"),
         ("time = '1-12:30:00'", "--time=1-12:30:00"),
         ("time = 'UNLIMITED'", "--time=UNLIMITED"),
@@ -171,6 +181,11 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
         ("claim = ''\n", "claim"),
         ("claim = 'Bad_Name'\n", "\"Bad_Name\""),
         ("claim = '-a'\n", "\"-a\""),
+        ("claim = 'a..b'\n", "\"a..b\""),
+        (
+            "backoff_limit_per_index = 4294967295\n",
+            "backoff_limit_per_index",
+        ),
         ("namespace = 'a.b'\n", "namespace"),
         ("cpus = 'two'\n", "`cpus`"),
         ("cpus = '0'\n", "`cpus`"),
@@ -195,7 +210,20 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
         let error = kubernetes_manifest(&job(), &refused.kubernetes).expect_err(part);
         assert!(error.to_string().contains(part), "{error}");
     }
-    let text = "[kubernetes]\nimage = 'a'\ncpus = '500m'\nmemory = '1.5Gi'\nclaim = 'a.b-1'\n";
+    let mut priced = job();
+    priced.environment[0].1 = "costs $(PRICE)".to_string();
+    let manifest = kubernetes_manifest(&priced, &settings.kubernetes)?;
+    assert!(manifest.contains("costs $$(PRICE)"), "{manifest}");
+    let first_line = |job: &Job| -> Result<Option<String>, Box<dyn Error>> {
+        let manifest = kubernetes_manifest(job, &settings.kubernetes)?;
+        let name = manifest
+            .lines()
+            .find(|line| line.contains("name: plw-my-grid-"));
+        Ok(name.map(str::to_string))
+    };
+    priced.output_directory = "/data/other/grid".into();
+    assert!(first_line(&job())?.is_some() && first_line(&job())? != first_line(&priced)?);
+    let text = "[kubernetes]\nimage = 'a'\ncpus = 2\nmemory = '1.5Gi'\nclaim = 'a.b-1'\n";
     let taken: ClusterSettings = toml::from_str(text)?;
     kubernetes_manifest(&job(), &taken.kubernetes)?;
     Ok(())
@@ -207,6 +235,8 @@ fn settings_of_a_cluster_that_nobody_reads_are_refused() {
         "[slurm]\npartitoin = 'gpu'",
         "[lsf]\nqueue = 'gpu'",
         "[slurm]\ngpus = 'two'",
+        "[slurm]\ntime = true",
+        "[kubernetes]\ncpus = 1.5",
     ] {
         assert!(toml::from_str::<ClusterSettings>(text).is_err(), "{text}");
     }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use plw_record::RunDirectory;
 use plw_sweep::{
-    Event, EventKind, Standing, TRY_AGAIN, Worker, read_events, require_list, standing, tidy,
+    Event, EventKind, NEVER, Standing, TRY_AGAIN, Worker, read_events, require_list, standing, tidy,
 };
 
 use super::grid::Planned;
@@ -30,7 +31,7 @@ use crate::signals::{self, Stop};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Kills of a run's process after which it counts as failed: its memory may not suffice.
-const MOST_KILLS: u32 = 10;
+pub(super) const MOST_KILLS: u32 = 10;
 
 /// The process of the current run, and the last request to stop.
 #[derive(Default)]
@@ -124,9 +125,7 @@ pub(super) fn run(
         require_list(flags.output_dir()).into_diagnostic()?;
         let Next::Free(run) = next else {
             if !waits {
-                tracing::info!(
-                    "the runs that are left are done by other workers: waiting for them"
-                );
+                tracing::info!("other workers are at the runs that are left: waiting for them");
             }
             waits = true;
             sleep(LOOK_AGAIN);
@@ -142,16 +141,21 @@ pub(super) fn run(
         }
     }
     if !sweep.failed.is_empty() {
-        let mut failed: Vec<(&usize, &String)> = sweep.failed.iter().collect();
-        failed.sort();
-        let failed: Vec<&str> = failed.iter().map(|(_, reason)| reason.as_str()).collect();
-        return Err(Failure::from(miette!(
+        let mut failed: Vec<(&usize, &Failed)> = sweep.failed.iter().collect();
+        failed.sort_by_key(|(index, _)| **index);
+        let is_final = failed.iter().all(|(_, failed)| failed.is_final);
+        let failed: Vec<&str> = failed.iter().map(|(_, failed)| &*failed.reason).collect();
+        let report = miette!(
             help = "fix the cause above and run the sweep again: complete runs are skipped",
             "{} of {} runs failed: {}",
             failed.len(),
             runs.len(),
             failed.join("; ")
-        )));
+        );
+        return Err(match is_final {
+            true => Failure::never(report),
+            false => report.into(),
+        });
     }
     // Whoever completed the last run may have been killed before it made the report.
     write_where_due(runs, flags.output_dir(), false);
@@ -183,9 +187,27 @@ struct Sweep {
     /// The events of each run when it came. Failures before may be mended by now.
     before: Vec<usize>,
     /// Why a run failed since, by its index.
-    failed: HashMap<usize, String>,
+    failed: HashMap<usize, Failed>,
     /// How often the process of a run was killed.
     kills: HashMap<usize, u32>,
+}
+
+/// How a run failed.
+struct Failed {
+    /// The run, and why.
+    reason: String,
+    /// Whether another try would end the same.
+    is_final: bool,
+}
+
+impl Failed {
+    fn of(run: &Planned, why: impl Display, is_final: bool) -> Self {
+        let name = RunDirectory::new(&run.directory).name();
+        Self {
+            reason: format!("{name} ({why})"),
+            is_final,
+        }
+    }
 }
 
 /// What is to be done next.
@@ -208,8 +230,7 @@ impl Sweep {
                 Ok(events) => events,
                 Err(error) => {
                     tracing::error!("{}: {error}", directory.name());
-                    let reason = format!("{} ({error})", directory.name());
-                    self.failed.insert(run.index, reason);
+                    self.failed.insert(run.index, Failed::of(run, error, false));
                     continue;
                 }
             };
@@ -219,7 +240,7 @@ impl Sweep {
                     waits = true;
                 }
                 Standing::Free(_) => match self.failed_meanwhile(run, &events) {
-                    Some(reason) => drop(self.failed.insert(run.index, reason)),
+                    Some(failed) => drop(self.failed.insert(run.index, failed)),
                     None => return Some(Next::Free(run)),
                 },
                 // Whoever looks at it next publishes it.
@@ -230,14 +251,13 @@ impl Sweep {
     }
 
     /// Why another worker's attempt failed since this one came.
-    fn failed_meanwhile(&self, run: &Planned, events: &[Event]) -> Option<String> {
-        let name = RunDirectory::new(&run.directory).name();
+    fn failed_meanwhile(&self, run: &Planned, events: &[Event]) -> Option<Failed> {
         match events
             .get(self.before[run.index]..)?
             .last()
             .map(|event| &event.kind)
         {
-            Some(EventKind::Failed { reason, .. }) => Some(format!("{name} ({reason})")),
+            Some(EventKind::Failed { reason, never, .. }) => Some(Failed::of(run, reason, *never)),
             _ => None,
         }
     }
@@ -253,13 +273,17 @@ impl Sweep {
                 *kills += 1;
                 tracing::warn!("{name} was killed ({status})");
                 if *kills == MOST_KILLS {
-                    let reason = format!("{name} (killed {MOST_KILLS} times: {status})");
-                    self.failed.insert(run.index, reason);
+                    let why = format!("killed {MOST_KILLS} times: {status}");
+                    self.failed.insert(run.index, Failed::of(run, why, false));
                 }
             }
             RunEnd::Failed => {
                 tracing::error!("{name} failed ({status})");
-                self.failed.insert(run.index, format!("{name} ({status})"));
+                let events = read_events(&run.directory).unwrap_or_default();
+                let failed = self.failed_meanwhile(run, &events);
+                let is_final = status.code() == Some(NEVER.into());
+                let failed = failed.unwrap_or_else(|| Failed::of(run, status, is_final));
+                self.failed.insert(run.index, failed);
             }
         }
         None

@@ -46,11 +46,7 @@ pub(super) fn run(
             runs.len()
         );
     }
-    match prepare(preset, runs, flags, &job) {
-        // Whoever prints may submit elsewhere.
-        Err(failure) if flags.print && !failure.is_final() => tracing::warn!("{}", failure.report),
-        prepared => prepared?,
-    }
+    warn_of_missing(&settings, runs, &job, scheduler);
     if scheduler == Scheduler::Kubernetes
         && settings.kubernetes.claim.is_none()
         && !settings.kubernetes.pod.contains_key("volumes")
@@ -60,9 +56,17 @@ pub(super) fn run(
         );
     }
     if flags.print {
+        list::check(preset, runs, flags)?;
+        if scheduler == Scheduler::Slurm {
+            tracing::warn!(
+                "Slurm starts no task, and says nothing, unless the folder {} is there: make it",
+                job.logs().display()
+            );
+        }
         print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
+    prepare(preset, runs, flags, &job)?;
     let path = flags.output_dir().join(name);
     write_atomic(&path, text).into_diagnostic()?;
     let status = Command::new(program)
@@ -84,6 +88,39 @@ pub(super) fn run(
             ),
             "{program} did not take the job ({status})"
         ))?,
+    }
+}
+
+/// Warns of what tasks will miss, unless it is elsewhere than here.
+fn warn_of_missing(settings: &ClusterSettings, runs: &[Planned], job: &Job, scheduler: Scheduler) {
+    if let Some(Ok(run)) = runs.first().map(Planned::settings)
+        && let Err(missing) = run.source.check_model()
+    {
+        tracing::warn!("{missing}");
+    }
+    match scheduler {
+        Scheduler::Kubernetes => {
+            let Some(volume) = settings.kubernetes.volume(job) else {
+                return;
+            };
+            for path in job.paths().filter(|path| !path.starts_with(volume)) {
+                tracing::warn!(
+                    "{} is not on the volume of the claim, which a pod has at {}: the image must \
+                     hold it",
+                    path.display(),
+                    volume.display()
+                );
+            }
+        }
+        _ => {
+            let processes = settings.slurm.processes.unwrap_or(1);
+            if processes > 1 && !cfg!(any(feature = "mpi", feature = "nccl")) {
+                tracing::warn!(
+                    "processes = {processes}, and this plw is built without the features mpi and \
+                     nccl, with which processes share a run"
+                );
+            }
+        }
     }
 }
 
@@ -132,7 +169,7 @@ fn job(runs: usize, flags: &SweepFlags, log: LogFlags) -> Result<Job> {
     Ok(Job {
         name: name.to_string_lossy().into_owned(),
         runs,
-        workers: flags.workers.unwrap_or(runs),
+        workers: flags.workers.unwrap_or(runs).min(runs),
         program: std::env::current_exe().into_diagnostic()?,
         arguments: arguments.collect::<Result<_>>()?,
         working_directory: std::env::current_dir().into_diagnostic()?,

@@ -83,35 +83,56 @@ fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
     })
 }
 
-/// Writes the list, for those who start a sweep or add runs to it. Settings that the runs share
-/// cannot change once one has begun.
+/// Writes the list, for those who start a sweep or add runs to it.
 pub(super) fn write(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Result<(), Failure> {
     if flags.parent.is_some() {
-        return join(preset, runs, flags);
+        return join(preset, runs, None, flags);
     }
+    let ours = check(preset, runs, flags)?;
+    Ok(write_list(flags.output_dir(), &ours).into_diagnostic()?)
+}
+
+/// The list, once it is certain that it may be written: once a run has begun, it stays in the list,
+/// and the settings that the runs share do not change.
+pub(super) fn check(
+    preset: &Preset,
+    runs: &[Planned],
+    flags: &SweepFlags,
+) -> Result<SweepList, Failure> {
     let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
-    if let Ok(theirs) = read_list(folder)
-        && theirs.settings != ours.settings
-        && let Some(difference) = theirs.difference(&ours)
-        && let Some(begun) = theirs.runs.iter().find(|run| has_begun(folder, &run.name))
-    {
-        return Err(Failure::never(miette!(
-            help = "choose another --output-dir, or remove this one",
+    let Ok(theirs) = read_list(folder) else {
+        return Ok(ours);
+    };
+    let is_other = theirs.settings != ours.settings;
+    let is_dropped = |name: &str| !ours.runs.iter().any(|run| run.name == name);
+    let begun = theirs
+        .runs
+        .iter()
+        .filter(|run| is_other || is_dropped(&run.name))
+        .find(|run| has_begun(folder, &run.name));
+    match begun.zip(theirs.difference(&ours)) {
+        None => Ok(ours),
+        Some((begun, difference)) => Err(Failure::never(miette!(
+            help = "choose another --output-dir, keep its runs in the sweep, or remove it",
             "{} holds another sweep, whose run {} has begun: {difference}",
             folder.display(),
             begun.name
-        )));
+        ))),
     }
-    Ok(write_list(folder, &ours).into_diagnostic()?)
 }
 
 fn has_begun(sweep: &Path, name: &str) -> bool {
     records(&RunDirectory::new(sweep.join(name))).is_ok_and(|records| records.is_some())
 }
 
-/// Checks that this process and the others mean the same sweep: for one that does the run of an
-/// index. Writes the list if it is the first, and nobody started it for a sweep.
-pub(super) fn join(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Result<(), Failure> {
+/// Checks that this process and the others mean the same sweep, or where it does the run of an
+/// index the same run. Writes the list if it is the first, and nobody started it for a sweep.
+pub(super) fn join(
+    preset: &Preset,
+    runs: &[Planned],
+    index: Option<usize>,
+    flags: &SweepFlags,
+) -> Result<(), Failure> {
     let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
     let theirs = match read_list(folder) {
         Err(SweepError::NoSweep { .. }) if flags.parent.is_none() => {
@@ -119,8 +140,13 @@ pub(super) fn join(preset: &Preset, runs: &[Planned], flags: &SweepFlags) -> Res
         }
         theirs => theirs.into_diagnostic()?,
     };
+    // Runs may have been added since this one was asked for.
+    let is_same_run = |index: usize| {
+        theirs.settings == ours.settings && theirs.runs.get(index) == ours.runs.get(index)
+    };
     match theirs.difference(&ours) {
         None => Ok(()),
+        Some(_) if index.is_some_and(is_same_run) => Ok(()),
         Some(difference) => Err(Failure::never(miette!(
             help = "choose another --output-dir; or to add runs to the sweep, or to change one \
                     that has not begun, start or submit it again",

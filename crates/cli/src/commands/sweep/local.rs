@@ -8,9 +8,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use miette::{IntoDiagnostic, miette};
-use plw_sweep::status;
+use plw_sweep::{RunStatus, State, status};
 
-use super::all_runs::{Running, alone};
+use super::all_runs::{MOST_KILLS, Running, alone};
 use super::grid::Planned;
 use super::one_run::check;
 use super::status::counts;
@@ -35,7 +35,8 @@ pub(super) fn run(
     flags: &SweepFlags,
     log: LogFlags,
 ) -> Result<ExitCode, Failure> {
-    let workers = flags.workers.unwrap_or(WORKERS);
+    // One more than there are runs would have nothing to do.
+    let workers = flags.workers.unwrap_or(WORKERS).min(runs.len());
     if flags.print {
         return Err(Failure::never(miette!(
             "there is no job to print: the workers are processes of this machine"
@@ -63,13 +64,21 @@ pub(super) fn run(
     if let Some(request) = running.request() {
         return Ok(ExitCode::from(request.exit_code()));
     }
-    match failed {
-        false => Ok(ExitCode::SUCCESS),
-        true => Err(Failure::from(miette!(
-            help = format!("see {}, and run the sweep again", logs.display()),
-            "not every worker ended well"
-        ))),
+    if !failed {
+        return Ok(ExitCode::SUCCESS);
     }
+    let runs = status(flags.output_dir()).into_diagnostic()?;
+    let failed = runs.iter().filter(|run| run.state == State::Failed);
+    let reason = |run: &RunStatus| {
+        run.reason
+            .as_ref()
+            .map(|why| format!("; {} ({why})", run.name))
+    };
+    let failed: String = failed.filter_map(reason).collect();
+    Err(Failure::from(miette!(
+        help = format!("see {}, and run the sweep again", logs.display()),
+        "not every worker ended well{failed}"
+    )))
 }
 
 /// Waits for the workers, and says whether one failed.
@@ -87,6 +96,7 @@ fn supervise(
         working.push((number, child));
     }
     let (mut failed, mut shown) = (false, String::new());
+    let mut kills = vec![0; workers];
     while !working.is_empty() {
         sleep(LOOK_AGAIN);
         let mut place = 0;
@@ -99,6 +109,12 @@ fn supervise(
             running.remove(child.id());
             working.remove(place);
             if status.code().is_none() && running.request().is_none() {
+                kills[number - 1] += 1;
+                if kills[number - 1] == MOST_KILLS {
+                    tracing::error!("worker {number} was killed {MOST_KILLS} times ({status})");
+                    failed = true;
+                    continue;
+                }
                 tracing::warn!("worker {number} was killed ({status}): it is started again");
                 let child = start(number)?;
                 running.add(child.id());

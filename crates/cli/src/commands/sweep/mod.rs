@@ -77,7 +77,7 @@ pub(crate) fn run(flags: &SweepFlags, log: LogFlags) -> Result<ExitCode, Failure
             )));
         };
         if is_first {
-            list::join(&preset, &runs, flags)?;
+            list::join(&preset, &runs, Some(index), flags)?;
         }
         return one_run::run(run, &runs, flags, log, &stopping);
     }

@@ -78,7 +78,7 @@ impl OneRun<'_> {
         let seconds = u32::try_from(flags.lease_seconds.max(1)).unwrap_or(u32::MAX);
         let ended = match begun_alone(&self.run) {
             true if self.run.is_written() => {
-                tracing::warn!("{name} is done by another process, in its folder");
+                tracing::warn!("another process is at {name}, in its folder: try again later");
                 self.tell(&Word::Exit(TRY_AGAIN))?;
                 Ended::TryAgain(TRY_AGAIN)
             }
@@ -91,7 +91,7 @@ impl OneRun<'_> {
                     Ended::Before
                 }
                 Taken::Held(attempt) => {
-                    tracing::warn!("{name} is done by {}", attempt.worker);
+                    tracing::warn!("{} is at {name}: try again later", attempt.worker);
                     self.tell(&Word::Exit(TRY_AGAIN))?;
                     Ended::TryAgain(TRY_AGAIN)
                 }

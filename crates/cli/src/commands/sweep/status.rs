@@ -24,9 +24,12 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 pub(super) fn run(sweep: &Path, flags: &SweepFlags) -> Result<ExitCode, Failure> {
     let mut runs = status(sweep).into_diagnostic()?;
     if let Some(index) = flags.index {
+        let last = runs.len().saturating_sub(1);
         runs.retain(|run| run.index == index);
         if runs.is_empty() {
-            return Err(Failure::never(miette!("there is no run of index {index}")));
+            return Err(Failure::never(miette!(
+                "there is no run of index {index}: the sweep has runs 0 to {last}"
+            )));
         }
     }
     if flags.json {

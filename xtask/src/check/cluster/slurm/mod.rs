@@ -49,6 +49,8 @@ pub(super) fn run(
     print.args(["--lease-seconds", LEASE, "--submit", "slurm"]);
     let printed = process::output(print.args(["--workers", WORKERS, "--print"]))?;
     write_atomic(&script, &printed).into_diagnostic()?;
+    // Printing writes nothing.
+    std::fs::create_dir_all(sweep_folder.join("logs")).into_diagnostic()?;
     let mut cluster = Cluster::start(&round.join("cluster"))?;
     let mut slurm = Slurm {
         version: cluster.output(&["sbatch", "-V"])?.trim().to_string(),
