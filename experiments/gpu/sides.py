@@ -123,7 +123,8 @@ def planned_bytes(options: argparse.Namespace, flags: list, log: Path) -> int | 
     """What plw predicts that a run needs; a prediction that fails costs nothing else."""
     try:
         found = run([options.plw, "plan", "--json", *flags], log, 20, options.budget)
-        return lines_of(found)[-1]["peak"]
+        plan = lines_of(found)[-1]
+        return plan.get("gpu", plan)["peak"]
     except (Failure, LookupError):
         return None
 
@@ -168,6 +169,9 @@ def train_plw(
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     planned = planned_bytes(options, flags, log_of(options, f"{name}-plan"))
     figures = {"start_seconds": others, "planned_bytes": planned}
+    summary = folder / "summary.json"
+    if summary.exists():
+        figures["reserved_bytes"] = json.loads(summary.read_text()).get("device_memory_bytes")
     return of_steps(steps, model.skipped) | figures | note
 
 
