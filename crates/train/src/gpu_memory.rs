@@ -9,9 +9,9 @@ use crate::{MemoryEstimate, ModelSize, TrainingArguments};
 /// What the driver and its libraries hold beside a run's tensors: on an H100 700 MB.
 const CONTEXT: u64 = 700_000_000;
 
-/// Pages that stand partly empty at the peak. Each is as large as the largest tensor. Replayed
-/// through CubeCL's own memory management, the steps of SmolLM2-135M and of Llama-2-7B left between
-/// 2.9 and 3.3 pages' worth empty.
+/// Pages' worth of memory that stands empty at the peak, for tensors leave gaps in pages. Each page
+/// is as large as the largest tensor. Replayed through CubeCL's own memory management, steps of
+/// SmolLM2-135M and of Llama-2-7B left 1.9 to 3.3 pages' worth.
 const PARTLY_EMPTY: u64 = 3;
 
 /// The memory of a GPU that a training run needs, in bytes.
