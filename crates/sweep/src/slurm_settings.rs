@@ -11,6 +11,9 @@ const SECONDS_BEFORE_END: u32 = 60;
 /// Short options of sbatch that take no value, so that others may follow in the same word.
 const FLAGS: [&str; 8] = ["-H", "-O", "-s", "-Q", "-v", "-W", "-k", "-I"];
 
+/// Seconds before the time limit at which Slurm can send a signal, at most.
+const MOST_SECONDS_BEFORE_END: u32 = 65535;
+
 /// Digits of a number that sbatch surely holds.
 const MOST_DIGITS: usize = 9;
 
@@ -200,10 +203,21 @@ impl SlurmSettings {
                 return Err(refused(&given, "leaves nobody to do the runs"));
             }
         }
-        if let Some(time) = self.time.as_ref().filter(|time| !is_time(time)) {
-            let problem = "is no time limit (`time`): write hours:minutes:seconds, \
-                           days-hours:minutes:seconds, or minutes";
-            return Err(refused(time, problem));
+        let before_end = format!("seconds_before_end = {}", self.seconds_before_end);
+        if self.seconds_before_end > MOST_SECONDS_BEFORE_END {
+            let problem = format!("is more than Slurm takes, which is {MOST_SECONDS_BEFORE_END}");
+            return Err(refused(&before_end, &problem));
+        }
+        if let Some(time) = &self.time {
+            let Some(seconds) = time_limit(time) else {
+                let problem = "is no time limit (`time`): write hours:minutes:seconds, \
+                               days-hours:minutes:seconds, or minutes";
+                return Err(refused(time, problem));
+            };
+            if seconds <= self.seconds_before_end.into() {
+                let problem = format!("leaves no time to train: `time` is {time}, {seconds} s");
+                return Err(refused(&before_end, &problem));
+            }
         }
         if let Some(memory) = self.memory.as_ref().filter(|memory| !is_size(memory)) {
             let problem = "is no amount of `memory`: write a number and K, M, G or T, such as 32G";
@@ -219,20 +233,39 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.contains(breaks)
 }
 
-/// Whether sbatch takes it as a time limit: minutes, minutes:seconds, hours:minutes:seconds,
-/// days-hours, days-hours:minutes, or days-hours:minutes:seconds.
-fn is_time(text: &str) -> bool {
-    let is_number = |part: &str| {
-        (1..=MOST_DIGITS).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+/// The seconds of a time limit, if sbatch takes it as one: minutes, minutes:seconds,
+/// hours:minutes:seconds, days-hours, days-hours:minutes, or days-hours:minutes:seconds.
+fn time_limit(text: &str) -> Option<u64> {
+    const HOUR: u64 = 3600;
+    const NO_LIMIT: u64 = u64::MAX;
+
+    if ["unlimited", "infinite"].contains(&&*text.to_ascii_lowercase()) {
+        return Some(NO_LIMIT);
+    }
+    let number = |part: &str| {
+        let is_number = (1..=MOST_DIGITS).contains(&part.len())
+            && part.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| part.parse().ok())?
     };
-    let clock = match text.split_once('-') {
-        Some((days, _)) if !is_number(days) => return false,
-        Some((_, clock)) => clock,
-        None => text,
+    let (days, clock) = match text.split_once('-') {
+        Some((days, clock)) => (Some(number(days)?), clock),
+        None => (None, text),
     };
-    let parts: Vec<&str> = clock.split(':').collect();
-    let is_without_limit = ["unlimited", "infinite"].contains(&&*text.to_ascii_lowercase());
-    is_without_limit || parts.len() <= 3 && parts.into_iter().all(is_number)
+    let parts: Option<Vec<u64>> = clock.split(':').map(number).collect();
+    let units = match (parts.as_ref()?.len(), days) {
+        (1 | 2, None) => [60, 1, 0],
+        (1..=3, _) => [HOUR, 60, 1],
+        _ => return None,
+    };
+    let clock: u64 = parts?
+        .iter()
+        .zip(units)
+        .map(|(part, unit)| part * unit)
+        .sum();
+    match days.unwrap_or(0) * 24 * HOUR + clock {
+        0 => Some(NO_LIMIT),
+        seconds => Some(seconds),
+    }
 }
 
 /// Whether sbatch takes it as an amount of memory.
@@ -258,5 +291,31 @@ fn is_option(option: &str, name: &str) -> bool {
 pub(crate) fn refused(what: &str, problem: &str) -> SweepError {
     SweepError::Job {
         problem: format!("{what:?} {problem}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_limit_is_read_as_slurm_reads_it() {
+        for (text, seconds) in [
+            ("90", Some(5400)),
+            ("1:30", Some(90)),
+            ("2:00:01", Some(7201)),
+            ("1-12", Some(36 * 3600)),
+            ("1-0:30", Some(86_400 + 1800)),
+            ("1-1:1:1", Some(86_400 + 3661)),
+            ("0", Some(u64::MAX)),
+            ("Unlimited", Some(u64::MAX)),
+            ("1:2:3:4", None),
+            ("-2", None),
+            ("1-", None),
+            ("+2", None),
+            ("", None),
+        ] {
+            assert_eq!(time_limit(text), seconds, "{text:?}");
+        }
     }
 }

@@ -96,6 +96,11 @@ exit "$code"
         ("time = 'soon'", "\"soon\" is no time limit"),
         ("time = '1:2:3:4'", "1:2:3:4"),
         ("time = '-2'", "\"-2\""),
+        ("time = '1'", "leaves no time to train"),
+        (
+            "time = '1-0'\nseconds_before_end = 65536",
+            "more than Slurm takes",
+        ),
         ("memory = 'much'", "\"much\" is no amount"),
         ("memory = 'G'", "\"G\""),
         ("memory = '32Gi'", "32Gi"),
