@@ -54,16 +54,6 @@ impl Job {
         self.output_directory.join("logs")
     }
 
-    /// The paths that a task reads and writes, as far as its command names them.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        let after = |flag: &'static str| {
-            let at = self.arguments.iter().position(|word| word == flag);
-            at.and_then(|at| self.arguments.get(at + 1)).map(Path::new)
-        };
-        let preset = after("--config").into_iter();
-        preset.chain([&*self.working_directory, &*self.output_directory])
-    }
-
     /// The command, as words. It has `stop_within` seconds to stop, if the arguments say nothing.
     pub(crate) fn command(&self, program: &Path, stop_within: u32) -> Vec<String> {
         let mut words = vec![program.display().to_string()];

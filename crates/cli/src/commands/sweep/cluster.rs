@@ -46,7 +46,7 @@ pub(super) fn run(
             runs.len()
         );
     }
-    warn_of_missing(&settings, runs, &job, scheduler);
+    warn_of_missing(&settings, preset, runs, &job, scheduler);
     if scheduler == Scheduler::Kubernetes
         && settings.kubernetes.claim.is_none()
         && !settings.kubernetes.pod.contains_key("volumes")
@@ -92,7 +92,13 @@ pub(super) fn run(
 }
 
 /// Warns of what tasks will miss, unless it is elsewhere than here.
-fn warn_of_missing(settings: &ClusterSettings, runs: &[Planned], job: &Job, scheduler: Scheduler) {
+fn warn_of_missing(
+    settings: &ClusterSettings,
+    preset: &Preset,
+    runs: &[Planned],
+    job: &Job,
+    scheduler: Scheduler,
+) {
     if let Some(Ok(run)) = runs.first().map(Planned::settings)
         && let Err(missing) = run.source.check_model()
     {
@@ -103,7 +109,9 @@ fn warn_of_missing(settings: &ClusterSettings, runs: &[Planned], job: &Job, sche
             let Some(volume) = settings.kubernetes.volume(job) else {
                 return;
             };
-            for path in job.paths().filter(|path| !path.starts_with(volume)) {
+            let preset = job.working_directory.join(&preset.path);
+            let needed = [&preset, &job.working_directory];
+            for path in needed.into_iter().filter(|path| !path.starts_with(volume)) {
                 tracing::warn!(
                     "{} is not on the volume of the claim, which a pod has at {}: the image must \
                      hold it",
