@@ -372,6 +372,9 @@ fn a_sweep_whose_runs_all_fail_for_good_says_so() {
         said.contains("2 of 2 runs failed: seed-1_plw-0 (nowhere.jsonl does not exist"),
         "{said}"
     );
+    let mut plw = smoke.plw(&format!("{SWEEP} local --submit local"));
+    let output = plw.env("PLW_TRAIN_DATA", "nowhere.jsonl").output();
+    assert_eq!(code(&output.expect("plw runs")), Some(78));
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::num::NonZero;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::thread::sleep;
 use std::time::Duration;
 
 use miette::{IntoDiagnostic, miette};
-use plw_sweep::{RunStatus, State, status};
+use plw_sweep::{NEVER, RunStatus, State, status};
 
 use super::all_runs::{MOST_KILLS, Running, alone};
 use super::grid::Planned;
@@ -60,13 +60,17 @@ pub(super) fn run(
             drop(child.wait());
         }
     }
-    let failed = ended?;
+    let mut failed = ended?;
+    failed.retain(|status| !status.success());
     if let Some(request) = running.request() {
         return Ok(ExitCode::from(request.exit_code()));
     }
-    if !failed {
+    if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
+    let is_final = failed
+        .iter()
+        .all(|status| status.code() == Some(NEVER.into()));
     let runs = status(flags.output_dir()).into_diagnostic()?;
     let failed = runs.iter().filter(|run| run.state == State::Failed);
     let reason = |run: &RunStatus| {
@@ -75,13 +79,17 @@ pub(super) fn run(
             .map(|why| format!("; {} ({why})", run.name))
     };
     let failed: String = failed.filter_map(reason).collect();
-    Err(Failure::from(miette!(
+    let report = miette!(
         help = format!("see {}, and run the sweep again", logs.display()),
         "not every worker ended well{failed}"
-    )))
+    );
+    Err(match is_final {
+        true => Failure::never(report),
+        false => report.into(),
+    })
 }
 
-/// Waits for the workers, and says whether one failed.
+/// Waits for the workers, and returns how each ended in the end.
 fn supervise(
     workers: usize,
     start: impl Fn(usize) -> Result<Child, Failure>,
@@ -89,13 +97,13 @@ fn supervise(
     working: &mut Vec<(usize, Child)>,
     flags: &SweepFlags,
     log: LogFlags,
-) -> Result<bool, Failure> {
+) -> Result<Vec<ExitStatus>, Failure> {
     for number in 1..=workers {
         let child = start(number)?;
         running.add(child.id());
         working.push((number, child));
     }
-    let (mut failed, mut shown) = (false, String::new());
+    let (mut ended, mut shown) = (Vec::new(), String::new());
     let mut kills = vec![0; workers];
     while !working.is_empty() {
         sleep(LOOK_AGAIN);
@@ -112,21 +120,22 @@ fn supervise(
                 kills[number - 1] += 1;
                 if kills[number - 1] == MOST_KILLS {
                     tracing::error!("worker {number} was killed {MOST_KILLS} times ({status})");
-                    failed = true;
+                    ended.push(status);
                     continue;
                 }
                 tracing::warn!("worker {number} was killed ({status}): it is started again");
                 let child = start(number)?;
                 running.add(child.id());
                 working.push((number, child));
+                continue;
             }
-            failed |= status.code().is_some_and(|code| code != 0);
+            ended.push(status);
         }
         if !log.quiet {
             show(flags.output_dir(), &mut shown);
         }
     }
-    Ok(failed)
+    Ok(ended)
 }
 
 fn start(
