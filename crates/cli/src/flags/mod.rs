@@ -15,7 +15,7 @@ pub(crate) use commands::{
     DataCommand, DataFlags, EvalFlags, InspectFlags, PlanFlags, ReportFlags, TrainFlags,
 };
 pub(crate) use ratio::{LengthUnit, RatioFlags, TableFormat};
-pub(crate) use sweep::{Scheduler, SweepFlags};
+pub(crate) use sweep::{DEFAULT_LEASE, Scheduler, SweepFlags};
 
 use crate::logging::LogFlags;
 

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+/// Seconds of a lease that is not asked for otherwise.
+pub(crate) const DEFAULT_LEASE: u32 = 60;
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SweepFlags {
     /// A preset: a TOML file of settings with a table `sweep` of lists, such as
@@ -34,9 +37,9 @@ pub(crate) struct SweepFlags {
     pub(crate) index: Option<usize>,
     /// Seconds without a sign of life after which the run of a worker on another machine is taken
     /// over.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60,
-        value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
-    pub(crate) lease_seconds: u64,
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_LEASE,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) lease_seconds: u32,
     /// Seconds that stopping at a checkpoint may take once SIGTERM, SIGUSR1 or Ctrl-C asks for it.
     /// Then the run ends at its last complete checkpoint [default: as long as it takes].
     #[arg(long, value_name = "SECONDS")]

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use miette::{Report, miette};
 
 use crate::failure::Failure;
-use crate::flags::{Scheduler, SweepFlags};
+use crate::flags::{DEFAULT_LEASE, Scheduler, SweepFlags};
 use crate::logging::LogFlags;
 use crate::processes;
 use crate::settings::Preset;
@@ -156,9 +156,6 @@ fn arguments(flags: &SweepFlags, log: LogFlags) -> Vec<OsString> {
     arguments.extend(log.arguments().into_iter().map(OsString::from));
     arguments
 }
-
-/// Seconds of a lease that is not asked for otherwise.
-pub(crate) const DEFAULT_LEASE: u64 = 60;
 
 /// A request of the operating system that failed, with what was to be done.
 fn cannot(what: &str) -> impl FnOnce(std::io::Error) -> Report {

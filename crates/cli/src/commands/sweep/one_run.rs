@@ -75,7 +75,6 @@ impl OneRun<'_> {
     fn lead(&self, runs: &[Planned], flags: &SweepFlags) -> Result<ExitCode, Failure> {
         let name = self.run.name();
         check(self.planned, &mut Inputs::default())?;
-        let seconds = u32::try_from(flags.lease_seconds.max(1)).unwrap_or(u32::MAX);
         let ended = match begun_alone(&self.run) {
             true if self.run.is_written() => {
                 tracing::warn!("another process is at {name}, in its folder: try again later");
@@ -84,7 +83,7 @@ impl OneRun<'_> {
             }
             true => self.in_place()?,
             // Who is asked to stop while the lease is taken gives it back first.
-            false => match self.stopping.holding(|| self.take(seconds))? {
+            false => match self.stopping.holding(|| self.take(flags.lease_seconds))? {
                 Taken::Complete => {
                     tracing::info!("{name} is complete");
                     self.tell(&Word::Exit(0))?;
