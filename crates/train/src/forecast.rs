@@ -6,15 +6,14 @@ use plw_loss::WeightedTargets;
 use plw_model::PassSize;
 use serde::Serialize;
 
+use crate::plan::STEPS_LOOKED_AT;
 use crate::step::lay_out;
 use crate::{
     BatchingArguments, LossArguments, MemoryEstimate, ModelSize, TrainError, TrainingArguments,
     Workload, plan,
 };
 
-/// Steps and tokens that are laid out at most, but for the first epoch: what a run needs does not
-/// change after so many.
-const MOST_STEPS: u64 = 1 << 18;
+/// Tokens that are laid out at most, but for the first epoch.
 const MOST_TOKENS: u64 = 1 << 28;
 
 /// What a training run will compute and need.
@@ -88,7 +87,7 @@ pub fn forecast(
             largest.add(size, model.training_pass(training, size));
         }
         steps_laid_out = step.number;
-        if step.epoch >= 1.0 && (step.number >= MOST_STEPS || counts[1] >= MOST_TOKENS) {
+        if step.epoch >= 1.0 && (step.number >= STEPS_LOOKED_AT || counts[1] >= MOST_TOKENS) {
             break;
         }
     }
@@ -228,7 +227,10 @@ mod tests {
         assert_eq!(largest, Some((12, 6)));
         let many = of(1 << 40, &[]).expect("valid");
         assert_eq!((many.tokens, many.sequences), (4 << 40, 1 << 40));
-        assert_eq!((many.steps, many.steps_laid_out), (1 << 40, MOST_STEPS));
+        assert_eq!(
+            (many.steps, many.steps_laid_out),
+            (1 << 40, STEPS_LOOKED_AT)
+        );
         assert_eq!(many.memory.peak, few.memory.peak);
         assert!(matches!(of(1 << 63, &[]), Err(TrainError::TooLarge)));
         // What training refuses is refused: an example of which nothing is predicted.

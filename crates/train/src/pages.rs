@@ -6,11 +6,9 @@ use plw_kernels::prepare_pages;
 use plw_loss::default_chunk;
 use plw_model::Llama;
 
+use crate::plan::STEPS_LOOKED_AT;
 use crate::run::Run;
 use crate::{Plan, PlannedStep};
-
-/// Steps that are looked at.
-const MOST_STEPS: usize = 1 << 18;
 
 /// Has the memory of a GPU allocated in pages that hold the largest tensor of the steps to come:
 /// pages that grow with the tensors are held twice.
@@ -19,7 +17,7 @@ pub(crate) fn prepare(run: &Run<'_>, plan: &Plan<'_>, taken: u64, model: &Llama,
         run.batching.layout(),
         run.training.per_device_train_batch_size,
     );
-    let steps = plan.steps_after(taken).take(MOST_STEPS);
+    let steps = plan.steps_after(taken).take(STEPS_LOOKED_AT as usize);
     let largest = steps.map(|step| most_positions(&step, packs, layout)).max();
     let bytes = DType::from(model.activations()).size() as u64;
     let logits = default_chunk(device) as u64;

@@ -38,6 +38,9 @@ pub struct PlannedStep {
     pub epoch: f64,
 }
 
+/// Steps that are looked at to tell what a run needs: it does not change after so many.
+pub(crate) const STEPS_LOOKED_AT: u64 = 1 << 18;
+
 /// Units packed at a time by the reference implementation of Vaughn 2024.
 const REFERENCE_WINDOW: usize = 1000;
 
