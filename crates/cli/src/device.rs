@@ -9,6 +9,8 @@ use plw_kernels::{Gpu, GpuRuntime};
 use plw_transport::Launch;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
+
 /// The setting `device`: `cpu`, `cuda`, `cuda:1`, `wgpu`, `wgpu:1`, `vulkan` or `metal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -59,8 +61,12 @@ impl ComputeDevice {
     }
 
     /// Burn's handle of it. Its driver and libraries are looked for first.
-    pub(crate) fn open(self) -> Result<Device> {
-        self.check_built_in()?;
+    pub(crate) fn open(self) -> Result<Device, Failure> {
+        self.check_built_in().map_err(Failure::never)?;
+        Ok(self.find()?)
+    }
+
+    fn find(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
@@ -207,11 +213,10 @@ mod tests {
         if cfg!(feature = "metal") {
             return;
         }
-        let report = format!(
-            "{:?}",
-            ComputeDevice::Metal.open().expect_err("not built in")
-        );
+        let failure = ComputeDevice::Metal.open().expect_err("not built in");
+        let report = format!("{:?}", failure.report);
         assert!(report.contains("--features metal"), "{report}");
+        assert!(failure.is_final());
     }
 
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -224,7 +229,9 @@ mod tests {
             ComputeDevice::Wgpu(Some(999)),
         ];
         for device in devices {
-            let report = format!("{:?}", device.open().expect_err("not that many"));
+            let failure = device.open().expect_err("not that many");
+            assert!(!failure.is_final(), "another machine may have it");
+            let report = format!("{:?}", failure.report);
             assert!(
                 report.contains("999") || report.contains("CUDA needs"),
                 "{report}"

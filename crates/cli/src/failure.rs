@@ -7,8 +7,6 @@ use miette::Report;
 use plw_report::printable;
 use plw_sweep::{NEVER, TRY_AGAIN};
 
-use crate::settings::SourceSettings;
-
 /// A command that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -35,13 +33,13 @@ impl Failure {
     }
 
     /// One over the files that settings name. It comes again, unless the system failed to read a
-    /// file that is there, or files are downloaded.
-    pub(crate) fn of_inputs(report: Report, source: &SourceSettings) -> Self {
+    /// file that is there, or some are downloaded.
+    pub(crate) fn of_inputs(report: Report, are_downloaded: bool) -> Self {
         let may_pass = |error: &io::Error| {
             error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound
         };
-        let causes = report.chain().filter_map(|error| error.downcast_ref());
-        match source.is_on_hub() || causes.into_iter().any(may_pass) {
+        let mut causes = report.chain().filter_map(|error| error.downcast_ref());
+        match are_downloaded || causes.any(may_pass) {
             true => report.into(),
             false => Self::never(report),
         }
@@ -93,23 +91,16 @@ mod tests {
 
     #[test]
     fn inputs_fail_for_good_unless_reading_them_may_succeed_later() {
-        let of_inputs = |error: io::Error, data: &str| {
-            let source = SourceSettings {
-                train_data: Some(data.to_string()),
-                ..SourceSettings::default()
-            };
-            let error = plw_files::FileError::cannot("read", data.as_ref())(error);
+        let of_inputs = |error: io::Error, are_downloaded: bool| {
+            let error = plw_files::FileError::cannot("read", "data.jsonl".as_ref())(error);
             let report = Err::<(), _>(error).into_diagnostic().expect_err("it fails");
-            Failure::of_inputs(report.wrap_err("the data"), &source).is_final()
+            Failure::of_inputs(report.wrap_err("the data"), are_downloaded).is_final()
         };
         let system = io::Error::from_raw_os_error;
-        assert!(of_inputs(system(2), "gone.jsonl"), "ENOENT");
-        assert!(of_inputs(
-            io::Error::other("line 3 is no JSON"),
-            "bad.jsonl"
-        ));
-        assert!(!of_inputs(system(5), "torn.jsonl"), "EIO");
-        assert!(!of_inputs(system(2), "hub:owner/name"));
+        assert!(of_inputs(system(2), false), "ENOENT");
+        assert!(of_inputs(io::Error::other("line 3 is no JSON"), false));
+        assert!(!of_inputs(system(5), false), "EIO");
+        assert!(!of_inputs(system(2), true));
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use indicatif::ProgressBar;
 use miette::{IntoDiagnostic, Result, miette};
+use plw_batch::Examples;
 use plw_data::{Example, Split};
 use plw_eval::{Evaluation, evaluate};
 use plw_files::remove_partial;
-use plw_model::{LinearWeightType, load_adapter, load_llama_as};
+use plw_model::{LinearWeightType, Llama, load_adapter, load_llama_as};
 use plw_record::{
     Accuracy, DirectoryLock, EvaluationRecord, EvaluationSummary, Machine, RunConfig, RunDirectory,
     write_predictions,
@@ -47,39 +49,24 @@ fn run_process(
             "a model and data are needed"
         )));
     };
+    let of_inputs = |report| Failure::of_inputs(report, source.is_on_hub());
     let device = source.device.of_process(processes.launch);
-    device.check_built_in().map_err(Failure::never)?;
     let device = device.open()?;
     if processes.is_first() {
         check_writable(&flags.output_dir)?;
     }
     let split = source.split.unwrap_or(Split::Validation);
     let output = Output::of(&flags.output_dir);
-    let config = Inputs::default().resolved_evaluation(settings, split)?;
+    let config = Inputs::default()
+        .resolved_evaluation(settings, split)
+        .map_err(of_inputs)?;
     processes.check_same(&config.hash())?;
     let _lock = match processes.is_first() {
         true => Some(output.prepare(&config)?),
         false => None,
     };
-    check_saved(source)?;
-    // What can fail quickly comes before the questions are tokenized, which takes long.
-    let encoder = encoder(settings)?;
-    let first = check_first(settings, &encoder, data, split, source.eval_limit)?;
-    if matches!(first, Some(Example::Question(_))) {
-        encoder.check_answers().into_diagnostic()?;
-    }
-    let activations = activations(source, &device)?;
-    let mut llama = load_llama_as(model, &device, source.dtype).into_diagnostic()?;
-    llama = llama.with_activations(activations);
-    if let Some(adapter) = &source.init_adapter {
-        llama = load_adapter(llama, adapter).into_diagnostic()?;
-        // Merged weights are no longer those of the file, and would be kept in f32.
-        if source.dtype == LinearWeightType::F32 {
-            llama = llama.merge_lora();
-        }
-    }
-    let examples = examples(settings, &encoder, data, split, source.eval_limit)?;
-    check_for_model("the data", &examples, llama.config())?;
+    let (llama, examples) =
+        model_and_examples(settings, (model, data, split), &device).map_err(of_inputs)?;
     if processes.is_first() {
         config.write(&output.config).into_diagnostic()?;
     }
@@ -111,6 +98,35 @@ fn run_process(
     Ok(ExitCode::SUCCESS)
 }
 
+/// The model, and the examples that it is evaluated on. What can fail quickly comes before they are
+/// tokenized, which takes long.
+fn model_and_examples(
+    settings: &Settings,
+    (model, data, split): (&Path, &str, Split),
+    device: &Device,
+) -> Result<(Llama, Examples)> {
+    let source = &settings.source;
+    check_saved(source)?;
+    let encoder = encoder(settings)?;
+    let first = check_first(settings, &encoder, data, split, source.eval_limit)?;
+    if matches!(first, Some(Example::Question(_))) {
+        encoder.check_answers().into_diagnostic()?;
+    }
+    let activations = activations(source, device)?;
+    let mut llama = load_llama_as(model, device, source.dtype).into_diagnostic()?;
+    llama = llama.with_activations(activations);
+    if let Some(adapter) = &source.init_adapter {
+        llama = load_adapter(llama, adapter).into_diagnostic()?;
+        // Merged weights are no longer those of the file, and would be kept in f32.
+        if source.dtype == LinearWeightType::F32 {
+            llama = llama.merge_lora();
+        }
+    }
+    let examples = examples(settings, &encoder, data, split, source.eval_limit)?;
+    check_for_model("the data", &examples, llama.config())?;
+    Ok((llama, examples))
+}
+
 /// Where an evaluation leaves what.
 struct Output {
     directory: PathBuf,
@@ -132,9 +148,9 @@ impl Output {
     }
 
     /// Takes the folder for this evaluation.
-    fn prepare(&self, config: &RunConfig) -> Result<DirectoryLock> {
+    fn prepare(&self, config: &RunConfig) -> Result<DirectoryLock, Failure> {
         let lock = DirectoryLock::take(&self.directory).into_diagnostic()?;
-        self.check_free_for(config)?;
+        self.check_free_for(config).map_err(Failure::never)?;
         // What an evaluation into this folder left when it was killed.
         remove_partial(&self.directory).into_diagnostic()?;
         Ok(lock)

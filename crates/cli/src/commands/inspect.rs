@@ -24,7 +24,8 @@ const EXAMPLES: usize = 3;
 
 pub(crate) fn run(flags: &InspectFlags) -> Result<ExitCode, Failure> {
     let settings = Settings::load(flags.config.as_deref(), flags).map_err(Failure::never)?;
-    Ok(inspect(flags, &settings)?)
+    inspect(flags, &settings)
+        .map_err(|report| Failure::of_inputs(report, settings.source.is_on_hub()))
 }
 
 fn inspect(flags: &InspectFlags, settings: &Settings) -> Result<ExitCode> {

@@ -22,7 +22,7 @@ pub(crate) fn run(flags: &PlanFlags) -> Result<ExitCode, Failure> {
     let settings = Settings::load_training(flags.config.as_deref(), &flags.settings);
     let settings = settings.map_err(Failure::never)?;
     settings.check().map_err(Failure::never)?;
-    Ok(plan(flags, &settings)?)
+    plan(flags, &settings).map_err(|report| Failure::of_inputs(report, settings.source.is_on_hub()))
 }
 
 fn plan(flags: &PlanFlags, settings: &Settings) -> Result<ExitCode> {
@@ -54,7 +54,14 @@ fn plan(flags: &PlanFlags, settings: &Settings) -> Result<ExitCode> {
     };
     let mut forecast = forecast(&data.train, &data.evaluated(), run, model).into_diagnostic()?;
     forecast.memory = forecast.memory.with_reading(reading);
-    let gpu = (source.device != ComputeDevice::Cpu).then(|| {
+    let is_gpu = source.device != ComputeDevice::Cpu;
+    if !is_gpu && source.bf16 {
+        tracing::warn!(
+            "memory is estimated for activations in f32: with bf16 the CPU converts back and \
+             forth, and has needed up to 1.8 times as much"
+        );
+    }
+    let gpu = is_gpu.then(|| {
         let activation_bytes = match source.bf16 {
             true => WeightType::Bf16.bytes(),
             false => WeightType::F32.bytes(),
@@ -62,7 +69,7 @@ fn plan(flags: &PlanFlags, settings: &Settings) -> Result<ExitCode> {
         let host = &forecast.memory;
         GpuMemoryEstimate::new(model, &settings.training, host, activation_bytes)
     });
-    let memory = device_memory(source.device, source.bf16);
+    let memory = gpu.and_then(|_| device_memory(source.device));
     print(&match flags.json {
         true => in_json(&forecast, gpu, memory)? + "\n",
         false => describe(&forecast) + &gpu.map_or(String::new(), |gpu| describe_gpu(&gpu, memory)),
@@ -71,16 +78,7 @@ fn plan(flags: &PlanFlags, settings: &Settings) -> Result<ExitCode> {
 }
 
 /// The memory of the GPU that the run is for.
-fn device_memory(device: ComputeDevice, bf16: bool) -> Option<u64> {
-    if device == ComputeDevice::Cpu {
-        if bf16 {
-            tracing::warn!(
-                "memory is estimated for activations in f32: with bf16 the CPU converts back and \
-                 forth, and has needed up to 1.8 times as much"
-            );
-        }
-        return None;
-    }
+fn device_memory(device: ComputeDevice) -> Option<u64> {
     if let Err(missing) = device.check_built_in() {
         tracing::warn!("{missing}, so that it cannot say what memory there is");
         return None;

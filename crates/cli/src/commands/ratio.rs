@@ -26,7 +26,9 @@ struct Named {
 
 pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode, Failure> {
     let settings = Settings::load(flags.config.as_deref(), flags).map_err(Failure::never)?;
-    Ok(ratio(flags, &settings)?)
+    let is_on_hub = |text: &String| named(text).source.starts_with("hub:");
+    let are_downloaded = flags.article || flags.sources.iter().any(is_on_hub);
+    ratio(flags, &settings).map_err(|report| Failure::of_inputs(report, are_downloaded))
 }
 
 fn ratio(flags: &RatioFlags, settings: &Settings) -> Result<ExitCode> {

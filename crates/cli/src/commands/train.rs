@@ -127,9 +127,8 @@ pub(super) fn fine_tune(
     for note in settings.notes().into_iter().filter(|_| writes) {
         tracing::warn!("{note}");
     }
-    let of_inputs = |report| Failure::of_inputs(report, &settings.source);
+    let of_inputs = |report| Failure::of_inputs(report, settings.source.is_on_hub());
     let device = settings.source.device.of_process(processes.launch);
-    device.check_built_in().map_err(Failure::never)?;
     let device = device.open()?.autodiff();
     if writes {
         check_writable(&directory.path)?;

@@ -98,3 +98,22 @@ fn what_is_no_file_or_folder_is_called_what_it_is() {
     );
     assert!(smoke.path("smoke.toml").is_file());
 }
+
+#[test]
+fn files_that_cannot_be_used_end_every_command_that_reads_them_for_good() {
+    let smoke = Smoke::new();
+    fs::write(smoke.path("bad.jsonl"), "{\n").expect("written");
+    for command in [
+        "train --config smoke.toml --output-dir run --train-data",
+        "plan --config smoke.toml --train-data",
+        "eval --config smoke.toml --output-dir eval --data",
+        "inspect --config smoke.toml --data",
+        "ratio --config smoke.toml",
+    ] {
+        for data in ["nowhere.jsonl", "bad.jsonl"] {
+            let output = smoke.run(&format!("{command} {data}"));
+            let code = output.status.code();
+            assert_eq!(code, Some(78), "{command} {data}: {}", failed(&output));
+        }
+    }
+}
