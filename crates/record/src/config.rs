@@ -11,7 +11,7 @@ use crate::RecordError;
 
 /// Settings that say what of a run is kept on disk. They change nothing that the run computes, so a
 /// run is the same whatever they are.
-const KEEPING: [&str; 4] = [
+pub const KEEPING: [&str; 4] = [
     "save_steps",
     "save_total_limit",
     "save_only_model",
@@ -91,6 +91,24 @@ impl RunConfig {
             "the files of `{}` have changed: their digest {values}",
             name.trim_start_matches('.')
         ))
+    }
+
+    /// The same, with the paths that `before` has for files of the same digests ([`DIGESTS`]): the
+    /// same files under another path are the same run.
+    pub fn with_paths_of(mut self, before: &Self) -> Self {
+        let digests = |config: &Self| config.table.get(DIGESTS)?.as_table().cloned();
+        let (Some(theirs), Some(ours)) = (digests(before), digests(&self)) else {
+            return self;
+        };
+        for (name, digest) in ours {
+            let is_same = theirs.get(&name) == Some(&digest);
+            if let (true, Some(path)) = (is_same, before.table.get(&name))
+                && let Some(own) = self.table.get_mut(&name)
+            {
+                *own = path.clone();
+            }
+        }
+        self
     }
 
     /// The same without `max_steps` and `num_train_epochs`: what decides each step of a run,
@@ -216,6 +234,24 @@ mod tests {
         ] {
             assert_eq!(before.difference(&config(now)).as_deref(), Some(difference));
         }
+    }
+
+    #[test]
+    fn the_same_files_under_another_path_are_the_same_run() {
+        let before =
+            config("model = \"a\"\nseed = 1\n[digests]\nmodel = \"ab\"\ntokenizer = \"cd\"\n");
+        let moved =
+            config("model = \"/x/a\"\nseed = 1\n[digests]\nmodel = \"ab\"\ntokenizer = \"cd\"\n");
+        assert_eq!(
+            before.difference(&moved).as_deref(),
+            Some("model was \"a\", is \"/x/a\"")
+        );
+        assert_eq!(moved.clone().with_paths_of(&before), before);
+        let other = config("model = \"/x/a\"\nseed = 1\n[digests]\nmodel = \"ef\"\n");
+        assert_eq!(other.clone().with_paths_of(&before), other);
+        // A setting that was not given is not given by its files.
+        let given = config("model = \"a\"\ntokenizer = \"t\"\n[digests]\ntokenizer = \"cd\"\n");
+        assert_eq!(given.clone().with_paths_of(&before), given);
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod summary;
 pub use checkpoints::{
     checkpoint_name, checkpoints, latest_checkpoint, remove_old_checkpoints, step_of, update_latest,
 };
-pub use config::{DIGESTS, RunConfig};
+pub use config::{DIGESTS, KEEPING, RunConfig};
 pub use directory::RunDirectory;
 pub use error::RecordError;
 pub use lock::{DirectoryLock, RunLock};

@@ -135,7 +135,11 @@ pub(super) fn fine_tune(
     }
     // What can fail quickly comes before the data is tokenized, which takes long.
     let encoder = checked_encoder(settings).map_err(of_inputs)?;
-    let config = Inputs::default().resolved(settings).map_err(of_inputs)?;
+    let mut config = Inputs::default().resolved(settings).map_err(of_inputs)?;
+    // A run that is resumed from elsewhere keeps its paths.
+    if let (true, Ok(before)) = (resume, directory.read_config()) {
+        config = config.with_paths_of(&before);
+    }
     if is_done_for_all(directory, &config, resume, processes)? {
         return Ok(Tuned::Complete(None));
     }
