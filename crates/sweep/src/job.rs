@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
-use crate::{KubernetesSettings, SlurmSettings};
+use crate::SweepError;
 
 /// The exit code that asks for another try: the run stopped at a checkpoint, or somebody else has
 /// it. `EX_TEMPFAIL` of sysexits.h.
@@ -16,16 +16,6 @@ pub const NEVER: u8 = 78;
 
 /// The exit code of wrong arguments, with which another try fails as well.
 pub const WRONG_ARGUMENTS: u8 = 2;
-
-/// The table `cluster` of a preset.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClusterSettings {
-    /// For Slurm.
-    pub slurm: SlurmSettings,
-    /// For Kubernetes.
-    pub kubernetes: KubernetesSettings,
-}
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,14 +44,36 @@ impl Job {
         self.output_directory.join("logs")
     }
 
-    /// The command, as words. It has `stop_within` seconds to stop, if the arguments say nothing.
-    pub(crate) fn command(&self, program: &Path, stop_within: u32) -> Vec<String> {
+    /// The command, as words. It has `usual` seconds to stop, if the arguments say nothing. More
+    /// than `most` are refused: the scheduler kills it then.
+    pub(crate) fn command(
+        &self,
+        program: &Path,
+        usual: u32,
+        most: u32,
+    ) -> Result<Vec<String>, SweepError> {
+        const FLAG: &str = "--stop-within";
+
         let mut words = vec![program.display().to_string()];
         words.extend(self.arguments.iter().cloned());
-        if !words.iter().any(|word| word == "--stop-within") {
-            words.extend(["--stop-within".to_string(), stop_within.to_string()]);
+        let given = words.iter().position(|word| word == FLAG);
+        let Some(seconds) = given.and_then(|flag| words.get(flag + 1)) else {
+            words.extend([FLAG.to_string(), usual.to_string()]);
+            return Ok(words);
+        };
+        match seconds
+            .parse::<u64>()
+            .is_ok_and(|seconds| seconds <= most.into())
+        {
+            true => Ok(words),
+            false => Err(SweepError::Job {
+                problem: format!(
+                    "{FLAG} {seconds} is more than the {most} s that the scheduler leaves a run to \
+                     stop: give less, or set seconds_before_end (Slurm) or grace_seconds \
+                     (Kubernetes)"
+                ),
+            }),
         }
-        words
     }
 }
 

@@ -7,10 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::SweepError;
 use crate::job::{Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS, plain_name};
-use crate::kubernetes_settings::KubernetesSettings;
-
-/// Seconds from the request to stop to the kill that are left after the run has ended.
-const SECONDS_TO_END: u32 = 10;
+use crate::kubernetes_settings::{KubernetesSettings, SECONDS_TO_END};
 
 /// Adds fields to an object: lists to lists, objects to objects, and else in the place of what is
 /// there.
@@ -54,8 +51,8 @@ fn name(job: &Job) -> String {
 pub fn kubernetes_manifest(job: &Job, settings: &KubernetesSettings) -> Result<String, SweepError> {
     settings.check()?;
     let working_directory = job.working_directory.display().to_string();
-    let limit = settings.grace_seconds.saturating_sub(SECONDS_TO_END).max(1);
-    let command = job.command(Path::new(&settings.program), limit);
+    let limit = settings.grace_seconds - SECONDS_TO_END;
+    let command = job.command(Path::new(&settings.program), limit, limit)?;
     let command: Vec<String> = command.iter().map(|word| literal(word)).collect();
     let environment: Vec<Value> = job
         .environment

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use crate::SweepError;
 use crate::job::{Job, text_or_number};
 
+/// Seconds from the request to stop to the kill that are left after the run has ended.
+pub(crate) const SECONDS_TO_END: u32 = 10;
+
 /// Seconds from a pod's SIGTERM to its SIGKILL.
 const GRACE_SECONDS: u32 = 60;
 
@@ -72,7 +75,10 @@ const OURS: [&str; 3] = [
 ];
 
 /// Fields of its container that are not.
-const OURS_OF_CONTAINER: [&str; 3] = ["name", "image", "command"];
+const OURS_OF_CONTAINER: [&str; 4] = ["name", "image", "command", "args"];
+
+/// Bytes below which an amount of memory lacks its unit.
+const LEAST_MEMORY: f64 = 1e6;
 
 impl KubernetesSettings {
     /// Where a pod has the volume of the claim. None without a claim.
@@ -98,6 +104,30 @@ impl KubernetesSettings {
             }
             Some(_) => {}
         }
+        if self.program.trim().is_empty() {
+            return refused("`program` in [cluster.kubernetes] is empty".to_string());
+        }
+        if self.grace_seconds <= SECONDS_TO_END {
+            return refused(format!(
+                "grace_seconds in [cluster.kubernetes] is {}: a run needs more than \
+                 {SECONDS_TO_END} s to stop",
+                self.grace_seconds
+            ));
+        }
+        if let Some(path) = &self.mount_path {
+            if self.claim.is_none() {
+                return refused(format!(
+                    "mount_path in [cluster.kubernetes] is {path:?}, and no `claim` names the \
+                     volume: give both, or none"
+                ));
+            }
+            if !Path::new(path).is_absolute() || Path::new(path).parent().is_none() {
+                return refused(format!(
+                    "mount_path in [cluster.kubernetes] is {path:?}: it must be an absolute path \
+                     below /"
+                ));
+            }
+        }
         for (setting, name, longest, letters) in [
             ("claim", &self.claim, 253, "-."),
             ("namespace", &self.namespace, 63, "-"),
@@ -114,7 +144,11 @@ impl KubernetesSettings {
             }
         }
         for (setting, value) in [("cpus", &self.cpus), ("memory", &self.memory)] {
-            if let Some(value) = value.as_deref().filter(|value| !is_quantity(value)) {
+            let is_refused = |value: &&str| match quantity(value) {
+                Some(amount) => setting == "memory" && amount < LEAST_MEMORY,
+                None => true,
+            };
+            if let Some(value) = value.as_deref().filter(is_refused) {
                 return refused(format!(
                     "{value:?} in [cluster.kubernetes] is no quantity of `{setting}`: write a \
                      number, with m, k, M, G, Ki, Mi or Gi behind it if need be, such as 8, 500m \
@@ -131,8 +165,8 @@ impl KubernetesSettings {
             ));
         }
         for (table, fields, ours) in [
-            ("pod", &self.pod, OURS),
-            ("container", &self.container, OURS_OF_CONTAINER),
+            ("pod", &self.pod, OURS.as_slice()),
+            ("container", &self.container, OURS_OF_CONTAINER.as_slice()),
         ] {
             if let Some(name) = ours.iter().find(|name| fields.contains_key(**name)) {
                 return refused(format!(
@@ -152,14 +186,36 @@ fn is_name(text: &str, longest: usize, letters: &str) -> bool {
     text.len() <= longest && text.chars().all(is_known) && text.split('.').all(is_label)
 }
 
-/// Whether a text is a quantity as Kubernetes takes it: a decimal number with a suffix.
-fn is_quantity(text: &str) -> bool {
-    let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let suffixes = [
-        "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+/// A quantity as Kubernetes takes it: a decimal number with a suffix or an exponent.
+fn quantity(text: &str) -> Option<f64> {
+    const SUFFIXES: [(&str, f64); 16] = [
+        ("", 1.0),
+        ("n", 1e-9),
+        ("u", 1e-6),
+        ("m", 1e-3),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+        ("E", 1e18),
+        ("Ki", 1024.0),
+        ("Mi", 1048576.0),
+        ("Gi", 1073741824.0),
+        ("Ti", 1099511627776.0),
+        ("Pi", 1125899906842624.0),
+        ("Ei", 1152921504606846976.0),
     ];
-    let is_plain = |byte: u8| byte.is_ascii_digit() || byte == b'.';
-    number.bytes().all(is_plain)
-        && number.parse::<f64>().is_ok_and(|number| number > 0.0)
-        && suffixes.contains(&&text[number.len()..])
+    let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_plain = |byte: u8| byte.is_ascii_digit() || b".eE+-".contains(&byte);
+    let (_, unit) = SUFFIXES
+        .into_iter()
+        .find(|(suffix, _)| *suffix == &text[number.len()..])?;
+    let number = number
+        .bytes()
+        .all(is_plain)
+        .then(|| number.parse::<f64>().ok())?;
+    number
+        .map(|number| number * unit)
+        .filter(|amount| *amount > 0.0 && amount.is_finite())
 }

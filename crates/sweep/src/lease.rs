@@ -116,7 +116,10 @@ pub fn beat(run: &RunDirectory, attempt: &Attempt) -> Option<u64> {
 /// If the run's folder cannot be read or written.
 pub fn take(run: &RunDirectory, worker: &Worker, lease_seconds: u32) -> Result<Taken, SweepError> {
     loop {
-        let events = read_events(&run.path)?;
+        let events = match read_events(&run.path) {
+            Err(_) if run.is_complete() => return Ok(Taken::Complete),
+            events => events?,
+        };
         let before = match standing(run, &events, worker) {
             Standing::Complete(folder) => {
                 publish(run, &folder)?;
@@ -152,7 +155,7 @@ pub fn take(run: &RunDirectory, worker: &Worker, lease_seconds: u32) -> Result<T
 /// # Errors
 ///
 /// If the run's folder cannot be read or written.
-pub fn refuse(run: &RunDirectory, worker: &Worker, reason: &str) -> Result<(), SweepError> {
+pub fn note_refusal(run: &RunDirectory, worker: &Worker, reason: &str) -> Result<(), SweepError> {
     let events = read_events(&run.path)?;
     if !matches!(standing(run, &events, worker), Standing::Free(_)) {
         return Ok(());

@@ -6,6 +6,7 @@
 #![doc = include_str!("../README.md")]
 
 mod attempt_folder;
+mod cluster_settings;
 mod error;
 mod event;
 mod heartbeat;
@@ -22,15 +23,16 @@ mod slurm_settings;
 mod status;
 mod worker;
 
+pub use cluster_settings::ClusterSettings;
 pub use error::SweepError;
 pub use event::{Attempt, Event, EventKind, read_events};
 pub use heartbeat::{Progress, SharedProgress};
-pub use job::{ClusterSettings, Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS};
+pub use job::{Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS};
 pub use kubernetes::kubernetes_manifest;
 pub use kubernetes_settings::KubernetesSettings;
 pub use lease::{
-    Lease, Release, Standing, Taken, attempt_directory, beat, last_directory, refuse, standing,
-    take, tidy,
+    Lease, Release, Standing, Taken, attempt_directory, beat, last_directory, note_refusal,
+    standing, take, tidy,
 };
 pub use list::{ListedRun, SweepList, read_list, require_list, write_list};
 pub use shell::quoted;

@@ -5,6 +5,9 @@ use crate::job::{Job, TRY_AGAIN, plain_name};
 use crate::shell::quoted;
 use crate::slurm_settings::{SlurmSettings, refused};
 
+/// Seconds that going back into the queue may take after a run has stopped.
+const SECONDS_TO_END: u32 = 5;
+
 /// Seconds that stopping may take: less than the 30 between SIGTERM and SIGKILL that Slurm waits by
 /// default (`KillWait`).
 const STOP_WITHIN: u32 = 20;
@@ -56,15 +59,17 @@ pub fn slurm_script(job: &Job, settings: &SlurmSettings) -> Result<String, Sweep
     }
     let directory = quoted(&job.working_directory.display().to_string());
     lines.push(format!("cd {directory} || exit 1"));
+    // Where the array is submitted with `--export=NONE`, srun would hide them from the run.
+    lines.push("export SLURM_EXPORT_ENV=ALL".to_string());
     // srun does not take it over, and with fewer processors a step would compute on one.
     lines.push("export SRUN_CPUS_PER_TASK=\"${SLURM_CPUS_PER_TASK:-1}\"".to_string());
     lines.push("export RAYON_NUM_THREADS=\"$SRUN_CPUS_PER_TASK\"".to_string());
     // What srun exits with where it cannot start the run, as right after a task was put back.
     lines.push(format!("export SLURM_EXIT_ERROR={TRY_AGAIN}"));
-    let limit = settings.seconds_before_end.clamp(1, STOP_WITHIN);
+    let limit = settings.seconds_before_end - SECONDS_TO_END;
     let mut words = vec!["srun".to_string()];
     words.extend(settings.mpi.as_ref().map(|mpi| format!("--mpi={mpi}")));
-    words.extend(job.command(&job.program, limit));
+    words.extend(job.command(&job.program, STOP_WITHIN.min(limit), limit)?);
     lines.push(sentence(&words));
     lines.push("code=$?".to_string());
     // srun may exit with 0 where it gave up to start the run.

@@ -11,6 +11,9 @@ const SECONDS_BEFORE_END: u32 = 60;
 /// Short options of sbatch that take no value, so that others may follow in the same word.
 const FLAGS: [&str; 8] = ["-H", "-O", "-s", "-Q", "-v", "-W", "-k", "-I"];
 
+/// Seconds that stopping and going back into the queue may need.
+const LEAST_SECONDS_BEFORE_END: u32 = 10;
+
 /// Seconds before the time limit at which Slurm can send a signal, at most.
 const MOST_SECONDS_BEFORE_END: u32 = 65535;
 
@@ -136,6 +139,10 @@ impl SlurmSettings {
                 let problem = "is an option that plw decides: remove it from `options`";
                 return Err(refused(option, problem));
             }
+            if is_option(option, "--time") || is_option(option, "-t") {
+                let problem = "is `time` of [cluster.slurm]: write it there";
+                return Err(refused(option, problem));
+            }
             let is_given = |given: &&Given| {
                 is_option(option, &format!("--{}", given.name)) || is_option(option, given.short)
             };
@@ -204,8 +211,12 @@ impl SlurmSettings {
             }
         }
         let before_end = format!("seconds_before_end = {}", self.seconds_before_end);
-        if self.seconds_before_end > MOST_SECONDS_BEFORE_END {
-            let problem = format!("is more than Slurm takes, which is {MOST_SECONDS_BEFORE_END}");
+        let (least, most) = (LEAST_SECONDS_BEFORE_END, MOST_SECONDS_BEFORE_END);
+        if !(least..=most).contains(&self.seconds_before_end) {
+            let problem = format!(
+                "leaves no time to stop and to go back into the queue, or is more than Slurm \
+                 takes: write {least} to {most}"
+            );
             return Err(refused(&before_end, &problem));
         }
         if let Some(time) = &self.time {

@@ -107,14 +107,19 @@ pub fn status(sweep: &Path) -> Result<Vec<RunStatus>, SweepError> {
 
 fn status_of(sweep: &Path, listed: &ListedRun, this: &Worker) -> Result<RunStatus, SweepError> {
     let run = RunDirectory::new(sweep.join(&listed.name));
-    let events = read_events(&run.path)?;
+    let is_complete = run.is_complete();
+    let events = match read_events(&run.path) {
+        // What led to its result counts no more.
+        Err(_) if is_complete => Vec::new(),
+        events => events?,
+    };
     let attempt = last_attempt(&events).map(|(attempt, _)| attempt.clone());
     let mut status = RunStatus {
         attempts: attempt.as_ref().map_or(0, |attempt| attempt.number),
         worker: attempt.as_ref().map(|attempt| attempt.worker.clone()),
         ..RunStatus::waiting(listed)
     };
-    if run.is_complete() {
+    if is_complete {
         status.state = State::Complete;
         return Ok(status);
     }

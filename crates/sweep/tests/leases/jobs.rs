@@ -49,6 +49,7 @@ fn a_slurm_script_asks_for_what_the_settings_say() -> Result<(), Box<dyn Error>>
 module load cuda
 export PLW_TRAIN_DATA='it'\''s here'
 cd /data || exit 1
+export SLURM_EXPORT_ENV=ALL
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 export RAYON_NUM_THREADS="$SRUN_CPUS_PER_TASK"
 export SLURM_EXIT_ERROR=75
@@ -97,10 +98,10 @@ exit "$code"
         ("time = '1:2:3:4'", "1:2:3:4"),
         ("time = '-2'", "\"-2\""),
         ("time = '1'", "leaves no time to train"),
-        (
-            "time = '1-0'\nseconds_before_end = 65536",
-            "more than Slurm takes",
-        ),
+        ("seconds_before_end = 65536", "more than Slurm takes"),
+        ("seconds_before_end = 0", "no time to stop"),
+        ("options = ['-t 0:30']", "write it there"),
+        ("options = ['--time=30']", "write it there"),
         ("memory = 'much'", "\"much\" is no amount"),
         ("memory = 'G'", "\"G\""),
         ("memory = '32Gi'", "32Gi"),
@@ -144,6 +145,10 @@ exit "$code"
     quoted.output_directory = "/data".into();
     let stops = slurm_script(&quoted, &shared.slurm)?;
     assert!(stops.contains("--stop-within 7\n"), "{stops}");
+    quoted.arguments.pop();
+    quoted.arguments.push("56".to_string());
+    let error = slurm_script(&quoted, &shared.slurm).expect_err("Slurm kills it before");
+    assert!(error.to_string().contains("more than the 55 s"), "{error}");
     assert!(
         script.contains("#SBATCH --ntasks=4\n#SBATCH --gpus-per-task=1\n"),
         "{script}"
@@ -196,6 +201,15 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
         ("cpus = '0'\n", "`cpus`"),
         ("memory = '32 Gi'\n", "`memory`"),
         ("memory = '32GB'\n", "`memory`"),
+        ("memory = 32\n", "`memory`"),
+        ("memory = '1e'\n", "`memory`"),
+        ("cpus = 'inf'\n", "`cpus`"),
+        ("program = ''\n", "`program`"),
+        ("grace_seconds = 10\n", "grace_seconds"),
+        ("mount_path = '/data'\n", "no `claim`"),
+        ("claim = 'data'\nmount_path = ''\n", "absolute"),
+        ("claim = 'data'\nmount_path = '/'\n", "below /"),
+        ("[kubernetes.container]\nargs = ['a']\n", "`args`"),
         (
             "[kubernetes.pod]\nrestartPolicy = 'Always'\n",
             "restartPolicy",
@@ -228,7 +242,7 @@ fn a_kubernetes_manifest_tells_which_exits_are_final() -> Result<(), Box<dyn Err
     };
     priced.output_directory = "/data/other/grid".into();
     assert!(first_line(&job())?.is_some() && first_line(&job())? != first_line(&priced)?);
-    let text = "[kubernetes]\nimage = 'a'\ncpus = 2\nmemory = '1.5Gi'\nclaim = 'a.b-1'\n";
+    let text = "[kubernetes]\nimage = 'a'\ncpus = '1e0'\nmemory = '1.5Gi'\nclaim = 'a.b-1'\n";
     let taken: ClusterSettings = toml::from_str(text)?;
     kubernetes_manifest(&job(), &taken.kubernetes)?;
     Ok(())

@@ -5,7 +5,7 @@ use std::fs;
 
 use plw_files::Verified;
 use plw_record::RunDirectory;
-use plw_sweep::{EventKind, Taken, Worker, read_events, refuse, take, tidy};
+use plw_sweep::{EventKind, Taken, Worker, note_refusal, read_events, take, tidy};
 
 use crate::trained::{LEASE, finish, lease, made_by, names, on, save, silence};
 
@@ -225,12 +225,12 @@ fn a_run_that_cannot_be_begun_says_why_once() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let run = RunDirectory::new(folder.path().join("seed-1"));
     for reason in ["no model", "no model", "no data"] {
-        refuse(&run, &on("a"), reason)?;
+        note_refusal(&run, &on("a"), reason)?;
     }
     assert_eq!(read_events(&run.path)?.len(), 2);
     let held = lease(&run, "a")?;
     assert_eq!(held.attempt().number, 1);
-    refuse(&run, &on("b"), "no data")?;
+    note_refusal(&run, &on("b"), "no data")?;
     assert_eq!(read_events(&run.path)?.len(), 3, "somebody is at it");
     Ok(())
 }

@@ -9,7 +9,7 @@ use miette::{IntoDiagnostic, miette};
 use plw_record::RunDirectory;
 use plw_sweep::{
     Attempt, Lease, SweepError, TRY_AGAIN, Taken, Worker, attempt_directory, beat, last_directory,
-    refuse, take,
+    note_refusal, take,
 };
 use plw_train::Observer;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use crate::inputs::Inputs;
 use crate::logging::LogFlags;
 use crate::processes::Processes;
 use crate::progress::Progress;
+use crate::settings::Settings;
 use crate::stopping::Stopping;
 
 /// How often a run that another worker has is looked at.
@@ -291,29 +292,36 @@ fn wait_for(
     }
 }
 
-/// Checks that a run can begin, and notes in its folder why it cannot, for those who look at the
-/// sweep.
+/// Checks that a run can begin or go on. Notes in the folder of one that nobody has begun why it
+/// cannot, for those who look at the sweep.
 pub(super) fn check(run: &Planned, inputs: &mut Inputs) -> Result<(), Failure> {
-    let checked = refuse_other_run(run, inputs);
-    if let Err(failure) = &checked {
-        let directory = RunDirectory::new(&run.directory);
-        // The failure itself is what there is to say.
-        drop(refuse(
-            &directory,
-            &Worker::this(),
-            &one_line(&failure.report),
-        ));
+    let checked = run.settings().and_then(|settings| {
+        settings.check()?;
+        settings.source.check_model()?;
+        Ok(settings)
+    });
+    match checked.map_err(Failure::never) {
+        Ok(settings) => check_same_run(run, &settings, inputs),
+        Err(failure) => {
+            let directory = RunDirectory::new(&run.directory);
+            if let Ok(None) = records(&directory) {
+                let reason = one_line(&failure.report);
+                // The failure itself is what there is to say.
+                drop(note_refusal(&directory, &Worker::this(), &reason));
+            }
+            Err(failure)
+        }
     }
-    checked
 }
 
 /// Refuses a run in the folder that has other settings, or whose files have other contents. Only
 /// the same run may be resumed, or skipped as complete if its records and its result are as they
 /// were written.
-fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<(), Failure> {
-    let settings = run.settings().map_err(Failure::never)?;
-    settings.check().map_err(Failure::never)?;
-    settings.source.check_model().map_err(Failure::never)?;
+pub(super) fn check_same_run(
+    run: &Planned,
+    settings: &Settings,
+    inputs: &mut Inputs,
+) -> Result<(), Failure> {
     let directory = RunDirectory::new(&run.directory);
     let Some(records) = records(&directory).into_diagnostic()? else {
         return Ok(());
@@ -325,7 +333,8 @@ fn refuse_other_run(run: &Planned, inputs: &mut Inputs) -> Result<(), Failure> {
             directory.path.display()
         )
     };
-    if let Some(difference) = before.difference(&inputs.resolved(&settings)?) {
+    let now = inputs.resolved(settings)?.with_paths_of(&before);
+    if let Some(difference) = before.difference(&now) {
         return Err(Failure::never(miette!(
             help = remedy(),
             "{} is another run: {difference}",
