@@ -19,10 +19,11 @@ use wording::expectation;
 
 mod environment;
 mod preset;
+mod shared;
 mod source;
 mod wording;
 
-pub(crate) use environment::{environment_of_settings, setting_of, variable};
+pub(crate) use environment::{environment_of_settings, is_setting, variable};
 pub(crate) use preset::{Preset, read_toml};
 pub(crate) use source::{SourceSettings, StartingWeights, TrainingData};
 pub(crate) use wording::nearest;

@@ -43,7 +43,7 @@ pub enum SweepError {
         path: PathBuf,
     },
     /// The list of a sweep's runs cannot be read or written.
-    #[error("{path} is no list of a sweep's runs ({source}): start the sweep again to write it")]
+    #[error("{path} is no list of a sweep's runs ({source})")]
     List {
         /// The file.
         path: PathBuf,

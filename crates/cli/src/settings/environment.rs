@@ -30,16 +30,20 @@ pub(crate) fn variable(setting: &str) -> String {
 }
 
 /// The setting of an environment variable.
-pub(crate) fn setting_of(variable: &str) -> String {
+fn setting_of(variable: &str) -> String {
     let setting = variable.strip_prefix(PREFIX).unwrap_or(variable);
     setting.to_lowercase()
+}
+
+/// Whether an environment variable is meant as a setting.
+pub(crate) fn is_setting(variable: &str) -> bool {
+    variable.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&variable)
 }
 
 /// The variables of this process that are settings, for one on another machine.
 pub(crate) fn environment_of_settings() -> Vec<(String, String)> {
     let all = std::env::vars_os();
     let given = all.filter_map(|(name, text)| Some((name.into_string().ok()?, text)));
-    let is_setting = |name: &str| name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name);
     given
         .filter(|(name, _)| is_setting(name))
         .filter_map(|(name, text)| Some((name, text.into_string().ok()?)))

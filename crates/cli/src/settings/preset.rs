@@ -16,7 +16,7 @@ const CLUSTER: &str = "cluster";
 
 /// The settings that are paths. So are a `chat_template` that is a file, and data that is not on
 /// the hub.
-const PATHS: [&str; 9] = [
+pub(super) const PATHS: [&str; 9] = [
     "model",
     "init_config",
     "init_adapter",

@@ -13,4 +13,6 @@ mod remedies;
 mod signals;
 mod smoke;
 #[cfg(unix)]
+mod sweep_lists;
+#[cfg(unix)]
 mod sweeps;

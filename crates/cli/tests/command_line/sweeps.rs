@@ -13,12 +13,12 @@ use serde_json::{Map, Value};
 use crate::smoke::{Smoke, failed, succeeded};
 
 /// A sweep of two runs.
-const SWEEP: &str = "sweep --config smoke.toml --seeds 1 --output-dir";
+pub(crate) const SWEEP: &str = "sweep --config smoke.toml --seeds 1 --output-dir";
 
 /// The name of its first.
-const RUN: &str = "seed-1_plw-0";
+pub(crate) const RUN: &str = "seed-1_plw-0";
 
-fn code(output: &Output) -> Option<i32> {
+pub(crate) fn code(output: &Output) -> Option<i32> {
     output.status.code()
 }
 
@@ -81,7 +81,7 @@ fn wait_for_step(run: &Path, number: &str, step: usize) {
 }
 
 /// The events of a run.
-fn events(run: &Path) -> Vec<String> {
+pub(crate) fn events(run: &Path) -> Vec<String> {
     let names = (1..).map(|number| run.join(format!("events/{number:06}.json")));
     let texts = names.map_while(|path| fs::read_to_string(path).ok());
     let event = |text: String| {
@@ -316,51 +316,6 @@ fn a_failed_run_does_not_end_the_sweep_and_is_tried_again() {
 }
 
 #[test]
-fn runs_are_added_to_a_sweep_and_begun_ones_stay_in_it() {
-    let smoke = Smoke::new();
-    succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 1")));
-    let list = || fs::read(smoke.path("grid/sweep.json")).expect("written");
-    let before = list();
-    let with = |flags: &str| {
-        smoke.run(&format!(
-            "sweep --config smoke.toml --output-dir grid {flags}"
-        ))
-    };
-    let dropped = "--seeds 1 --prompt-loss-weight 0";
-    for how in [
-        "",
-        "--submit local",
-        "--submit slurm",
-        "--submit slurm --print",
-    ] {
-        let output = with(&format!("{dropped} {how}"));
-        assert_eq!(code(&output), Some(78), "{how}");
-        let said = failed(&output);
-        assert!(
-            said.contains("whose run seed-1_plw-0.1 has begun"),
-            "{said}"
-        );
-    }
-    // A job that is printed may be submitted elsewhere, and leaves nothing here.
-    succeeded(&with("--seeds 2 --submit slurm --print"));
-    assert_eq!(list(), before);
-    assert!(!smoke.path("grid/logs").exists());
-    succeeded(&smoke.run("sweep --config smoke.toml --output-dir new --submit slurm --print"));
-    assert!(!smoke.path("new").exists());
-
-    // A task that was submitted before runs were added goes on.
-    succeeded(&with("--seeds 2 --submit local --workers 99999"));
-    assert_ne!(list(), before);
-    let logs = fs::read_dir(smoke.path("grid/logs")).expect("made").count();
-    assert_eq!(logs, 4, "one worker a run");
-    succeeded(&smoke.run(&format!("{SWEEP} grid --index 1")));
-    assert_eq!(
-        code(&smoke.run(&format!("{SWEEP} grid --index 2"))),
-        Some(78)
-    );
-}
-
-#[test]
 fn a_sweep_whose_runs_all_fail_for_good_says_so() {
     let smoke = Smoke::new();
     let mut plw = smoke.plw(&format!("{SWEEP} grid"));
@@ -375,43 +330,4 @@ fn a_sweep_whose_runs_all_fail_for_good_says_so() {
     let mut plw = smoke.plw(&format!("{SWEEP} local --submit local"));
     let output = plw.env("PLW_TRAIN_DATA", "nowhere.jsonl").output();
     assert_eq!(code(&output.expect("plw runs")), Some(78));
-}
-
-#[test]
-fn another_sweep_in_the_folder_is_refused_and_leaves_it_alone() {
-    let smoke = Smoke::new();
-    succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 0")));
-    let preset = fs::read_to_string(smoke.path("smoke.toml")).expect("there");
-    let other = preset.replace("max_steps = 6", "max_steps = 7");
-    fs::write(smoke.path("other.toml"), other).expect("written");
-    let list = fs::read(smoke.path("grid/sweep.json")).expect("written");
-    for line in ["--index 1", "", "--submit local", "--submit slurm --print"] {
-        let line = format!("sweep --config other.toml --seeds 1 --output-dir grid {line}");
-        let output = smoke.run(&line);
-        assert_eq!(code(&output), Some(78), "{line}");
-        assert!(
-            failed(&output).contains("`max_steps` was 6, is 7"),
-            "{line}"
-        );
-    }
-    let mut plw = smoke.plw(&format!("{SWEEP} grid --index 1"));
-    let output = plw.env("PLW_LEARNING_RATE", "0.5").output();
-    let said = failed(&output.expect("plw runs"));
-    assert!(said.contains("`learning_rate` was"));
-    let mut plw = smoke.plw("sweep --config smoke.toml --seeds 1 --output-dir grid --index 0");
-    succeeded(
-        &plw.env("PLW_LEARNING_RATE", "0.001")
-            .output()
-            .expect("plw runs"),
-    );
-    assert_eq!(
-        fs::read(smoke.path("grid/sweep.json")).expect("there"),
-        list
-    );
-    assert_eq!(
-        events(&smoke.path("grid").join(RUN)),
-        ["started", "complete"]
-    );
-    // Other runs with the same settings may be added.
-    succeeded(&smoke.run("-q sweep --config smoke.toml --seeds 2 --output-dir grid"));
 }

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_files::write_atomic;
+use plw_files::{FileError, write_atomic};
 use plw_sweep::{ClusterSettings, Job, kubernetes_manifest, slurm_script};
 
 use super::grid::Planned;
-use super::{arguments, cannot, list};
+use super::{arguments, list};
+use crate::device::ComputeDevice;
 use crate::failure::Failure;
 use crate::flags::{Scheduler, SweepFlags};
 use crate::logging::LogFlags;
 use crate::output::print;
-use crate::settings::{Preset, environment_of_settings};
+use crate::settings::{Preset, environment_of_settings, is_setting};
 
 /// Tasks of a job array that Slurm takes by default (`MaxArraySize`).
 const USUAL_ARRAY: usize = 1000;
@@ -27,6 +28,7 @@ pub(super) fn run(
     scheduler: Scheduler,
 ) -> Result<ExitCode, Failure> {
     let settings = settings(preset).map_err(Failure::never)?;
+    check_environment(&settings).map_err(Failure::never)?;
     let job = job(runs.len(), flags, log)?;
     let (text, name, program, words) = match scheduler {
         Scheduler::Kubernetes => {
@@ -91,6 +93,29 @@ pub(super) fn run(
     }
 }
 
+/// Refuses settings that a job would set by itself: its tasks would be another sweep's.
+fn check_environment(settings: &ClusterSettings) -> Result<()> {
+    let is_no_name = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
+    let setup = settings.slurm.setup.iter();
+    let in_setup = setup
+        .flat_map(|line| line.split('=').rev().skip(1))
+        .filter_map(|before| before.rsplit(is_no_name).next());
+    let variables = settings.kubernetes.container.get("env");
+    let variables = variables.and_then(serde_json::Value::as_array);
+    let in_container = variables
+        .into_iter()
+        .flatten()
+        .filter_map(|variable| variable.get("name")?.as_str());
+    match in_setup.chain(in_container).find(|name| is_setting(name)) {
+        None => Ok(()),
+        Some(name) => Err(miette!(
+            help = "write the setting into the preset, or set the variable where the sweep is \
+                    submitted: its tasks get it from there",
+            "[cluster] sets {name}, which is a setting of the runs"
+        )),
+    }
+}
+
 /// Warns of what tasks will miss, unless it is elsewhere than here.
 fn warn_of_missing(
     settings: &ClusterSettings,
@@ -99,10 +124,20 @@ fn warn_of_missing(
     job: &Job,
     scheduler: Scheduler,
 ) {
-    if let Some(Ok(run)) = runs.first().map(Planned::settings)
-        && let Err(missing) = run.source.check_model()
-    {
-        tracing::warn!("{missing}");
+    let gpus = match scheduler {
+        Scheduler::Kubernetes => settings.kubernetes.gpus,
+        _ => settings.slurm.gpus,
+    };
+    if let Some(Ok(run)) = runs.first().map(Planned::settings) {
+        if let Err(missing) = run.source.check_model() {
+            tracing::warn!("{missing}");
+        }
+        if gpus.is_some_and(|gpus| gpus > 0) && run.source.device == ComputeDevice::Cpu {
+            tracing::warn!(
+                "[cluster] asks for GPUs, and the runs compute on the CPU: set device = \"cuda\" \
+                 in the preset"
+            );
+        }
     }
     match scheduler {
         Scheduler::Kubernetes => {
@@ -141,8 +176,9 @@ fn prepare(
     job: &Job,
 ) -> Result<(), Failure> {
     list::write(preset, runs, flags)?;
-    let made = std::fs::create_dir_all(job.logs());
-    Ok(made.map_err(cannot("the folder of logs cannot be made"))?)
+    let logs = job.logs();
+    let made = std::fs::create_dir_all(&logs).map_err(FileError::cannot("create", &logs));
+    Ok(made.into_diagnostic()?)
 }
 
 /// The table `cluster` of a preset.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result, miette};
+use plw_files::digest;
 use plw_record::RunDirectory;
 use plw_sweep::ListedRun;
 use toml::{Table, Value};
@@ -28,8 +29,16 @@ pub(super) struct Planned {
 impl Planned {
     /// The settings that the run has. The environment may override the preset, but not the grid.
     pub(super) fn settings(&self) -> Result<Settings> {
-        let varied: Vec<String> = self.varied.iter().map(|(name, _)| name.clone()).collect();
-        Settings::of_preset(&self.preset, &varied)
+        Settings::of_preset(&self.preset, &self.decided())
+    }
+
+    /// The names of the settings that the grid decides.
+    pub(super) fn decided(&self) -> Vec<String> {
+        self.varied.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(super) fn name(&self) -> String {
+        RunDirectory::new(&self.directory).name()
     }
 
     /// Its entry in the list of the sweep's runs.
@@ -40,7 +49,7 @@ impl Planned {
         });
         Ok(ListedRun {
             index: self.index,
-            name: RunDirectory::new(&self.directory).name(),
+            name: self.name(),
             settings: settings.collect::<Result<_>>()?,
         })
     }
@@ -77,7 +86,8 @@ pub(super) fn grid(preset: &Preset, flags: &SweepFlags) -> Result<Vec<Planned>> 
     runs.map(|run| match directories.insert(run.directory.clone()) {
         true => Ok(run),
         false => Err(miette!(
-            help = "give every value of a list once",
+            help = "give every value of a list once, and no two texts that differ in a space or a \
+                    slash alone",
             "two runs of the sweep would both be {}",
             run.directory.display()
         )),
@@ -101,6 +111,12 @@ fn lists(preset: &Preset, flags: &SweepFlags) -> Result<Vec<(String, Vec<Value>)
         lists.insert("prompt_loss_weight".to_string(), weights.clone().into());
     }
     let given = take_count(&mut lists)?;
+    if given.is_some() && lists.contains_key("seed") {
+        return Err(miette!(
+            help = "remove one",
+            "`sweep.seeds` in {file} is the number of seeds, and `sweep.seed` lists them"
+        ));
+    }
     if let Some(seeds) = flags.seeds.or(given) {
         lists.insert("seed".to_string(), seeds_up_to(seeds)?);
     }
@@ -183,7 +199,7 @@ fn planned(
             .strip_suffix(".0")
             .map(str::to_string)
             .unwrap_or(shown);
-        name.push(format!("{short}-{}", shown.replace(['/', ' '], "_")));
+        name.push(format!("{short}-{}", as_name(&shown)));
         let value = preset.resolved(key, value.clone());
         run.settings.insert(key.clone(), value);
     }
@@ -197,6 +213,23 @@ fn planned(
         directory: out.join(&name),
         preset: run,
         varied: combination,
+    }
+}
+
+/// Letters of a value that a folder's name holds. Names have at most 255 bytes.
+const MOST_LETTERS: usize = 60;
+
+/// A value as a part of a folder's name. A long one ends in digits that tell it from others.
+fn as_name(value: &str) -> String {
+    let plain = |letter: char| match letter {
+        '/' | '\\' | ' ' => '_',
+        letter if letter.is_control() => '_',
+        letter => letter,
+    };
+    let name: String = value.chars().map(plain).collect();
+    match name.char_indices().nth(MOST_LETTERS) {
+        None => name,
+        Some((end, _)) => format!("{}-{}", &name[..end], &digest(value)[..8]),
     }
 }
 
@@ -242,6 +275,13 @@ mod tests {
         let runs = names(PRESET, None, None).expect("valid");
         assert_eq!(runs[..2], ["seed-1_plw-0", "seed-1_plw-0.1"]);
         assert_eq!(runs.len(), 6);
+        let long = format!(
+            "[sweep]\nprompt_template = [\"a\\nb\", '{}']\n",
+            "c".repeat(300)
+        );
+        let runs = names(&long, None, None).expect("valid");
+        assert_eq!(runs[0], "prompt_template-a_b");
+        assert!(runs[1].len() < 100, "{runs:?}");
         let runs = names(PRESET, Some(vec![1.0]), Some("1")).expect("valid");
         assert_eq!(runs, ["seed-1_plw-1"]);
     }
@@ -291,6 +331,7 @@ mod tests {
             ("[sweep]\nlearning_rate = 1\n", None, None, "must be a list"),
             ("[sweep]\nlearning_rate = []\n", None, None, "is empty"),
             ("sweep = 1\n", None, None, "a table of lists"),
+            ("[sweep]\nseeds = 2\nseed = [1]\n", None, None, "lists them"),
         ] {
             let error = names(preset, weights, seeds).expect_err("it is refused");
             assert!(error.to_string().contains(says), "{error}");

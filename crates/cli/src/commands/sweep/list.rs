@@ -10,12 +10,13 @@ use plw_sweep::{SweepError, SweepList, quoted, read_list, write_list};
 
 use super::arguments;
 use super::grid::Planned;
-use super::one_run::records;
+use super::one_run::{check_same_run, records};
 use crate::failure::Failure;
 use crate::flags::SweepFlags;
+use crate::inputs::Inputs;
 use crate::logging::LogFlags;
 use crate::output::{Reader, print};
-use crate::settings::{Preset, environment_of_settings, setting_of};
+use crate::settings::{Preset, Settings, environment_of_settings};
 
 /// Prints the commands for sh, with the settings of the environment, or the runs as JSON.
 pub(super) fn run(runs: &[Planned], flags: &SweepFlags, log: LogFlags) -> Result<ExitCode> {
@@ -60,26 +61,16 @@ fn word(word: &OsString) -> Result<String> {
 }
 
 /// The list of the sweep in its folder, as this preset and these flags make it.
-fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
-    let settings = serde_json::to_value(&preset.written).into_diagnostic()?;
-    let serde_json::Value::Object(mut settings) = settings else {
-        return Err(miette!("{} is no table", preset.path.display()));
-    };
-    // They count more than the preset's.
-    for (name, text) in environment_of_settings() {
-        let name = setting_of(&name);
-        let preset = settings.get(&name).map(|value| match value.as_str() {
-            Some(text) => text.to_string(),
-            None => value.to_string(),
-        });
-        if preset.as_ref() != Some(&text) {
-            settings.insert(name, text.into());
-        }
-    }
-    let runs: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
+fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList, Failure> {
+    list_of(preset, runs).map_err(Failure::never)
+}
+
+fn list_of(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
+    let decided = runs.first().map_or(Vec::new(), Planned::decided);
+    let listed: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
     Ok(SweepList {
-        settings,
-        runs: runs?,
+        settings: Settings::shared_by_runs(preset, &decided)?,
+        runs: listed?,
     })
 }
 
@@ -100,7 +91,7 @@ pub(super) fn check(
     flags: &SweepFlags,
 ) -> Result<SweepList, Failure> {
     let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
-    let Ok(theirs) = read_list(folder) else {
+    let Some(theirs) = read(runs, folder)? else {
         return Ok(ours);
     };
     let is_other = theirs.settings != ours.settings;
@@ -121,6 +112,22 @@ pub(super) fn check(
     }
 }
 
+/// The list in the sweep's folder. None where it is missing or damaged, and may be written: every
+/// run that has begun there is one of these.
+fn read(runs: &[Planned], sweep: &Path) -> Result<Option<SweepList>, Failure> {
+    match read_list(sweep) {
+        Err(SweepError::NoSweep { .. }) => {}
+        Err(damaged @ SweepError::List { .. }) => tracing::warn!("{damaged}: it is written now"),
+        list => return Ok(Some(list.into_diagnostic()?)),
+    }
+    let mut inputs = Inputs::default();
+    for run in runs.iter().filter(|run| has_begun(sweep, &run.name())) {
+        let settings = run.settings().map_err(Failure::never)?;
+        check_same_run(run, &settings, &mut inputs)?;
+    }
+    Ok(None)
+}
+
 fn has_begun(sweep: &Path, name: &str) -> bool {
     records(&RunDirectory::new(sweep.join(name))).is_ok_and(|records| records.is_some())
 }
@@ -134,11 +141,12 @@ pub(super) fn join(
     flags: &SweepFlags,
 ) -> Result<(), Failure> {
     let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
-    let theirs = match read_list(folder) {
-        Err(SweepError::NoSweep { .. }) if flags.parent.is_none() => {
-            return Ok(write_list(folder, &ours).into_diagnostic()?);
-        }
-        theirs => theirs.into_diagnostic()?,
+    let theirs = match flags.parent {
+        Some(_) => read_list(folder).into_diagnostic()?,
+        None => match read(runs, folder)? {
+            Some(theirs) => theirs,
+            None => return Ok(write_list(folder, &ours).into_diagnostic()?),
+        },
     };
     // Runs may have been added since this one was asked for.
     let is_same_run = |index: usize| {
