@@ -5,13 +5,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use plw_files::{FileError, read_text};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of the longest heartbeat.
 const LONGEST: u64 = 1 << 12;
+
+/// How often a change of phase is looked for, which is told at once.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How far an attempt is, as its heartbeat tells it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -61,8 +64,8 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Writes the first beat before it returns, and then one every `interval`. `also` is called
-    /// with each of them.
+    /// Writes the first beat before it returns, and then one every `interval` and soon after the
+    /// phase has changed. `also` is called with each of them.
     pub(crate) fn start(
         path: &Path,
         interval: Duration,
@@ -70,29 +73,30 @@ impl Heartbeat {
         also: impl Fn() + Send + 'static,
     ) -> Result<Self, FileError> {
         let own_path = path.to_path_buf();
-        let write = move |beat: u64| {
-            let beat = Beat {
-                beat,
-                progress: progress.now(),
-            };
+        let write = move |beat: u64, progress: Progress| {
+            let beat = Beat { beat, progress };
             let text = serde_json::to_string(&beat).map_err(io::Error::from);
             text.and_then(|text| overwrite(&own_path, text.as_bytes()))
                 .map_err(FileError::cannot("write", &own_path))
         };
-        write(0)?;
+        let mut phase = progress.now().phase;
+        write(0, progress.now())?;
         let shared = Arc::new((Mutex::new(false), Condvar::new()));
         let (ended, mut beat) = (shared.clone(), 0);
         let thread = std::thread::Builder::new().name("heartbeat".to_string());
         let thread = thread.spawn(move || {
             let (lock, condition) = &*ended;
             let mut is_over = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut written = Instant::now();
             while !*is_over {
-                let waited = condition.wait_timeout(is_over, interval);
+                let waited = condition.wait_timeout(is_over, interval.min(LOOK_AGAIN));
                 is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
-                if !*is_over {
-                    beat += 1;
+                let now = progress.now();
+                if !*is_over && (now.phase != phase || written.elapsed() >= interval) {
+                    (beat, written) = (beat + 1, Instant::now());
+                    phase.clone_from(&now.phase);
                     // One that fails is one sign of life less, and the next may not.
-                    drop(write(beat));
+                    drop(write(beat, now));
                     also();
                 }
             }
