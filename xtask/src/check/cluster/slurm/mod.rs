@@ -28,7 +28,7 @@ const WORKERS: &str = "4";
 const LEASE: &str = "5";
 
 /// Seconds between strikes: at least, and at most.
-const PAUSES: [f64; 2] = [1.0, 5.0];
+const PAUSES: [f64; 2] = [0.5, 3.0];
 
 /// An array that needs longer does not end.
 const LONGEST: Duration = Duration::from_secs(900);
@@ -79,6 +79,7 @@ pub(super) fn run(
         .disturbed
         .problems
         .extend(lost(&jobs, reference.names.len()));
+    slurm.disturbed.problems.extend(strikes.missing());
     let mut last = sweep.command(&sweep_folder);
     process::run_logged(last.args(["--lease-seconds", LEASE]), &round.join("last"))?;
     let is_stale = |worker: &Worker| strikes.cut_off.contains(worker);

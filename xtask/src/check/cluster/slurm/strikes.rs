@@ -38,7 +38,22 @@ enum Strike {
 }
 
 impl Strike {
-    fn choose(chance: &mut Chance) -> Self {
+    const ALL: [Self; 8] = [
+        Self::Kill,
+        Self::Requeue,
+        Self::Preempt,
+        Self::TimeLimit,
+        Self::Down,
+        Self::KillDaemon,
+        Self::Cut,
+        Self::Crash,
+    ];
+
+    /// Of those that are due, then of all.
+    fn choose(chance: &mut Chance, due: &[Self]) -> Self {
+        if !due.is_empty() {
+            return chance.one_of(due);
+        }
         match chance.below(100) {
             0..28 => Self::Kill,
             28..43 => Self::Requeue,
@@ -49,6 +64,14 @@ impl Strike {
             83..91 => Self::Cut,
             _ => Self::Crash,
         }
+    }
+
+    /// Whether a node is out of service afterwards: one at a time.
+    fn takes_a_node(self) -> bool {
+        matches!(
+            self,
+            Self::Down | Self::KillDaemon | Self::Cut | Self::Crash
+        )
     }
 
     fn label(self) -> &'static str {
@@ -76,15 +99,37 @@ struct Out {
     stays: Duration,
 }
 
-/// Strikes one after another.
-#[derive(Default)]
+/// Strikes one after another: each kind once, and then any.
 pub(super) struct Strikes {
+    /// What was not done yet.
+    due: Vec<Strike>,
     out: Option<Out>,
     /// Workers that were at work on nodes when these were cut off, and lived on there.
     pub(super) cut_off: BTreeSet<Worker>,
 }
 
+impl Default for Strikes {
+    fn default() -> Self {
+        Self {
+            due: Strike::ALL.to_vec(),
+            out: None,
+            cut_off: BTreeSet::new(),
+        }
+    }
+}
+
 impl Strikes {
+    /// What was never done: without it the check shows less than it says.
+    pub(super) fn missing(&self) -> impl Iterator<Item = String> {
+        let due = self.due.iter();
+        due.map(|strike| {
+            format!(
+                "the array was complete before this was done: {}",
+                strike.label()
+            )
+        })
+    }
+
     /// Strikes where there is something to strike, and says what was done.
     pub(super) fn next(
         &mut self,
@@ -92,7 +137,9 @@ impl Strikes {
         plw: &Path,
         chance: &mut Chance,
     ) -> Result<Option<&'static str>> {
-        let strike = Strike::choose(chance);
+        let mut due = self.due.clone();
+        due.retain(|strike| self.out.is_none() || !strike.takes_a_node());
+        let strike = Strike::choose(chance, &due);
         let node = chance.below(NODES as u64) as usize;
         let queue = cluster.queue()?;
         let running: Vec<_> = queue
@@ -128,7 +175,7 @@ impl Strikes {
                 let words = ["scancel", "--signal=USR1", &task.id];
                 cluster.output(&words).is_ok()
             }
-            _ if self.out.is_some() => false,
+            _ if self.out.is_some() && strike.takes_a_node() => false,
             Strike::KillDaemon => {
                 let sent = cluster.daemon(node).map(|daemon| send(daemon, "SIGKILL"));
                 sent.is_some_and(|sent| sent.is_ok())
@@ -159,6 +206,9 @@ impl Strikes {
                 true
             }
         };
+        if is_done {
+            self.due.retain(|due| *due != strike);
+        }
         Ok(is_done.then_some(strike.label()))
     }
 
@@ -224,8 +274,11 @@ mod tests {
     fn everything_is_done_sometimes() {
         let mut chance = Chance::new(1, 1);
         let labels: BTreeSet<&str> = (0..1000)
-            .map(|_| Strike::choose(&mut chance).label())
+            .map(|_| Strike::choose(&mut chance, &[]).label())
             .collect();
-        assert_eq!(labels.len(), 8, "{labels:?}");
+        assert_eq!(labels.len(), Strike::ALL.len(), "{labels:?}");
+        let due = [Strike::Cut];
+        assert_eq!(Strike::choose(&mut chance, &due), Strike::Cut);
+        assert_eq!(Strikes::default().missing().count(), Strike::ALL.len());
     }
 }
