@@ -160,11 +160,12 @@ pub fn save_adapter(model: &Llama, directory: &Path) -> Result<(), CheckpointErr
             "the model has no LoRA adapter to save",
         ));
     };
-    let values = model.values();
+    let is_adapter = |name: &str| name.contains(".lora_");
+    let values = model.values_of(is_adapter);
     let tensors = model
         .parameters()
         .into_iter()
-        .filter(|parameter| parameter.name.contains(".lora_"))
+        .filter(|parameter| is_adapter(&parameter.name))
         .map(|parameter| StoredTensor {
             values: values[&parameter.name].clone(),
             name: format!("{PREFIX}{}", parameter.name),

@@ -44,23 +44,27 @@ impl Llama {
         list.parameters
     }
 
-    /// The values of all parameters, without a graph.
+    /// The values of all parameters in f32, without a graph.
     pub fn values(&self) -> NamedTensors {
-        let mut collect = Collect {
-            path: Path::default(),
-            gradients: None,
-            found: BTreeMap::new(),
-        };
-        self.visit(&mut collect);
-        collect.found
+        self.values_of(|_| true)
+    }
+
+    /// The values of the parameters whose names are wanted, likewise. Those in half precision take
+    /// twice their memory in f32.
+    pub fn values_of(&self, is_wanted: impl Fn(&str) -> bool) -> NamedTensors {
+        self.collected(Collected::Values(&is_wanted))
     }
 
     /// Removes the gradients of the trainable parameters from what `loss.backward()` returned. A
     /// parameter that the loss does not depend on has none.
     pub fn take_gradients(&self, gradients: &mut Gradients) -> NamedTensors {
+        self.collected(Collected::Gradients(gradients))
+    }
+
+    fn collected(&self, what: Collected<'_>) -> NamedTensors {
         let mut collect = Collect {
             path: Path::default(),
-            gradients: Some(gradients),
+            what,
             found: BTreeMap::new(),
         };
         self.visit(&mut collect);
@@ -148,10 +152,17 @@ impl ModuleVisitor for List {
     }
 }
 
-/// Collects gradients where they are given, else values.
+/// What is collected.
+enum Collected<'a> {
+    /// The gradients of all parameters that have some.
+    Gradients(&'a mut Gradients),
+    /// The values of the parameters with such a name.
+    Values(&'a dyn Fn(&str) -> bool),
+}
+
 struct Collect<'a> {
     path: Path,
-    gradients: Option<&'a mut Gradients>,
+    what: Collected<'a>,
     found: NamedTensors,
 }
 
@@ -159,12 +170,15 @@ impl ModuleVisitor for Collect<'_> {
     follow_path!();
 
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        let tensor = match &mut self.gradients {
-            Some(gradients) => parameter.val().grad_remove(gradients),
-            None => Some(parameter.val().inner().cast(FloatDType::F32)),
+        let name = self.path.name();
+        let tensor = match &mut self.what {
+            Collected::Gradients(gradients) => parameter.val().grad_remove(gradients),
+            Collected::Values(is_wanted) => {
+                is_wanted(&name).then(|| parameter.val().inner().cast(FloatDType::F32))
+            }
         };
         if let Some(tensor) = tensor {
-            self.found.insert(self.path.name(), flat(tensor));
+            self.found.insert(name, flat(tensor));
         }
     }
 }
