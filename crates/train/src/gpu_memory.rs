@@ -9,10 +9,10 @@ use crate::{MemoryEstimate, ModelSize, TrainingArguments};
 /// What the driver and its libraries hold beside a run's tensors: on an H100 700 MB.
 const CONTEXT: u64 = 700_000_000;
 
-/// Pages' worth of memory that stands empty at the peak, for tensors leave gaps in pages. Each page
-/// is as large as the largest tensor. Replayed through CubeCL's own memory management, steps of
-/// SmolLM2-135M and of Llama-2-7B left 1.9 to 3.3 pages' worth.
-const PARTLY_EMPTY: u64 = 3;
+/// Of the memory that tensors take, the part in so many that stands empty beside them: they leave
+/// gaps in pages, of which each is as large as the largest tensor. In steps of SmolLM2-135M and of
+/// Llama-2-7B it was one part in 9 to 21 (`experiments/gpu/dry_run.py`).
+const PARTLY_EMPTY: u64 = 11;
 
 /// The memory of a GPU that a training run needs, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,11 +62,12 @@ impl GpuMemoryEstimate {
             _ => in_f32(host.trainable_parameters),
         };
         let largest = config.largest_tensor(size.positions, activation_bytes, chunk);
-        let pages = PARTLY_EMPTY.saturating_mul(largest);
         let of_step = activations
             .saturating_add(loss)
             .max(in_f32(host.trainable_parameters + model.trained_table()));
-        let rest = CONTEXT + host.weights + host.optimizer_state + accumulated_gradients;
+        let tensors =
+            (host.weights + host.optimizer_state + accumulated_gradients).saturating_add(of_step);
+        let pages = largest.max(tensors / PARTLY_EMPTY);
         Self {
             context: CONTEXT,
             weights: host.weights,
@@ -75,7 +76,7 @@ impl GpuMemoryEstimate {
             activations,
             loss,
             pages,
-            peak: of_step.saturating_add(rest).saturating_add(pages),
+            peak: CONTEXT.saturating_add(tensors).saturating_add(pages),
         }
     }
 }
