@@ -5,6 +5,17 @@ use std::fs;
 use crate::smoke::{Smoke, failed, succeeded};
 use crate::sweeps::{RUN, SWEEP, code, events};
 
+/// A folder with a sweep in `grid` whose first run is complete, and `other.toml`, a preset of
+/// another sweep with runs of the same names.
+fn begun() -> Smoke {
+    let smoke = Smoke::new();
+    succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 0")));
+    let preset = fs::read_to_string(smoke.path("smoke.toml")).expect("there");
+    let other = preset.replace("max_steps = 6", "max_steps = 7");
+    fs::write(smoke.path("other.toml"), other).expect("written");
+    smoke
+}
+
 #[test]
 fn runs_are_added_to_a_sweep_and_begun_ones_stay_in_it() {
     let smoke = Smoke::new();
@@ -52,11 +63,7 @@ fn runs_are_added_to_a_sweep_and_begun_ones_stay_in_it() {
 
 #[test]
 fn another_sweep_in_the_folder_is_refused_and_leaves_it_alone() {
-    let smoke = Smoke::new();
-    succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 0")));
-    let preset = fs::read_to_string(smoke.path("smoke.toml")).expect("there");
-    let other = preset.replace("max_steps = 6", "max_steps = 7");
-    fs::write(smoke.path("other.toml"), other).expect("written");
+    let smoke = begun();
     let list = fs::read(smoke.path("grid/sweep.json")).expect("written");
     for line in ["--index 1", "", "--submit local", "--submit slurm --print"] {
         let line = format!("sweep --config other.toml --seeds 1 --output-dir grid {line}");
@@ -91,8 +98,7 @@ fn another_sweep_in_the_folder_is_refused_and_leaves_it_alone() {
 
 #[test]
 fn a_sweep_is_the_same_from_another_folder_and_in_other_words() {
-    let smoke = Smoke::new();
-    succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 0")));
+    let smoke = begun();
     let [preset, grid] = ["smoke.toml", "grid"].map(|name| smoke.path(name).display().to_string());
     let status = || succeeded(&smoke.run("sweep --status grid"));
     let before = status();
@@ -114,11 +120,7 @@ fn a_sweep_is_the_same_from_another_folder_and_in_other_words() {
 
 #[test]
 fn a_lost_list_is_written_by_its_own_sweep_alone() {
-    let smoke = Smoke::new();
-    succeeded(&smoke.run(&format!("-q {SWEEP} grid --index 0")));
-    let preset = fs::read_to_string(smoke.path("smoke.toml")).expect("there");
-    let other = preset.replace("max_steps = 6", "max_steps = 7");
-    fs::write(smoke.path("other.toml"), other).expect("written");
+    let smoke = begun();
     let list = smoke.path("grid/sweep.json");
     let whole = fs::read(&list).expect("written");
     for damage in [None, Some("{")] {
