@@ -8,6 +8,7 @@ use miette::{IntoDiagnostic, Result};
 use plw_data::{ChatTemplateChoice, Source, Split};
 use plw_files::digest_file;
 use plw_record::{DIGESTS, RunConfig};
+use rayon::prelude::*;
 use toml::{Table, Value};
 
 use crate::downloads::files;
@@ -57,9 +58,7 @@ impl Inputs {
         let mut digests = Table::new();
         let mut add = |name: &str, paths: Vec<PathBuf>| -> Result<()> {
             if !paths.is_empty() {
-                let files: Result<Vec<String>> =
-                    paths.iter().map(|path| self.digest(path)).collect();
-                digests.insert(name.to_string(), Value::from(files?.join(" ")));
+                digests.insert(name.to_string(), Value::from(self.of(&paths)?.join(" ")));
             }
             Ok(())
         };
@@ -85,14 +84,19 @@ impl Inputs {
         Ok(digests)
     }
 
-    fn digest(&mut self, path: &Path) -> Result<String> {
-        if let Some(digest) = self.known.get(path) {
-            return Ok(digest.clone());
+    /// The files' digests, in their order. Shards of a large model are read side by side.
+    fn of(&mut self, paths: &[PathBuf]) -> Result<Vec<String>> {
+        let new: Vec<_> = paths
+            .par_iter()
+            .filter(|path| !self.known.contains_key(*path))
+            .map(|path| digest_file(path).map(|digest| (path.clone(), digest)))
+            .collect();
+        for made in new {
+            let (path, mut digest) = made.into_diagnostic()?;
+            digest.truncate(DIGITS);
+            self.known.insert(path, digest);
         }
-        let mut digest = digest_file(path).into_diagnostic()?;
-        digest.truncate(DIGITS);
-        self.known.insert(path.to_path_buf(), digest.clone());
-        Ok(digest)
+        Ok(paths.iter().map(|path| self.known[path].clone()).collect())
     }
 }
 

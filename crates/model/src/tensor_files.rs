@@ -1,6 +1,8 @@
 //! Reading tensors from safetensors files: one file, or shards with an index.
 //!
-//! Reads one tensor at a time, in pieces, so that no file and no tensor is in memory twice.
+//! Reads one tensor at a time, in pieces, so that no file and no tensor is in memory twice. The
+//! pieces of a tensor are read side by side: of 7 billion weights most of the time goes into
+//! converting them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -9,13 +11,14 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use plw_files::{FileError, open_regular, read_text};
+use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
 use crate::error::CheckpointError;
 use crate::shard_index::ShardIndex;
 use crate::tensor_header::{HeaderError, TensorHeader, TensorPlace};
 
-/// Bytes that are read at once, a multiple of every element's.
+/// Elements that are read at once.
 const PIECE: usize = 1 << 16;
 
 /// The most bytes of an index of shards: 64 MiB, several hundred thousand tensors.
@@ -214,7 +217,7 @@ impl Entry {
             other => return Err(self.unsupported(name, other)),
         };
         let values = values.map_err(FileError::cannot("read", &self.path))?;
-        match values.iter().all(|value| value.is_finite()) {
+        match values.par_iter().all(|value| value.is_finite()) {
             true => Ok(values),
             false => Err(CheckpointError::NotFinite {
                 path: self.path.clone(),
@@ -234,19 +237,25 @@ impl Entry {
     /// Elements of `WIDTH` bytes each, which need not be aligned in the file.
     fn decode<const WIDTH: usize>(
         &self,
-        to_f32: impl Fn([u8; WIDTH]) -> f32,
+        to_f32: impl Fn([u8; WIDTH]) -> f32 + Sync,
     ) -> io::Result<Vec<f32>> {
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.place.offset))?;
-        let mut left = self.place.bytes;
-        let mut values = Vec::with_capacity(left / WIDTH);
-        let mut piece = vec![0; PIECE.min(left)];
-        while left > 0 {
-            let piece = &mut piece[..left.min(PIECE)];
-            file.read_exact(piece)?;
-            values.extend(piece.as_chunks().0.iter().copied().map(&to_f32));
-            left -= piece.len();
-        }
+        let mut values = vec![0.0; self.place.bytes / WIDTH];
+        let pieces = values.par_chunks_mut(PIECE).enumerate();
+        // A file has one place to read from, so that each thread opens its own.
+        let open = || File::open(&self.path).map(|file| (file, vec![0; PIECE * WIDTH]));
+        pieces.try_for_each_init(open, |opened, (number, values)| {
+            let (file, bytes) = match opened {
+                Ok((file, bytes)) => (file, &mut bytes[..values.len() * WIDTH]),
+                Err(error) => return Err(io::Error::new(error.kind(), error.to_string())),
+            };
+            let before = (number * PIECE * WIDTH) as u64;
+            file.seek(SeekFrom::Start(self.place.offset + before))?;
+            file.read_exact(bytes)?;
+            for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
+                *value = to_f32(*bytes);
+            }
+            Ok(())
+        })?;
         Ok(values)
     }
 }

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use half::{bf16, f16};
 use plw_kernels::{Nf4Weight, WeightMatrix, dequantize};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// In which type the linear weights of the layers are held in memory. All but f32 are for weights
@@ -63,11 +64,11 @@ impl Weight {
         let (data, dtype) = match held_as {
             LinearWeightType::F32 => (TensorData::new(values, shape), DType::F32),
             LinearWeightType::Bf16 => {
-                let values: Vec<bf16> = values.iter().map(|v| bf16::from_f32(*v)).collect();
+                let values: Vec<bf16> = values.par_iter().map(|v| bf16::from_f32(*v)).collect();
                 (TensorData::new(values, shape), DType::BF16)
             }
             LinearWeightType::F16 => {
-                let values: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
+                let values: Vec<f16> = values.par_iter().map(|v| f16::from_f32(*v)).collect();
                 (TensorData::new(values, shape), DType::F16)
             }
             LinearWeightType::Nf4 => {
