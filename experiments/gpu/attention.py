@@ -142,8 +142,12 @@ class Attention:
         self.qkv, self.grad_output = random(heads + 2 * key_value_heads), random(heads)
         padded = torch.zeros(self.batch, self.tiles * TILE, dtype=torch.int64)
         padded[:, : self.seq] = until
-        reach = padded.reshape(-1, TILE).amax(1)
-        self.mask = [part.flatten().int().to(device) for part in (until, reach)]
+        reach = padded.reshape(self.batch, self.tiles, TILE).amax(2)
+        # Of each tile of queries the first tile of keys that it sees.
+        firsts = torch.arange(self.tiles) * TILE
+        seen = (reach[:, None] > firsts[:, None]).int().argmax(2)
+        spans = torch.stack([reach, seen], 2)
+        self.mask = [part.flatten().int().to(device) for part in (until, spans)]
         self.sizes = [self.seq, heads, key_value_heads, head_dim**-0.5]
 
     def forward(self, kernels) -> list:

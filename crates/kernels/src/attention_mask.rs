@@ -33,6 +33,9 @@ pub struct AttentionMask {
     /// [`Self::tile_until`] of each side that was asked for.
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     tile_until: Arc<Mutex<BTreeMap<usize, Tensor<1, Int>>>>,
+    /// [`Self::tile_spans`] of the side that was asked for.
+    #[cfg(feature = "cuda")]
+    tile_spans: Arc<OnceLock<(usize, Tensor<1, Int>)>>,
     /// The batch with a row for each span, where that leaves fewer pairs of tokens. Computed when
     /// it is first used.
     span_rows: Arc<OnceLock<Option<SpanRows>>>,
@@ -82,6 +85,8 @@ impl AttentionMask {
             on_device: Arc::default(),
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
             tile_until: Arc::default(),
+            #[cfg(feature = "cuda")]
+            tile_spans: Arc::default(),
             span_rows: Arc::default(),
         }
     }
@@ -98,16 +103,34 @@ impl AttentionMask {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     pub(crate) fn tile_until(&self, side: usize) -> Tensor<1, Int> {
         let make = || {
-            let rows = self.visible_until.chunks(self.shape[1].max(1));
-            let tiles = rows.flat_map(|row| row.chunks(side));
-            let greatest = |tile: &[u32]| tile.iter().copied().max();
-            integers::to_device(tiles.filter_map(greatest).collect(), &self.device)
+            let found = self.rows().flat_map(|row| tile_until(row, side));
+            integers::to_device(found.collect(), &self.device)
         };
         let mut sides = self
             .tile_until
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         sides.entry(side).or_insert_with(make).clone()
+    }
+
+    /// Of each tile of `side` tokens two numbers, as u32 on the batch's device: the greatest
+    /// `visible_until` of its tokens, and the first tile of its row with a token that one of its
+    /// tokens may see. Computed once for all layers, which all ask for one side.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn tile_spans(&self, side: usize) -> Tensor<1, Int> {
+        let make = || {
+            let found = self.rows().flat_map(|row| tile_spans(row, side));
+            (side, integers::to_device(found.collect(), &self.device))
+        };
+        let (made_for, spans) = self.tile_spans.get_or_init(make);
+        assert_eq!(*made_for, side, "all layers have tiles of one side");
+        spans.clone()
+    }
+
+    /// `visible_until` of each row.
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    fn rows(&self) -> impl Iterator<Item = &[u32]> {
+        self.visible_until.chunks(self.shape[1].max(1))
     }
 
     pub(crate) fn span_rows(&self) -> Option<&SpanRows> {
@@ -159,4 +182,26 @@ impl AttentionMask {
         };
         self.bias.get_or_init(make).clone()
     }
+}
+/// The greatest `visible_until` of each tile of a row.
+#[cfg(any(feature = "cuda", feature = "wgpu", test))]
+fn tile_until(row: &[u32], side: usize) -> Vec<u32> {
+    let tiles = row.chunks(side);
+    tiles
+        .filter_map(|tile| tile.iter().copied().max())
+        .collect()
+}
+
+/// The two numbers of each tile of a row. The later a tile, the fewer tiles before are seen.
+#[cfg(any(feature = "cuda", test))]
+fn tile_spans(row: &[u32], side: usize) -> Vec<u32> {
+    let until = tile_until(row, side);
+    let mut from = 0;
+    let spans = until.iter().enumerate().map(|(tile, &last)| {
+        while until[from] as usize <= tile * side {
+            from += 1;
+        }
+        [last, from as u32]
+    });
+    spans.collect::<Vec<_>>().concat()
 }

@@ -60,7 +60,8 @@ struct Attention {
     const int batch, seq, heads, width, tiles;
     const size_t tokens, queries;
     Array<Bf16> qkv, grad_output, output, grad_qkv;
-    Array<unsigned> until, tile_until;
+    Array<unsigned> until;
+    Array<TileSpan> spans;
     Array<float> log_sum_exp, products;
     const float scale = 1.0f / sqrtf(HEAD_DIM);
 
@@ -68,7 +69,7 @@ struct Attention {
         : sizes(sizes), batch(batch), seq(sizes.seq), heads(sizes.heads), width(sizes.width()),
           tiles(sizes.tiles()), tokens((size_t)batch * seq), queries(tokens * heads),
           qkv(tokens * width), grad_output(queries * HEAD_DIM), output(queries * HEAD_DIM),
-          grad_qkv(tokens * width), until(tokens), tile_until(batch * tiles),
+          grad_qkv(tokens * width), until(tokens), spans(batch * tiles),
           log_sum_exp(queries), products(queries) {
         std::normal_distribution<float> normal;
         for (size_t n = 0; n < tokens * width; n++) qkv[n] = to_bf16(normal(generator) * size);
@@ -78,7 +79,12 @@ struct Attention {
             fill_mask(mask, seq, of_row);
             for (int tile = 0; tile < tiles; tile++) {
                 unsigned *first = of_row + tile * TILE, *end = min(first + TILE, of_row + seq);
-                tile_until[row * tiles + tile] = *std::max_element(first, end);
+                spans[row * tiles + tile].until = *std::max_element(first, end);
+            }
+            TileSpan *spans_of_row = spans + row * tiles;
+            for (int tile = 0, from = 0; tile < tiles; tile++) {
+                while ((int)spans_of_row[from].until <= tile * TILE) from++;
+                spans_of_row[tile].from = from;
             }
         }
     }
@@ -93,7 +99,7 @@ struct Attention {
         const int key_value_heads = sizes.key_value_heads;
         const unsigned stages = 4 * TILE_BYTES;
         grid(heads, stages, [&] {
-            attention_forward(qkv, until, tile_until, output, log_sum_exp, seq, heads,
+            attention_forward(qkv, until, spans, output, log_sum_exp, seq, heads,
                               key_value_heads, scale);
         });
         for (size_t x = 0; x < (queries * CHUNKS + THREADS - 1) / THREADS; x++) {
@@ -101,11 +107,11 @@ struct Attention {
                       [&] { attention_output_products(output, grad_output, products, queries); });
         }
         grid(heads, stages, [&] {
-            attention_grad_query(qkv, until, tile_until, log_sum_exp, products, grad_output,
+            attention_grad_query(qkv, until, spans, log_sum_exp, products, grad_output,
                                  grad_qkv, seq, heads, key_value_heads, scale);
         });
         grid(key_value_heads, stages + 2 * TILE_BYTES + 4 * TILE * 4, [&] {
-            attention_grad_key_value(qkv, until, tile_until, log_sum_exp, products, grad_output,
+            attention_grad_key_value(qkv, until, spans, log_sum_exp, products, grad_output,
                                      grad_qkv, seq, heads, key_value_heads, scale);
         });
     }

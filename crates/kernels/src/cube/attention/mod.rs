@@ -70,7 +70,7 @@ fn attended<'a>(qkv: &'a CubeTensor, context: &Context) -> flash::Attended<'a> {
         shape: context.shape,
         qkv,
         visible_until: into_cube_int(context.mask.on_device()),
-        tile_until: into_cube_int(context.mask.tile_until(flash::TILE)),
+        spans: into_cube_int(context.mask.tile_spans(flash::TILE)),
     }
 }
 

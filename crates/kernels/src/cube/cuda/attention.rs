@@ -50,8 +50,8 @@ pub(in crate::cube) struct Attended<'a> {
     pub(in crate::cube) qkv: &'a CubeTensor,
     /// `[tokens]`.
     pub(in crate::cube) visible_until: CubeTensor,
-    /// The greatest `visible_until` of each tile of `TILE` keys.
-    pub(in crate::cube) tile_until: CubeTensor,
+    /// [`AttentionMask::tile_spans`](crate::AttentionMask::tile_spans) of tiles of `TILE` tokens.
+    pub(in crate::cube) spans: CubeTensor,
 }
 
 /// The output `[tokens, heads * head_dim]`, and in f32 the log-sum-exp of each query's scores
@@ -65,12 +65,12 @@ pub(in crate::cube) fn forward(attended: &Attended<'_>) -> [CubeTensor; 2] {
         shape,
         qkv,
         visible_until,
-        tile_until,
+        spans,
     } = attended;
     let shape = *shape;
     let output = empty_of(qkv, [shape.tokens(), shape.output_width()], DType::BF16);
     let log_sum_exp = empty(qkv, [shape.tokens(), shape.heads]);
-    let tensors = [qkv, visible_until, tile_until, &output, &log_sum_exp];
+    let tensors = [qkv, visible_until, spans, &output, &log_sum_exp];
     run(&shape, &tensors, move |kernels, launch, found| {
         let grid = [launch.tiles(), shape.heads];
         // SAFETY: the tensors have the sizes that the kernel's comment names.
@@ -95,7 +95,7 @@ pub(in crate::cube) fn backward(
         shape,
         qkv,
         visible_until,
-        tile_until,
+        spans,
     } = attended;
     let shape = *shape;
     let products = empty(qkv, [shape.tokens(), shape.heads]);
@@ -103,7 +103,7 @@ pub(in crate::cube) fn backward(
     let tensors = [
         qkv,
         visible_until,
-        tile_until,
+        spans,
         log_sum_exp,
         &products,
         grad_output,

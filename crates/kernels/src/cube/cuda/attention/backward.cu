@@ -25,7 +25,7 @@ KERNEL void __launch_bounds__(THREADS)
 // (rows of the batch * tiles, heads).
 KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     attention_grad_query(const Bf16 *qkv, const unsigned *visible_until,
-                         const unsigned *tile_until, const float *log_sum_exp,
+                         const TileSpan *spans, const float *log_sum_exp,
                          const float *output_products, const Bf16 *grad_output, Bf16 *grad_qkv,
                          int seq, int heads, int key_value_heads, float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
@@ -35,7 +35,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     int row = blockIdx.x / tiles, head = blockIdx.y, key_head = head / sizes.group();
     int first = tile * TILE, row_of_warp = warp_number() * 16;
     long long row_start = (long long)row * seq;
-    tile_until += (long long)row * tiles;
+    spans += (long long)row * tiles;
 
     // Two stages of keys and values. Queries and gradients pass through the second.
     unsigned stages = shared_memory(), queries = stages + 2 * TILE_BYTES;
@@ -49,7 +49,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
                   rows_of(qkv, width, sizes.value_column(key_head), row_start, key, seq));
     };
     int column = sizes.query_column(head);
-    int key_tile = next_tile(tile_until, 0, tile + 1, first);
+    int key_tile = next_tile(spans, spans[tile].from, tile + 1, first);
     copy_tile(queries, rows_of(qkv, width, column, row_start, first, seq));
     copy_tile(gradients,
               rows_of(grad_output, sizes.output_width(), column, row_start, first, seq));
@@ -76,7 +76,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     for (int number = 0; key_tile <= tile; number++) {
         wait_for_copies();
         synchronize_block();
-        int next = next_tile(tile_until, key_tile + 1, tile + 1, first);
+        int next = next_tile(spans, key_tile + 1, tile + 1, first);
         int next_until[PARTS];
         if (next <= tile) copy_stage(number + 1, next);
         load_until(next_until, visible_until, row_start, next * TILE, seq);
@@ -133,7 +133,7 @@ DEVICE void hide_keys(Products &scores, const int (&until)[2], int first_key, in
 // (rows of the batch * tiles, key_value_heads).
 KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
     attention_grad_key_value(const Bf16 *qkv, const unsigned *visible_until,
-                             const unsigned *tile_until, const float *log_sum_exp,
+                             const TileSpan *spans, const float *log_sum_exp,
                              const float *output_products, const Bf16 *grad_output,
                              Bf16 *grad_qkv, int seq, int heads, int key_value_heads,
                              float scale) {
@@ -144,7 +144,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
     int first = tile * TILE, row_of_warp = warp_number() * 16;
     long long row_start = (long long)row * seq;
     // The tiles of queries that see a key, for each query head of the group.
-    int end = (tile_until[(long long)row * tiles + tile] + TILE - 1) / TILE;
+    int end = (spans[(long long)row * tiles + tile].until + TILE - 1) / TILE;
     int count = (end - tile) * sizes.group();
 
     // A stage has a tile of queries and of gradients of the output, and of each query the

@@ -48,9 +48,9 @@ DEVICE void weigh(Products (&scores)[PARTS], Sums &sums, float (&highest)[2], fl
 }
 
 // `output` is [tokens, heads * head_dim], `log_sum_exp` [tokens, heads]. The grid is
-// (rows of the batch * tiles, heads). `tile_until` is the greatest `visible_until` of each tile.
+// (rows of the batch * tiles, heads), and each tile has a span.
 KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 3)
-    attention_forward(const Bf16 *qkv, const unsigned *visible_until, const unsigned *tile_until,
+    attention_forward(const Bf16 *qkv, const unsigned *visible_until, const TileSpan *spans,
                       Bf16 *output, float *log_sum_exp, int seq, int heads, int key_value_heads,
                       float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
@@ -61,7 +61,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 3)
     int row = blockIdx.x / tiles, head = blockIdx.y, key_head = head / sizes.group();
     int first = tile * TILE, first_of_warp = first + warp_number() * 16;
     long long row_start = (long long)row * seq;
-    tile_until += (long long)row * tiles;
+    spans += (long long)row * tiles;
 
     // Two stages of keys and values. The queries pass through the second.
     unsigned stages = shared_memory(), queries = stages + 2 * TILE_BYTES;
@@ -73,7 +73,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 3)
         copy_tile(stage + TILE_BYTES,
                   rows_of(qkv, width, sizes.value_column(key_head), row_start, key, seq));
     };
-    int key_tile = next_tile(tile_until, 0, tile + 1, first);
+    int key_tile = next_tile(spans, spans[tile].from, tile + 1, first);
     copy_tile(queries, rows_of(qkv, width, sizes.query_column(head), row_start, first, seq));
     copy_stage(0, key_tile);
     wait_for_copies();
@@ -90,7 +90,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 3)
     for (int number = 0; key_tile <= tile; number++) {
         wait_for_copies();
         synchronize_block();
-        int next = next_tile(tile_until, key_tile + 1, tile + 1, first);
+        int next = next_tile(spans, key_tile + 1, tile + 1, first);
         int next_until[PARTS];
         if (next <= tile) copy_stage(number + 1, next);
         load_until(next_until, visible_until, row_start, next * TILE, seq);

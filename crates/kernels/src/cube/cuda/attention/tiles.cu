@@ -157,11 +157,18 @@ DEVICE void store_rows(const Sums &sums, const float (&factors)[2], unsigned til
     }
 }
 
+// What the host knows of a tile. No query from `until` on sees its keys, and no key of a tile before
+// `from` is seen by its queries.
+struct TileSpan {
+    unsigned until;
+    unsigned from;
+};
+
 // The first tile of keys from `tile` on that a query from position `first` on sees, or `end`.
-DEVICE int next_tile(const unsigned *tile_until, int tile, int end, int first) {
+DEVICE int next_tile(const TileSpan *spans, int tile, int end, int first) {
     for (; tile < end; tile += 32) {
         int mine = tile + lane_number();
-        unsigned seen = lanes_where(mine < end && (int)tile_until[mine] > first);
+        unsigned seen = lanes_where(mine < end && (int)spans[mine].until > first);
         if (seen != 0) return tile + lowest_bit(seen);
     }
     return end;
