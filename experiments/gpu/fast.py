@@ -4,6 +4,9 @@ Measures the product's peak, then training and evaluation of a small model (Smol
 all weights) and of Llama-2-7B's shape (LoRA, and QLoRA), both from random weights, by plw and by
 the peer on the same rows in the same order. Every measurement has a limit of its own and is kept in
 gpu.json as soon as it ends; a failure is a row with its last words. Prints the tables last.
+
+--prepare measures nothing: it makes the models and lets PyTorch compile the peer's layers, all at
+once. A later call with --keep-models finds both.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import shutil
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +31,7 @@ from sides import (
     init,
     train_peer,
     train_plw,
+    warm_up_peer,
 )
 
 WORKS = ["small", "small-shared", "small-eval", "7b", "7b-shared", "7b-eval", "7b-qlora"]
@@ -75,6 +80,13 @@ LARGE_PLW = [
     ("bf16 in 4 parts, checkpointing", 4, RECOMPUTED),
     ("bf16 in 16 parts, checkpointing", 16, RECOMPUTED),
 ]
+
+
+# Of each model its config.json and its tokenizer's folder.
+MODEL_FILES = {
+    "small": ("config.json", "tokenizer"),
+    "7b": ("llama2-7b.json", "llama-tokenizer"),
+}
 
 
 def models(options: argparse.Namespace) -> tuple[Model, ...]:
@@ -176,10 +188,7 @@ def evaluate(options: argparse.Namespace, found: Measurements, model: Model) -> 
 
 def make(options: argparse.Namespace, found: Measurements, model: Model) -> bool:
     """Random weights, made on the card, or where that fails on the CPU."""
-    name, tokenizer = {
-        "small": ("config.json", "tokenizer"),
-        "7b": ("llama2-7b.json", "llama-tokenizer"),
-    }[model.folder.name]
+    name, tokenizer = MODEL_FILES[model.folder.name]
     made = [row for row in found.rows if row["work"] == f"{model.folder.name}-init"]
     if any(row["state"] == "ok" for row in made):
         return True
@@ -193,16 +202,58 @@ def make(options: argparse.Namespace, found: Measurements, model: Model) -> bool
     return False
 
 
+SETTINGS = {
+    "small": (SMALL_PLW, SMALL_PEER),
+    "7b": (LARGE_PLW, LARGE_PEER),
+    "7b-qlora": (QLORA_PLW, QLORA_PEER),
+}
+
+
+def asked_models(options: argparse.Namespace) -> list[Model]:
+    return [m for m in models(options) if any(work_of(row) == m.name for row in options.rows)]
+
+
+def warm_ups(options: argparse.Namespace, model: Model) -> list[tuple[str, str, tuple]]:
+    """Verb, setting and flags of all that PyTorch compiles for a model."""
+    found = []
+    if model.name in options.rows:
+        found += [("train", setting, flags) for setting, _, flags in SETTINGS[model.name][1]]
+    if f"{model.name}-eval" in options.rows:
+        found += [("eval", setting, flags) for setting, _, flags in EVAL_PEER]
+    return [w for w in found if "compiled" in w[1] and options.only in w[1]]
+
+
+def prepare_model(options: argparse.Namespace, found: Measurements, model: Model) -> None:
+    """Makes it and, of as many layers as it takes to compile one, a small copy to compile with."""
+    compiled = warm_ups(options, model)
+    with ThreadPoolExecutor() as pool:
+        # A model of which another has the weights is made once, by the other.
+        if model.name == model.folder.name:
+            pool.submit(make, options, found, model)
+        name, tokenizer = MODEL_FILES[model.folder.name]
+        shallow = replace(model, folder=options.models / f"{model.name}-shallow")
+        config = json.loads(config_of(options, name).read_text()) | {"num_hidden_layers": 2}
+        shallow_config = options.work / f"{model.name}-shallow.json"
+        shallow_config.write_text(json.dumps(config))
+        tokenizer = options.files / tokenizer
+        measure = partial(init, options, shallow, shallow_config, tokenizer, options.device)
+        if compiled and not found.take(f"{model.name}-shallow", "peer", "init", measure):
+            return
+        for verb, setting, flags in compiled:
+            measure = partial(warm_up_peer, options, shallow, verb, setting, flags)
+            pool.submit(found.take, f"{model.name}-{verb}-warm-up", "peer", setting, measure)
+
+
+def prepare(options: argparse.Namespace, found: Measurements) -> None:
+    with ThreadPoolExecutor() as pool:
+        for model in asked_models(options):
+            pool.submit(prepare_model, options, found, model)
+
+
 def measure_all(options: argparse.Namespace, found: Measurements) -> None:
-    rows = options.rows
+    rows, settings = options.rows, SETTINGS
     found.take("gemm", "peer", "bf16 product", partial(gemm_peak, options))
-    settings = {
-        "small": (SMALL_PLW, SMALL_PEER),
-        "7b": (LARGE_PLW, LARGE_PEER),
-        "7b-qlora": (QLORA_PLW, QLORA_PEER),
-    }
-    asked = [m for m in models(options) if any(work_of(row) == m.name for row in rows)]
-    made = [model for model in asked if make(options, found, model)]
+    made = [model for model in asked_models(options) if make(options, found, model)]
     # Both sides of every work first, then the peer's other settings.
     for model in made:
         plw, peer = settings[model.name]
@@ -260,6 +311,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--keep-models", action="store_true", help="take the models that an earlier call made"
     )
+    parser.add_argument(
+        "--prepare", action="store_true", help="make the models and compile; measure nothing"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny models, to try this script")
     options = parser.parse_args()
     options.data = options.files / "rows.parquet"
@@ -273,7 +327,8 @@ def choose_space(options: argparse.Namespace) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
     memory = Path("/dev/shm")
-    if shutil.disk_usage(options.work).free < 25e9 and memory.is_dir():
+    is_short = not options.models.exists() and shutil.disk_usage(options.work).free < 25e9
+    if is_short and memory.is_dir():
         options.models = memory / "plw-models"
 
 
@@ -289,7 +344,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     found = Measurements(options.out / "gpu.json", options.budget)
     try:
-        measure_all(options, found)
+        (prepare if options.prepare else measure_all)(options, found)
     finally:
         keep_logs(options)
         card = found.card

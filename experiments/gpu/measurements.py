@@ -69,6 +69,7 @@ class Measurements:
         self.card = describe_card()
         self.memory = CardMemory()
         self.rows: list[dict] = []
+        self.lock = threading.Lock()
 
     def take(self, work: str, side: str, setting: str, measure: Callable[[], Figures]) -> bool:
         """Measures once and keeps the row; whether it succeeded."""
@@ -84,8 +85,9 @@ class Measurements:
         except Exception as error:  # A fault of this script must not stop the other rows.
             row |= {"state": "failed", "message": f"{type(error).__name__}: {error}"}
         row |= {"seconds": round(time.monotonic() - began, 1), "memory_bytes": self.memory.peak}
-        self.rows.append(row | self.card)
-        self.save()
+        with self.lock:
+            self.rows.append(row | self.card)
+            self.save()
         print(f"{row['seconds']:6.1f} s  {work}, {side}, {setting}: {row['state']}", flush=True)
         return row["state"] == "ok"
 

@@ -2,23 +2,30 @@
 
 Runs the property tests of the kernels on the device, then the same work on the GPU by plw and by
 PyTorch in f32 (no TF32) and on the CPU by plw: five steps of full fine-tuning and of LoRA from
-random weights, an evaluation, prefixes shared and not, and a run that is killed and resumed. Prints
-a table and leaves it as JSON.
+random weights, an evaluation, prefixes shared and not, and a run that is killed and resumed; 20
+steps in bf16, beside what bf16 does to PyTorch's losses; and the memory of a thousand steps. All of
+it runs side by side. Prints a table and leaves it as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from command import Budget, end, run, start
 
 STEPS = 5
 BATCH = 4
+# Of the losses in bf16, and of the run whose memory is watched.
+BF16_STEPS, MANY_STEPS = 20, 1000
 # The greatest differences, as parts of the value.
 LOSS_BAR, NORM_BAR, LOGIT_BAR = 1e-4, 1e-3, 1e-3
 
@@ -29,16 +36,14 @@ class Checks:
     def __init__(self, out: Path) -> None:
         self.rows: list[dict] = []
         self.out = out
+        self.lock = threading.Lock()
 
     def add(self, name: str, difference: float | None, bar: float | None, note: str = "") -> None:
         is_met = difference is not None and (bar is None or difference <= bar)
-        self.rows.append(
-            {"check": name, "difference": difference, "bar": bar, "met": is_met, "note": note}
-        )
-        self.save()
-
-    def save(self) -> None:
-        self.out.write_text(json.dumps(self.rows, indent=1))
+        row = {"check": name, "difference": difference, "bar": bar, "met": is_met, "note": note}
+        with self.lock:
+            self.rows.append(row)
+            self.out.write_text(json.dumps(self.rows, indent=1))
 
     def table(self) -> str:
         lines = ["| check | difference | bar | met | note |", "| --- | ---: | ---: | --- | --- |"]
@@ -51,13 +56,15 @@ class Checks:
         return "\n".join(lines)
 
 
-def plw_flags(options: argparse.Namespace, device: str, shares: bool, lora: Path | None) -> list:
+def plw_flags(
+    options: argparse.Namespace, device: str, shares: bool, lora: Path | None, steps: int = STEPS
+) -> list:
     flags = [
         options.plw, "train", "--device", device, "--model", options.model,
         "--train-data", options.data, "--max-length", "2048", "--prompt-loss-weight", "0.1",
         "--learning-rate", "2e-4", "--weight-decay", "0.001", "--max-grad-norm", "0.3",
         "--warmup-steps", "0", "--lr-scheduler-type", "constant_with_warmup",
-        "--per-device-train-batch-size", BATCH, "--max-steps", STEPS, "--limit", BATCH * 8,
+        "--per-device-train-batch-size", BATCH, "--max-steps", steps, "--limit", BATCH * 25,
         "--packing", "none", "--shuffle", "false", "--share-prefixes", str(shares).lower(),
     ]  # fmt: skip
     if lora:
@@ -69,21 +76,40 @@ def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def run_plw(options: argparse.Namespace, name: str, command: list) -> None:
+    """Runs it on few threads, as several programs run at once."""
+    threads = str(max(1, (os.cpu_count() or 1) // 3))
+    log = options.work / f"{name}.log"
+    run(command, log, 120, options.budget, RAYON_NUM_THREADS=threads)
+
+
 def train_plw(
-    options: argparse.Namespace, name: str, device: str, shares: bool, lora: Path | None
+    options: argparse.Namespace,
+    name: str,
+    device: str,
+    shares: bool = False,
+    lora: Path | None = None,
+    steps: int = STEPS,
+    more: tuple = (),
 ) -> list[dict]:
     folder = options.work / name
     shutil.rmtree(folder, ignore_errors=True)
-    flags = plw_flags(options, device, shares, lora)
-    run([*flags, "--output-dir", folder], options.work / f"{name}.log", 120, options.budget)
+    flags = plw_flags(options, device, shares, lora, steps)
+    run_plw(options, name, [*flags, *more, "--output-dir", folder])
     return metrics(folder)
 
 
-def train_peer(options: argparse.Namespace, name: str, lora: Path | None) -> list[dict]:
+def train_peer(
+    options: argparse.Namespace,
+    name: str,
+    lora: Path | None = None,
+    steps: int = STEPS,
+    precision: str = "f32",
+) -> list[dict]:
     command = [
         sys.executable, options.peer / "peer_gpu.py", "train", "--model", options.model,
-        "--data", options.data, "--precision", "f32", "--layout", "padded", "--rows", "all",
-        "--batch", BATCH, "--plw", "0.1", "--steps", STEPS, "--skip", "0",
+        "--data", options.data, "--precision", precision, "--layout", "padded", "--rows", "all",
+        "--batch", BATCH, "--plw", "0.1", "--steps", steps, "--skip", "0",
     ]  # fmt: skip
     if lora:
         command += ["--lora", "16,32", "--save-init", lora]
@@ -92,10 +118,12 @@ def train_peer(options: argparse.Namespace, name: str, lora: Path | None) -> lis
     return [line for line in lines if "summary" not in line]
 
 
-def differences(found: list[dict], expected: list[dict]) -> tuple[float, float]:
+def differences(
+    found: list[dict], expected: list[dict], steps: int = STEPS
+) -> tuple[float, float]:
     """The greatest of losses and of gradient norms, as parts of the expected value."""
-    if len(found) != STEPS or len(expected) != STEPS:
-        raise RuntimeError(f"{len(found)} and {len(expected)} steps instead of {STEPS}")
+    if len(found) != steps or len(expected) != steps:
+        raise RuntimeError(f"{len(found)} and {len(expected)} steps instead of {steps}")
     pairs = list(zip(found, expected))
     return tuple(
         max(abs(a[key] - b[key]) / abs(b[key]) for a, b in pairs) for key in ("loss", "grad_norm")
@@ -112,12 +140,14 @@ def check_training(
     options: argparse.Namespace, checks: Checks, name: str, lora: Path | None
 ) -> None:
     peer = train_peer(options, f"peer-{name}", lora)
-    gpu = train_plw(options, f"gpu-{name}", options.device, False, lora)
+    with ThreadPoolExecutor() as pool:
+        on_gpu = pool.submit(train_plw, options, f"gpu-{name}", options.device, False, lora)
+        sharing = pool.submit(train_plw, options, f"gpu-{name}-shared", options.device, True, lora)
+        on_cpu = pool.submit(train_plw, options, f"cpu-{name}", "cpu", False, lora)
+    gpu = on_gpu.result()
     compare(checks, f"{name}, plw on the GPU and PyTorch", gpu, peer)
-    cpu = train_plw(options, f"cpu-{name}", "cpu", False, lora)
-    compare(checks, f"{name}, plw on the GPU and on the CPU", gpu, cpu)
-    shared = train_plw(options, f"gpu-{name}-shared", options.device, True, lora)
-    compare(checks, f"{name}, prefixes shared and not, on the GPU", shared, gpu)
+    compare(checks, f"{name}, plw on the GPU and on the CPU", gpu, on_cpu.result())
+    compare(checks, f"{name}, prefixes shared and not, on the GPU", sharing.result(), gpu)
 
 
 def check_full(options: argparse.Namespace, checks: Checks) -> None:
@@ -137,7 +167,7 @@ def evaluate_plw(options: argparse.Namespace, device: str) -> dict[str, list[flo
         options.plw, "eval", "--device", device, "--model", options.model, "--data", options.data,
         "--limit", 40, "--output-dir", folder,
     ]  # fmt: skip
-    run(command, options.work / f"{folder.name}.log", 120, options.budget)
+    run_plw(options, folder.name, command)
     rows = pyarrow.parquet.read_table(folder / "predictions.parquet").to_pylist()
     return {f"{number} {row['example_id']}": row["logits"] for number, row in enumerate(rows)}
 
@@ -155,11 +185,12 @@ def evaluate_peer(options: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def check_evaluation(options: argparse.Namespace, checks: Checks) -> None:
-    gpu = evaluate_plw(options, options.device)
-    for name, other in [
-        ("PyTorch", evaluate_peer(options)),
-        ("plw on the CPU", evaluate_plw(options, "cpu")),
-    ]:
+    with ThreadPoolExecutor() as pool:
+        on_gpu = pool.submit(evaluate_plw, options, options.device)
+        by_peer = pool.submit(evaluate_peer, options)
+        on_cpu = pool.submit(evaluate_plw, options, "cpu")
+    gpu = on_gpu.result()
+    for name, other in [("PyTorch", by_peer.result()), ("plw on the CPU", on_cpu.result())]:
         if gpu.keys() != other.keys():
             raise RuntimeError(f"other questions than those of {name}")
         greatest = max(
@@ -194,13 +225,72 @@ def check_resume(options: argparse.Namespace, checks: Checks) -> None:
     checks.add("killed and resumed: gradient norms", norm, NORM_BAR, bits)
 
 
+def check_bf16(options: argparse.Namespace, checks: Checks) -> None:
+    """What bf16 does to plw's losses, beside what it does to PyTorch's."""
+    bf16 = ("--bf16", "true")
+    with ThreadPoolExecutor() as pool:
+        plw = [
+            pool.submit(
+                train_plw, options, name, options.device, steps=BF16_STEPS, more=more
+            )
+            for name, more in (("gpu-20-f32", ()), ("gpu-20-bf16", bf16))
+        ]
+        peer = {
+            precision: pool.submit(
+                train_peer, options, f"peer-20-{precision}", None, BF16_STEPS, precision
+            )
+            for precision in ("f32", "autocast", "bf16")
+        }
+    plw_f32, plw_bf16 = (run.result() for run in plw)
+    by_precision = {precision: run.result() for precision, run in peer.items()}
+    exact = by_precision["f32"]
+    own = differences(plw_f32, exact, BF16_STEPS)[0]
+    checks.add("20 steps in f32, plw and PyTorch: losses", own, LOSS_BAR)
+    autocast = differences(by_precision["autocast"], exact, BF16_STEPS)[0]
+    whole = differences(by_precision["bf16"], exact, BF16_STEPS)[0]
+    found = differences(plw_bf16, plw_f32, BF16_STEPS)[0]
+    note = f"the bar is what PyTorch's autocast does; its bf16 weights: {whole:.1e}"
+    checks.add("20 steps, plw's bf16 and f32: losses", found, autocast, note)
+
+
+def used_bytes(process: int) -> int:
+    """What a process holds of the card."""
+    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    for line in subprocess.run(query, capture_output=True, text=True).stdout.splitlines():
+        pid, mebibytes = line.split(",")
+        if int(pid) == process:
+            return int(mebibytes) * 2**20
+    return 0
+
+
+def check_memory(options: argparse.Namespace, checks: Checks) -> None:
+    """The memory of a thousand steps: what the second half takes beyond the first."""
+    folder = options.work / "many"
+    shutil.rmtree(folder, ignore_errors=True)
+    flags = plw_flags(options, options.device, True, None, MANY_STEPS)
+    more = ["--bf16", "true", "--save-steps", 0, "--save-only-model", "--output-dir", folder]
+    command = [*flags, *more]
+    process = start(command, options.work / "many.out", options.work / "many.log")
+    halves = [0, 0]
+    rows = folder / "metrics.jsonl"
+    while process.poll() is None and options.budget.left() > 1:
+        done = len(rows.read_text().splitlines()) if rows.exists() else 0
+        half = int(done > MANY_STEPS // 2)
+        halves[half] = max(halves[half], used_bytes(process.pid))
+        time.sleep(0.5)
+    end(process)
+    done = len(rows.read_text().splitlines())
+    note = f"{halves[0] / 1e9:.2f} and {halves[1] / 1e9:.2f} GB in {done} steps"
+    growth = (halves[1] - halves[0]) / halves[0] if all(halves) else None
+    checks.add("memory of the second half of 1000 steps, and of the first", growth, 0.01, note)
+
+
 def check_kernels(options: argparse.Namespace, checks: Checks) -> None:
     device = options.device.split(":")[0]
     log = options.work / "kernels.log"
     variables = {"PLW_TEST_DEVICE": device, "PLW_TEST_CASES": str(options.cases)}
     try:
-        # The training runs need more than half of the time.
-        run([options.tests], log, 0.4 * options.seconds, options.budget, **variables)
+        run([options.tests], log, options.seconds, options.budget, **variables)
     finally:
         output = log.with_suffix(".out")
         lines = output.read_text().splitlines() if output.exists() else []
@@ -223,9 +313,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for runs and logs")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--cases", type=int, default=8)
+    parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=280, help="what is then undone is left")
-    names = ["kernels", "full", "lora", "evaluation", "resume"]
+    names = ["kernels", "full", "lora", "evaluation", "resume", "bf16", "memory"]
     parser.add_argument("--checks", nargs="+", choices=names, default=names, help="which of all")
     options = parser.parse_args()
     options.model = options.work / "model"
@@ -254,14 +344,21 @@ def main() -> None:
         "lora": check_lora,
         "evaluation": check_evaluation,
         "resume": check_resume,
+        "bf16": check_bf16,
+        "memory": check_memory,
     }
-    for check in (checks_by_name[name] for name in options.checks):
+
+    def run_check(name: str) -> None:
         began = time.monotonic()
         try:
-            check(options, checks)
+            checks_by_name[name](options, checks)
         except Exception as error:  # One failure must not hide the other checks.
-            checks.add(check.__name__, None, None, str(error).replace("\n", " ")[-600:])
-        print(f"{check.__name__}: {time.monotonic() - began:.0f} s", flush=True)
+            checks.add(name, None, None, str(error).replace("\n", " ")[-600:])
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(run_check, options.checks))
+    checks.rows.sort(key=lambda row: row["check"])
     logs = sorted(file for file in options.work.glob("*.*") if file.suffix in (".log", ".out"))
     whole = "".join(f"== {log.name}\n{log.read_text()[-4000:]}\n" for log in logs)
     (options.out / "logs.txt").write_text(whole)

@@ -182,7 +182,9 @@ def peer_command(options: argparse.Namespace, model: Model, verb: str, flags: tu
     ]  # fmt: skip
 
 
-def run_peer(options: argparse.Namespace, command: list, name: str, limit: float) -> list[dict]:
+def run_peer(
+    options: argparse.Namespace, command: list, name: str, limit: float, **environment: str
+) -> list[dict]:
     """Its lines. A compilation that is ended leaves broken files, so each has its own folder."""
     compiled = options.work / "compiled" / log_of(options, name).stem
     try:
@@ -192,11 +194,25 @@ def run_peer(options: argparse.Namespace, command: list, name: str, limit: float
             limit,
             options.budget,
             TORCHINDUCTOR_CACHE_DIR=str(compiled),
+            **environment,
         )
     except Failure:
         shutil.rmtree(compiled, ignore_errors=True)
         raise
     return lines_of(found)
+
+
+def warm_up_peer(
+    options: argparse.Namespace, model: Model, verb: str, setting: str, flags: tuple
+) -> Figures:
+    """Compiles what a setting needs, on few rows; its run then finds it compiled."""
+    training = ("--steps", 3, "--plw", "0.1", *model.peer_training)
+    more = training if verb == "train" else ("--precision", "bf16")
+    command = peer_command(options, model, verb, (*more, *flags))
+    command += ["--batch", 4, "--skip", 1, "--limit", 40, "--max-len", model.max_length]
+    name = f"peer-{model.name}-{'eval-' if verb == 'eval' else ''}{setting}"
+    run_peer(options, command, name, 150, TORCH_LOGS="recompiles")
+    return {}
 
 
 def train_peer(

@@ -1,7 +1,8 @@
 """Where does a step's time go on the GPU? The stage `profile` of check.sh.
 
 Runs ten steps of the small model (SmolLM2-135M's shape, all weights, bf16, about 32 000 tokens)
-under trace_kernels.so and prints a table of kernels; or, given --trace, that of an earlier trace.
+or, with --model 7b, of Llama-2-7B's shape (LoRA) under trace_kernels.so and prints a table of
+kernels; or, given --trace, that of an earlier trace.
 A step is the time from one clipping of the gradients to the next, which each step does once.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from command import Budget, run
-from fast import make, models
+from fast import choose_space, make, models
 from measurements import Measurements
 from sides import plw_flags
 
@@ -129,22 +130,24 @@ def table(found: dict) -> str:
 def trace(options: argparse.Namespace) -> Path:
     """Ten steps, traced. The weights are random, and kept for the next call."""
     options.keep_models, options.quick = True, False
-    options.models = options.work / "models"
-    options.work.mkdir(parents=True, exist_ok=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    small, _ = models(options)
+    # Those of stage `fast`, where it has made them.
+    options.models = options.work.parent / "fast" / "models"
+    choose_space(options)
+    model = next(model for model in models(options) if model.name == options.model)
     found = Measurements(options.out / "profile-models.json", options.budget)
-    if not make(options, found, small):
+    if not make(options, found, model):
         raise SystemExit(f"no model: {found.rows[-1]['message']}")
-    folder, kernels = options.work / "run", options.out / "kernels.tsv"
+    folder, kernels = options.work / "run", options.out / f"kernels-{options.model}.tsv"
+    parts = 4 if options.model == "7b" else 1
     shutil.rmtree(folder, ignore_errors=True)
     command = [
-        options.plw, "train", "--output-dir", folder, *plw_flags(options, small),
-        "--train-data", options.files / "rows.parquet", "--limit", small.questions * STEPS,
-        "--per-device-train-batch-size", small.questions, "--max-steps", STEPS,
+        options.plw, "train", "--output-dir", folder, *plw_flags(options, model),
+        "--train-data", options.files / "rows.parquet", "--limit", model.questions * STEPS,
+        "--per-device-train-batch-size", model.questions // parts,
+        "--gradient-accumulation-steps", parts, "--max-steps", STEPS,
         "--packing", "none", "--shuffle", "false", "--share-prefixes", options.share_prefixes,
         "--prompt-loss-weight", "0.1", "--learning-rate", "2e-4", "--max-grad-norm", "0.3",
-        "--save-steps", 0, "--save-only-model",
+        "--save-steps", 0, "--save-only-model", *model.plw_training,
     ]  # fmt: skip
     run(
         command,
@@ -170,6 +173,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="folder for runs and logs")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of the results")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--model", default="small", choices=["small", "7b"])
     parser.add_argument("--share-prefixes", default="false", choices=["true", "false"])
     parser.add_argument("--seconds", type=float, default=200, help="the time of everything")
     options = parser.parse_args()
@@ -180,7 +184,7 @@ def parse_options() -> argparse.Namespace:
 def main() -> None:
     options = parse_options()
     found = profile(read_trace(options.trace or trace(options)), *options.steps)
-    (options.out / "profile.json").write_text(json.dumps(found, indent=1))
+    (options.out / f"profile-{options.model}.json").write_text(json.dumps(found, indent=1))
     print(table(found))
 
 

@@ -92,8 +92,13 @@ def pack(examples: list[Example], options: argparse.Namespace) -> Batch:
     ] + [NOTHING] * padding
     positions = torch.cat([torch.arange(length) for length in lengths])
     ends = torch.tensor([0] + lengths).cumsum(0).to(torch.int32).to(options.device)
-    rounded = max(options.max_len, options.multiple)
-    packed_attention.set_spans(ends, rounded if options.multiple > 1 else max(lengths))
+    longest = max(lengths)
+    if options.multiple > 1:
+        longest = max(options.max_len, options.multiple)
+    elif options.compile:
+        # Layers are compiled again for every other number.
+        longest = 1 << (longest - 1).bit_length()
+    packed_attention.set_spans(ends, longest)
     last = ends[1 : len(examples) + 1].long() - 1
     return Batch(
         torch.tensor(token_ids)[None].to(options.device),
@@ -151,7 +156,8 @@ def load_model(options: argparse.Namespace) -> PreTrainedModel:
 def compile_layers(base: PreTrainedModel, options: argparse.Namespace) -> None:
     if options.compile:
         for layer in base.model.layers:
-            layer.compile(dynamic=False if options.multiple > 1 else None)
+            # Once for all lengths, where they are not rounded to few.
+            layer.compile(dynamic=options.multiple == 1)
 
 
 def hidden_states(base: PreTrainedModel, batch: Batch) -> torch.Tensor:
