@@ -9,7 +9,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::cast::in_type;
-use super::launch::{UNITS, elementwise, row_units, rows};
+use super::launch::{UNITS, elementwise, row_units, rows, vector_size};
 use super::matmul::{Addend, Block, multiply, product};
 use super::reduce::{cube_max, cube_sum};
 use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, sizes, upload, zeros};
@@ -17,24 +17,36 @@ use crate::operations::linear_cross_entropy::{
     CrossEntropyPasses, LossAndGradients, Targets, Wanted,
 };
 
-/// A cube for each row of a chunk: the losses of its targets, `starts[row]` to `starts[row + 1]`
-/// counted from the chunk's first, and where gradients are wanted that of the logits:
-/// `softmax(z) * (the row's summed weight) - weight at each target's token`.
+/// The greatest of a vector's elements.
+#[cube]
+fn vector_max<N: Size>(x: Vector<f32, N>) -> f32 {
+    let mut greatest = x.extract(0usize);
+    #[unroll]
+    for lane in 1..x.vector_size() {
+        greatest = max(greatest, x.extract(lane));
+    }
+    greatest
+}
+
+/// A cube of `units` for each row of a chunk: the losses of its targets, `starts[row]` to
+/// `starts[row + 1]` counted from the chunk's first, and where gradients are wanted that of the
+/// logits: `softmax(z) * (the row's summed weight) - weight at each target's token`. A row has
+/// `vectors`.
 #[cube(launch)]
 #[allow(
     clippy::too_many_arguments,
     reason = "a kernel takes scalars one by one"
 )]
-fn row_losses_kernel<F: Float>(
-    logits: &[f32],
+fn row_losses_kernel<F: Float, N: Size>(
+    logits: &[Vector<f32, N>],
     starts: &[u32],
     tokens: &[u32],
     weights: &[f32],
     losses: &mut [f32],
-    grad_logits: &mut [F],
+    grad_logits: &mut [Vector<F, N>],
     first_row: usize,
     count: usize,
-    vocab: usize,
+    vectors: usize,
     wants_gradients: u32,
     #[comptime] units: usize,
     #[define(F)] _element: ElemType,
@@ -42,24 +54,25 @@ fn row_losses_kernel<F: Float>(
     if CUBE_POS >= count {
         terminate!();
     }
-    let first = CUBE_POS * vocab;
+    let first = CUBE_POS * vectors;
     let start = starts[first_row + CUBE_POS] as usize;
     let end = starts[first_row + CUBE_POS + 1] as usize;
     let unit = UNIT_POS as usize;
 
     // Each unit keeps the greatest of its logits and the sum relative to it: one pass over them.
-    let mut highest = f32::new(-3.0e38);
-    let mut sum = f32::new(0.0);
+    let mut highest = Vector::<f32, N>::new(f32::new(-3.0e38));
+    let mut sums = Vector::<f32, N>::new(f32::new(0.0));
     let mut column = unit;
-    while column < vocab {
+    while column < vectors {
         let logit = logits[first + column];
         let greatest = max(highest, logit);
-        sum = sum * (highest - greatest).exp() + (logit - greatest).exp();
+        sums = sums * (highest - greatest).exp() + (logit - greatest).exp();
         highest = greatest;
         column += units;
     }
-    let greatest = cube_max(highest, units);
-    let sum = cube_sum(sum * (highest - greatest).exp(), units);
+    let greatest = cube_max(vector_max(highest), units);
+    let scaled = sums * (highest - Vector::new(greatest)).exp();
+    let sum = cube_sum(scaled.vector_sum(), units);
     let log_sum_exp = greatest + sum.ln();
 
     let mut weight = f32::new(0.0);
@@ -71,24 +84,33 @@ fn row_losses_kernel<F: Float>(
     if UNIT_POS == 0 {
         let mut target = start;
         while target < end {
-            losses[target] = log_sum_exp - logits[first + tokens[target] as usize];
+            let token = tokens[target] as usize;
+            let logit = logits[first + token / N::value()];
+            losses[target] = log_sum_exp - logit.extract_dynamic(token % N::value());
             target += 1;
         }
     }
     if wants_gradients != 0 {
-        let factor = weight / sum;
+        let factor = Vector::<f32, N>::new(weight / sum);
         let mut column = unit;
-        while column < vocab {
+        while column < vectors {
             let at = first + column;
-            let mut gradient = (logits[at] - greatest).exp() * factor;
+            let mut gradient = (logits[at] - Vector::new(greatest)).exp() * factor;
             let mut target = start;
             while target < end {
-                if tokens[target] as usize == column {
-                    gradient -= weights[target];
+                let token = tokens[target] as usize;
+                if token / N::value() == column {
+                    #[unroll]
+                    for lane in 0..N::value() {
+                        if token % N::value() == lane {
+                            let less = gradient.extract(lane) - weights[target];
+                            gradient.insert(lane, less);
+                        }
+                    }
                 }
                 target += 1;
             }
-            grad_logits[at] = F::cast_from(gradient);
+            grad_logits[at] = Vector::cast_from(gradient);
             column += units;
         }
     }
@@ -147,6 +169,16 @@ struct DeviceTargets {
     weights: CubeTensor,
 }
 
+/// Units of a cube for a row of logits. The fewer rows are worked on at a time, the more of them are
+/// still in the cache when the gradients need the logits again: on an H100 those of 132 cubes.
+fn units_for_logits(logits: &CubeTensor) -> usize {
+    let most = logits.client.properties().hardware.max_units_per_cube as usize;
+    match most {
+        1024.. => 1024,
+        _ => UNITS,
+    }
+}
+
 /// The losses of a chunk's targets, and where wanted the gradient of its logits in their own type.
 fn chunk_losses(
     logits: CubeTensor,
@@ -156,13 +188,16 @@ fn chunk_losses(
     grad_logits: Option<&CubeTensor>,
 ) {
     let [count, vocab] = sizes(&logits);
-    let unused = empty(&logits, [1]);
+    let vector = vector_size(vocab);
+    let units = units_for_logits(&logits);
+    let unused = empty(&logits, [vector]);
     let wants_gradients = u32::from(grad_logits.is_some());
     let grad_logits = grad_logits.unwrap_or(&unused);
     row_losses_kernel::launch(
         &losses.client,
         rows(count),
-        row_units(),
+        CubeDim::new_1d(units as u32),
+        vector,
         logits.into_buffer(),
         targets.starts.clone().into_buffer(),
         targets.tokens.clone().into_buffer(),
@@ -171,9 +206,9 @@ fn chunk_losses(
         grad_logits.clone().into_buffer(),
         first_row,
         count,
-        vocab,
+        vocab / vector,
         wants_gradients,
-        UNITS,
+        units,
         element(grad_logits),
     );
 }
