@@ -2,6 +2,7 @@
 
 use burn::backend::ops::FloatTensorOps;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use burn::backend::{
@@ -112,6 +113,24 @@ fn lasting(client: &Client) -> &'static Client {
         .or_insert_with(|| Box::leak(Box::new(client.clone())))
 }
 
+/// Copies that a device was told to make.
+struct Copies<F: Future>(Option<Pin<Box<F>>>);
+
+impl<F: Future> Copies<F> {
+    fn wait(mut self) -> F::Output {
+        block_on(self.0.take().expect("they are waited for once"))
+    }
+}
+
+impl<F: Future> Drop for Copies<F> {
+    /// The host's memory that the device writes to is the future's, and goes to others with it.
+    fn drop(&mut self) {
+        if let Some(copies) = self.0.take() {
+            block_on(copies);
+        }
+    }
+}
+
 /// Starts to copy vectors of f32 to the host, after everything that was queued on their device.
 /// What it returns waits for the copies alone, not for what is queued after this call.
 ///
@@ -124,12 +143,14 @@ pub(crate) fn start_reading(tensors: Vec<CubeTensor>) -> impl FnOnce() -> Vec<Ve
         .into_iter()
         .map(|tensor| without_rest(into_contiguous(tensor)).handle)
         .collect();
-    let copies = client.map(|client| client.read_async(handles));
+    let copies = client.map(|client| Copies(Some(Box::pin(client.read_async(handles)))));
     move || {
         let Some(copies) = copies else {
             return Vec::new();
         };
-        let found = block_on(copies).expect("the device computed what it was asked to");
+        let found = copies
+            .wait()
+            .expect("the device computed what it was asked to");
         #[cfg(feature = "cuda")]
         super::cuda::stream::check();
         found
