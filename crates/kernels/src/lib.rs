@@ -8,6 +8,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod answer_logits;
 mod attention;
 mod attention_mask;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -38,6 +39,7 @@ mod swiglu;
 mod target_table;
 
 pub use adamw::{AdamW, AdamWStep, Moments, Updated, adamw, adamw_reference};
+pub use answer_logits::{AnswerLogits, AnswerTable, answer_logits, answer_logits_reference};
 pub use attention::{AttentionHeads, attention, attention_reference};
 pub use attention_mask::AttentionMask;
 pub use dequantize::{dequantize, dequantize_reference};

@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod adamw;
+pub(crate) mod answer_logits;
 pub(crate) mod attention;
 mod buffer;
 mod disjoint;
