@@ -1,5 +1,6 @@
 //! One pass over a data set: every example's losses, and a question's logits of its options.
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::EvaluationError;
 use crate::gathered::gathered;
 use crate::passes::lay_out;
-use crate::score::BatchScore;
+use crate::score::{BatchScore, Scorer};
 
 /// How to evaluate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +59,8 @@ pub struct Evaluation {
 }
 
 /// Evaluates a model without autodiff (`model.valid()`). `progress` receives the number of finished
-/// examples. If it breaks off, the result is None.
+/// examples. If it breaks off, the result is None. A GPU gets a batch before the results of the one
+/// before it are read.
 ///
 /// With [`Layout::SharedPrefixes`] examples go through the model group by group, and predictions
 /// still come in the examples' order. Examples are never packed, so that [`Layout::CrossDocument`]
@@ -83,7 +85,8 @@ pub fn evaluate(
     let began = Instant::now();
     check_lengths(examples, options)?;
     check_tokens(examples, model.config().vocab_size())?;
-    let scored = score_share(model, examples, options, layout, transport, progress)?;
+    let scorer = Scorer::new(model, options);
+    let scored = score_share(&scorer, examples, layout, transport, progress)?;
     let Some(batches) = gathered(transport, scored)? else {
         return Ok(None);
     };
@@ -112,16 +115,16 @@ pub fn evaluate(
 
 /// The scores of this process's batches. None if `progress` breaks off.
 fn score_share(
-    model: &Llama,
+    scorer: &Scorer<'_>,
     examples: &Examples,
-    options: &EvaluationOptions,
     layout: Layout,
     transport: &dyn Transport,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Vec<BatchScore>>, EvaluationError> {
-    let share = options.share(&examples.sequences, layout, transport);
+    let share = scorer.options.share(&examples.sequences, layout, transport);
     let total: usize = share.iter().map(|(_, numbers)| numbers.len()).sum();
-    let mut scored = Vec::with_capacity(share.len());
+    let mut scored: Vec<BatchScore> = Vec::with_capacity(share.len());
+    let mut queue = VecDeque::new();
     let mut done = 0;
     for (number, members) in share {
         // The other processes are about as far.
@@ -129,8 +132,17 @@ fn score_share(
             return Ok(None);
         }
         let batch = lay_out(&examples.sequences, &members, layout);
-        scored.push(BatchScore::of(model, &batch, number, options, examples)?);
-        done += members.len();
+        queue.push_back(scorer.queue(number, batch));
+        if queue.len() > scorer.batches_ahead
+            && let Some(first) = queue.pop_front()
+        {
+            let score = first.wait(examples)?;
+            done += score.sequences.len();
+            scored.push(score);
+        }
+    }
+    for last in queue {
+        scored.push(last.wait(examples)?);
     }
     // All is done: a request to stop changes nothing any more.
     let _ = progress(examples.len());
@@ -224,3 +236,6 @@ impl Evaluation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! What a forward pass tells of its sequences.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor};
 use plw_batch::{Batch, ExampleKey, Examples, SequenceInfo, option_letter};
-use plw_kernels::Readback;
+use plw_kernels::{AnswerLogits, AnswerTable, Readback, answer_logits, has_queue};
 use plw_loss::{LossTotals, WeightedTargets, default_chunk, linear_cross_entropy};
 use plw_model::Llama;
 use plw_record::PredictionRow;
@@ -41,29 +41,110 @@ struct OptionScore {
     argmax_is_answer: bool,
 }
 
-impl BatchScore {
-    /// Computes a batch.
+/// Computes batches of one evaluation.
+pub(crate) struct Scorer<'a> {
+    model: &'a Llama,
+    /// In the type of the activations: rounded once, and not in every batch.
+    lm_head: Tensor<2>,
+    pub(crate) options: &'a EvaluationOptions,
+    /// How many batches are queued before the results of the first are read. A device that works on
+    /// its own has then something to do while this program waits for them and lays out the next.
+    pub(crate) batches_ahead: usize,
+}
+
+/// A batch that was queued on the device, which has yet to tell what it comes to.
+pub(crate) struct QueuedBatch {
+    number: u32,
+    batch: Batch,
+    /// None if nothing of it counts: then it is not computed.
+    pass: Option<QueuedPass>,
+}
+
+/// A forward pass on the device.
+struct QueuedPass {
+    targets: WeightedTargets,
+    answers: AnswerTable,
+    /// `[sequences]`: whether the next answer of the table is the sequence's.
+    is_answered: Vec<bool>,
+    /// The losses of the targets, then, if there are answers, their logits.
+    values: Readback,
+}
+
+impl<'a> Scorer<'a> {
+    pub(crate) fn new(model: &'a Llama, options: &'a EvaluationOptions) -> Self {
+        let lm_head = match model.activations() {
+            FloatDType::F32 => model.lm_head(),
+            half => model.lm_head().cast(half),
+        };
+        Self {
+            model,
+            batches_ahead: usize::from(has_queue(&lm_head.device())),
+            lm_head,
+            options,
+        }
+    }
+
+    /// Queues a batch. It does not wait for the device.
+    pub(crate) fn queue(&self, number: u32, batch: Batch) -> QueuedBatch {
+        let targets = self.options.targets(&batch);
+        let pass = targets.map(|targets| self.pass(&batch, targets));
+        QueuedBatch {
+            number,
+            batch,
+            pass,
+        }
+    }
+
+    /// The pass of a batch. Only these targets are computed.
+    fn pass(&self, batch: &Batch, targets: WeightedTargets) -> QueuedPass {
+        let hidden = self.model.forward(batch, &targets.rows, None);
+        let chunk = default_chunk(&hidden.device());
+        let lm_head = || self.lm_head.clone();
+        let losses = linear_cross_entropy(hidden.clone(), lm_head(), &targets, chunk);
+        let mut values = vec![losses.target_losses];
+        let mut answers = AnswerTable::default();
+        let mut is_answered = Vec::with_capacity(batch.sequences.len());
+        for sequence in &batch.sequences {
+            // An answer is a completion token, and has a weight unless the data gives it 0.
+            let answer = sequence.answer.as_ref().and_then(|answer| {
+                let row = targets.rows.binary_search(&answer.position).ok()?;
+                Some((row, answer))
+            });
+            is_answered.push(answer.is_some());
+            if let Some((row, answer)) = answer {
+                answers.push(row as u32, &answer.option_tokens, answer.correct as usize);
+            }
+        }
+        if !answers.is_empty() {
+            values.push(answer_logits(hidden, lm_head(), &answers));
+        }
+        QueuedPass {
+            targets,
+            answers,
+            is_answered,
+            values: Readback::new(values),
+        }
+    }
+}
+
+impl QueuedBatch {
+    /// Waits for the device.
     ///
     /// # Errors
     ///
     /// If a logit or a loss is not finite.
-    pub(crate) fn of(
-        model: &Llama,
-        batch: &Batch,
-        number: u32,
-        options: &EvaluationOptions,
-        examples: &Examples,
-    ) -> Result<Self, EvaluationError> {
-        let targets = options.targets(batch);
-        let scores = match &targets {
-            Some(targets) => score(model, batch, targets),
+    pub(crate) fn wait(self, examples: &Examples) -> Result<BatchScore, EvaluationError> {
+        let batch = self.batch;
+        let positions = self.pass.as_ref().map_or(0, |_| batch.positions() as u64);
+        let scores = match self.pass {
+            Some(pass) => pass.wait(&batch),
             None => batch.sequences.iter().map(|_| Score::default()).collect(),
         };
         let scored = batch.sequences.iter().zip(scores);
         let sequences = scored.map(|(sequence, score)| finish(examples, sequence, score));
-        Ok(Self {
-            number,
-            positions: targets.map_or(0, |_| batch.positions() as u64),
+        Ok(BatchScore {
+            number: self.number,
+            positions,
             sequences: sequences.collect::<Result<_, _>>()?,
         })
     }
@@ -73,55 +154,26 @@ impl BatchScore {
 #[derive(Default)]
 struct Score {
     losses: LossTotals,
-    /// `[vocab]` at the answer position, if it is a question.
-    logits: Option<Vec<f32>>,
+    /// At the answer position, if it is a question.
+    logits: Option<AnswerLogits>,
 }
 
-/// The scores of a batch's sequences. Only these targets are computed.
-fn score(model: &Llama, batch: &Batch, targets: &WeightedTargets) -> Vec<Score> {
-    let hidden = model.forward(batch, &targets.rows, None);
-    let lm_head = model.lm_head();
-    let chunk = default_chunk(&hidden.device());
-    let losses = linear_cross_entropy(hidden.clone(), lm_head.clone(), targets, chunk);
-    let losses = floats(losses.target_losses);
-    let answer_rows: Vec<Option<usize>> = batch
-        .sequences
-        .iter()
-        // An answer is a completion token, and has a weight unless the data gives it 0.
-        .map(|s| {
-            s.answer
-                .as_ref()
-                .and_then(|answer| targets.rows.binary_search(&answer.position).ok())
-        })
-        .collect();
-    let mut logits = answer_logits(hidden, lm_head, &answer_rows).into_iter();
-    let per_sequence = LossTotals::of_sequences(batch, targets, &losses);
-    per_sequence
-        .into_iter()
-        .zip(answer_rows)
-        .map(|(losses, row)| Score {
-            losses,
-            logits: row.and_then(|_| logits.next()),
-        })
-        .collect()
-}
-
-/// `[vocab]` for every sequence that has a row.
-fn answer_logits(hidden: Tensor<2>, lm_head: Tensor<2>, rows: &[Option<usize>]) -> Vec<Vec<f32>> {
-    let rows: Vec<i64> = rows.iter().flatten().map(|&row| row as i64).collect();
-    if rows.is_empty() {
-        return Vec::new();
+impl QueuedPass {
+    /// The scores of the batch's sequences.
+    fn wait(self, batch: &Batch) -> Vec<Score> {
+        let mut values = self.values.wait().into_iter();
+        let losses = values.next().expect("the losses come first");
+        let logits = values.next().map(|values| self.answers.of_values(&values));
+        let mut logits = logits.into_iter().flatten();
+        LossTotals::of_sequences(batch, &self.targets, &losses)
+            .into_iter()
+            .zip(self.is_answered)
+            .map(|(losses, is_answered)| Score {
+                losses,
+                logits: is_answered.then(|| logits.next()).flatten(),
+            })
+            .collect()
     }
-    let count = rows.len();
-    let index = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &hidden.device());
-    let logits = plw_loss::logits(hidden.select(0, index), lm_head);
-    let vocab = logits.dims()[1];
-    floats(logits).chunks(vocab).map(<[f32]>::to_vec).collect()
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let count = tensor.shape().num_elements();
-    Readback::new(vec![tensor.reshape([count])]).wait().concat()
 }
 
 /// The score of one sequence for the others to know.
@@ -131,8 +183,11 @@ fn finish(
     score: Score,
 ) -> Result<SequenceScore, EvaluationError> {
     let means = score.losses.means();
-    let logits = score.logits.unwrap_or_default();
-    if logits.iter().any(|logit| !logit.is_finite()) {
+    if score
+        .logits
+        .as_ref()
+        .is_some_and(|logits| !logits.is_finite)
+    {
         let (file, row) = place(examples, sequence.example);
         return Err(EvaluationError::NotFinite { file, row });
     }
@@ -141,18 +196,13 @@ fn finish(
         let (file, row) = place(examples, sequence.example);
         return Err(EvaluationError::LossNotFinite { file, row });
     }
-    let answer = sequence.answer.as_ref().filter(|_| !logits.is_empty());
-    let options = answer.map(|answer| {
-        let tokens = answer.option_tokens.iter();
-        OptionScore {
-            logits: tokens.map(|&token| logits[token as usize]).collect(),
-            argmax_is_answer: first_maximum(&logits) == answer.token() as usize,
-        }
-    });
     Ok(SequenceScore {
         example: sequence.example,
         losses: score.losses,
-        options,
+        options: score.logits.map(|logits| OptionScore {
+            logits: logits.options,
+            argmax_is_answer: logits.is_greatest,
+        }),
         completion_tokens: sequence.completion_targets.count,
     })
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use plw_batch::{Answer, ExampleKey, Examples, Layout, Segment, Sequence};
 use plw_eval::{Evaluation, EvaluationError, EvaluationOptions, check_tokens, evaluate};
 use plw_model::{Llama, LlamaConfig};
@@ -137,6 +137,65 @@ fn logits_that_are_not_finite_are_refused_by_name() {
     let message = error.to_string();
     assert!(message.contains("not finite"), "{message}");
     assert!(message.contains("questions.parquet row 10"), "{message}");
+}
+
+/// A model whose head is not tied to the embeddings, and was changed.
+fn with_head(change: impl Fn(Tensor<1>) -> Tensor<1>) -> Llama {
+    let config = LlamaConfig::from_json(
+        r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "tie_word_embeddings": false}"#,
+    );
+    let device = Device::flex().autodiff();
+    let model = Llama::init(&config.expect("a valid config.json"), 7, &device);
+    let head = model.values_of(|name| name == "lm_head.weight");
+    assert_eq!(head.len(), 1);
+    model.update(head, |_, value, _| change(value))
+}
+
+#[test]
+fn a_logit_of_any_token_that_is_not_finite_is_refused() {
+    // No example has or asks for token 22, the last of the vocabulary.
+    for value in [f32::NAN, f32::INFINITY] {
+        let damaged = with_head(|head| {
+            let [count] = head.dims();
+            let last = Tensor::full([1], value, &head.device());
+            Tensor::cat(vec![head.slice(0..count - 1), last], 0)
+        });
+        for size in [1, 3] {
+            let error = run(&damaged, &examples(1, 3), size, Layout::Concatenated);
+            let message = error.expect_err("refused").to_string();
+            assert!(message.contains("logits are not finite"), "{message}");
+            assert!(message.contains("questions.parquet row 10"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn of_equal_logits_the_first_is_chosen() {
+    let indifferent = with_head(|head| head.zeros_like());
+    let mut examples = examples(1, 3);
+    // The answers: token 3, of which there are smaller ones, token 0, and token 0 as option B.
+    let mut sequences: Vec<Sequence> = examples.sequences.iter().collect();
+    for (sequence, tokens, correct) in [(1, [0, 4], 0), (2, [4, 0], 1)] {
+        let answer = sequences[sequence].answer.as_mut().expect("a question");
+        (answer.option_tokens, answer.correct) = (tokens.to_vec(), correct);
+        sequences[sequence].token_ids[6] = 0;
+    }
+    examples.sequences = sequences.into_iter().collect();
+    for layout in LAYOUTS {
+        let found = run(&indifferent, &examples, 2, layout).expect("finite");
+        let rows = found.predictions.iter();
+        let said: Vec<_> = rows
+            .map(|row| (row.choice, row.argmax_is_answer, row.logits.len()))
+            .collect();
+        let expected = [
+            (Some('A'), false, 4),
+            (Some('A'), true, 2),
+            (Some('A'), true, 2),
+        ];
+        assert_eq!(said, expected, "{layout:?}");
+    }
 }
 
 fn change_second(examples: &mut Examples, change: fn(&mut Sequence)) {

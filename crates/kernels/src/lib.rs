@@ -64,7 +64,7 @@ pub use linear_operands::{
 };
 pub use logits::logits;
 pub use nf4_weight::Nf4Weight;
-pub use readback::Readback;
+pub use readback::{Readback, has_queue};
 pub use rms_norm::{rms_norm, rms_norm_reference};
 pub use rope::{apply_rotary, apply_rotary_reference};
 pub use rotary_embedding::RotaryEmbedding;

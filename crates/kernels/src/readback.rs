@@ -1,11 +1,20 @@
 //! Results on their way from a device.
 
+use burn::backend::DispatchDevice;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DType;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::cube;
+
+/// Whether a device works on its own while this program goes on.
+pub fn has_queue(device: &Device) -> bool {
+    !matches!(
+        device.clone().inner().as_dispatch(),
+        DispatchDevice::Flex(_)
+    )
+}
 
 /// Vectors that are copied to the host as soon as the device has computed them, while it goes on
 /// with what is queued behind them.
@@ -15,7 +24,8 @@ use crate::cube;
 pub struct Readback(Box<dyn FnOnce() -> Vec<Vec<f32>> + Send>);
 
 impl Readback {
-    /// Starts to copy these vectors, which are on one device.
+    /// Starts to copy these vectors, which are on one device. What is queued there after this call
+    /// does not delay them.
     pub fn new(vectors: Vec<Tensor<1>>) -> Self {
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
         if vectors.first().is_some_and(cube::supports)

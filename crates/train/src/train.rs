@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use plw_batch::{Batch, Examples, Pack};
-use plw_kernels::return_pages;
+use plw_kernels::{has_queue, return_pages};
 use plw_loss::Objective;
 use plw_model::{DropoutKey, Llama, WeightType};
 use plw_record::{MetricsRow, RecordError, RunLock, append_metrics, remove_old_checkpoints};
@@ -158,14 +157,6 @@ fn stops(run: &Run<'_>, observer: &dyn Observer, agreed: bool) -> bool {
         1 => observer.should_stop(),
         _ => agreed,
     }
-}
-
-/// Whether the device works on its own while this program goes on.
-fn has_queue(device: &Device) -> bool {
-    !matches!(
-        device.clone().inner().as_dispatch(),
-        DispatchDevice::Flex(_)
-    )
 }
 
 /// Whether an evaluation or a checkpoint follows a step.
