@@ -177,12 +177,10 @@ def measure(options: argparse.Namespace, row: str, model: Model) -> dict:
             found |= evaluate_plw(options, model, options.limit)
             steps = model.eval_batches - model.skipped
         else:
-            settings = {
-                "small": fast.SMALL_PLW,
-                "7b": fast.LARGE_PLW,
-                "7b-qlora": fast.QLORA_PLW,
-            }
-            setting, parts, flags = settings[model.name][0]
+            settings = fast.SETTINGS[model.name][0]
+            if row.endswith("-recomputed"):
+                settings = fast.RECOMPUTED_PLW
+            setting, parts, flags = settings[0]
             shares = row.endswith("-shared")
             for each in (replace(model, steps=model.skipped + 1), model):
                 found |= train_plw(options, each, shares, setting, options.limit, parts, flags)

@@ -34,7 +34,10 @@ from sides import (
     warm_up_peer,
 )
 
-WORKS = ["small", "small-shared", "small-eval", "7b", "7b-shared", "7b-eval", "7b-qlora"]
+WORKS = [
+    "small", "small-shared", "small-eval",
+    "7b", "7b-shared", "7b-recomputed", "7b-eval", "7b-qlora",
+]  # fmt: skip
 # The peer's settings, the most promising ones first, but before them one that starts at once: a
 # short budget then has a figure too. Each has a limit in seconds, more where layers are compiled.
 COMPILED, PLAIN = 110, 60
@@ -74,6 +77,7 @@ SMALL_PLW = [
     ("bf16 in 2 parts", 2, ()),
     ("bf16 in 4 parts", 4, ()),
 ]
+RECOMPUTED_PLW = [("bf16 in 2 parts, checkpointing", 2, RECOMPUTED)]
 QLORA_PLW = [("nf4, checkpointing", 1, RECOMPUTED)]
 LARGE_PLW = [
     ("bf16 in 4 parts", 4, ()),
@@ -148,11 +152,11 @@ def try_plw(
     options: argparse.Namespace,
     found: Measurements,
     model: Model,
-    shares: bool,
+    work: str,
     settings: list[tuple],
 ) -> None:
     """The first of the settings that works; one that was too slow is not made slower."""
-    work = f"{model.name}-shared" if shares else model.name
+    shares = work.endswith("-shared")
     limit = options.limit or (60 if model.name == "small" else 90)
     for setting, parts, flags in settings:
         measure = partial(train_plw, options, model, shares, setting, limit, parts, flags)
@@ -258,10 +262,11 @@ def measure_all(options: argparse.Namespace, found: Measurements) -> None:
     for model in made:
         plw, peer = settings[model.name]
         if model.name in rows:
-            try_plw(options, found, model, False, plw)
+            try_plw(options, found, model, model.name, plw)
             search_peer(options, found, model, peer[:1])
-        if f"{model.name}-shared" in rows:
-            try_plw(options, found, model, True, plw)
+        for work, plw in (("shared", plw), ("recomputed", RECOMPUTED_PLW)):
+            if f"{model.name}-{work}" in rows:
+                try_plw(options, found, model, f"{model.name}-{work}", plw)
     for model in made:
         if f"{model.name}-eval" in rows:
             evaluate(options, found, model)
@@ -271,7 +276,9 @@ def measure_all(options: argparse.Namespace, found: Measurements) -> None:
 
 def work_of(row: str) -> str:
     """The model whose work a row is."""
-    return row.removesuffix("-shared").removesuffix("-eval")
+    for suffix in ("-shared", "-recomputed", "-eval"):
+        row = row.removesuffix(suffix)
+    return row
 
 
 def parse_rows(text: str) -> list[str]:
@@ -303,7 +310,7 @@ def parse_options() -> argparse.Namespace:
         type=parse_rows,
         default="small,7b",
         help="what to measure: small or 7b for all of a model's, or small-train, small-shared, "
-        "small-eval, 7b-train, 7b-shared, 7b-eval, 7b-qlora",
+        "small-eval, 7b-train, 7b-shared, 7b-recomputed, 7b-eval, 7b-qlora",
     )
     parser.add_argument("--only", default="", help="only the peer's settings with this in them")
     parser.add_argument("--seconds", type=float, default=285, help="the time of everything")

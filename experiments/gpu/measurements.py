@@ -113,6 +113,7 @@ BARS = [
     ("small-eval", "small-eval", "questions_per_second", None, None),
     ("7b", "7b", "tokens_per_second", 0.8, 1.3),
     ("7b-shared", "7b", "questions_per_second", 1.6, 2.5),
+    ("7b-recomputed", "7b", "tokens_per_second", None, None),
     ("7b-eval", "7b-eval", "questions_per_second", 1.5, 3.0),
     ("7b-qlora", "7b-qlora", "tokens_per_second", 0.8, 1.3),
 ]
