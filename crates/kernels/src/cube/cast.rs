@@ -1,13 +1,14 @@
 //! Conversion between types of elements on a GPU. Burn's own may leave gaps between the rows of its
 //! result, which these kernels take no account of.
 
+use burn::backend::TensorMetadata;
 use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::launch::{elementwise, vector_size};
+use super::launch::{elementwise, tensors_of_a_launch, vector_size};
 use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes};
 
 /// A unit for each vector of `x`.
@@ -41,6 +42,71 @@ pub(super) fn cast_to_rows(x: &CubeTensor, output: &CubeTensor, first_row: usize
         element(&x),
         element(output),
     );
+}
+
+/// Casts several matrices. A unit for each vector of all of them.
+#[cube(launch)]
+fn cast_all_kernel<F: Float, G: Float, N: Size>(
+    matrices: &Sequence<Box<[Vector<F, N>]>>,
+    outputs: &mut Sequence<Box<[Vector<G, N>]>>,
+    #[define(F)] _from: ElemType,
+    #[define(G)] _to: ElemType,
+) {
+    let mut first = 0;
+    #[unroll]
+    for n in 0..matrices.len() {
+        let end = first + matrices[n].len();
+        if ABSOLUTE_POS >= first && ABSOLUTE_POS < end {
+            let at = ABSOLUTE_POS - first;
+            let output = &mut outputs[n];
+            output[at] = Vector::cast_from(matrices[n][at]);
+        }
+        first = end;
+    }
+}
+
+/// Casts contiguous matrices of one type to others of one type.
+fn cast_all(pairs: &[(CubeTensor, CubeTensor)]) {
+    let Some((first, first_output)) = pairs.first() else {
+        return;
+    };
+    let counts = pairs.iter().map(|(x, _)| x.shape().num_elements());
+    let vector = counts.clone().map(vector_size).min().unwrap_or(1);
+    let (cubes, units) = elementwise(&first.client, counts.sum::<usize>() / vector);
+    let buffer = |tensor: &CubeTensor| tensor.clone().into_buffer();
+    cast_all_kernel::launch(
+        &first.client,
+        cubes,
+        units,
+        vector,
+        pairs.iter().map(|(x, _)| buffer(x)).collect(),
+        pairs.iter().map(|(_, output)| buffer(output)).collect(),
+        element(first),
+        element(first_output),
+    );
+}
+
+/// Matrices in this type, contiguous: themselves where they are of it. One launch casts several.
+pub(super) fn all_in_type<'a>(
+    matrices: impl IntoIterator<Item = &'a CubeTensor>,
+    dtype: DType,
+) -> Vec<CubeTensor> {
+    let mut pairs = Vec::new();
+    let in_type = |matrix: &CubeTensor| {
+        let matrix = into_contiguous(matrix.clone());
+        if matrix.dtype == dtype {
+            return matrix;
+        }
+        let output = empty_of(&matrix, sizes(&matrix), dtype);
+        pairs.push((matrix, output.clone()));
+        output
+    };
+    let found = matrices.into_iter().map(in_type).collect();
+    for same in pairs.chunk_by(|(x, _), (next, _)| x.dtype == next.dtype) {
+        let most = tensors_of_a_launch(&same[0].0.client, 2, 0);
+        same.chunks(most).for_each(cast_all);
+    }
+    found
 }
 
 /// A matrix in this type, contiguous: itself where it is of it.

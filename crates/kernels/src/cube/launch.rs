@@ -14,6 +14,17 @@ pub(super) const FEWEST_UNITS: usize = 32;
 /// Most cubes along one axis that every device allows.
 const MOST_CUBES: usize = 65_535;
 
+/// Most tensors of one kind that a launch works on. A kernel is compiled for each number of them.
+const MOST_TENSORS: usize = 16;
+
+/// How many tensors of one kind a launch works on where it takes `buffers` for each of them, and
+/// `others` beside those.
+pub(super) fn tensors_of_a_launch(client: &Client, buffers: usize, others: usize) -> usize {
+    let most = client.properties().hardware.max_bindings as usize;
+    // CubeCL adds a buffer of scalars and lengths.
+    (most.saturating_sub(others + 1) / buffers).clamp(1, MOST_TENSORS)
+}
+
 /// A unit for each of `count` elements, and more: a kernel skips those past the end.
 pub(super) fn elementwise(client: &Client, count: usize) -> (CubeCount, CubeDim) {
     let cube = CubeDim::new(client, count);

@@ -7,7 +7,7 @@ use burn::backend::Cube;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;
 
-use super::cast::{cast_to_rows, in_type};
+use super::cast::{all_in_type, cast_to_rows};
 use super::dropout::{masked, write_masked};
 use super::matmul::{Addend, Block, multiply, product};
 use super::nf4::dequantize_to_rows;
@@ -100,18 +100,38 @@ fn outputs(weight: &LinearWeight<CubeTensor>) -> usize {
     }
 }
 
+/// The adapters of the weights with matrices in the type of the products, which trained ones are
+/// not in.
+fn adapters_in_type(
+    weights: &[LinearWeight<CubeTensor>],
+    dtype: DType,
+) -> Vec<Option<LowRankAdapter<CubeTensor>>> {
+    let adapters = weights.iter().filter_map(|weight| weight.adapter.as_ref());
+    let matrices = adapters.flat_map(|adapter| [&adapter.a, &adapter.b]);
+    let mut found = all_in_type(matrices, dtype).into_iter();
+    let mut next = || found.next().expect("as many matrices as before");
+    let mut in_type = |adapter: &LowRankAdapter<CubeTensor>| LowRankAdapter {
+        a: next(),
+        b: next(),
+        scaling: adapter.scaling,
+        mask: adapter.mask.clone(),
+    };
+    let adapters = weights.iter().map(|weight| weight.adapter.as_ref());
+    adapters.map(|adapter| adapter.map(&mut in_type)).collect()
+}
+
+/// Adds an adapter's product to that of its weight. Adapter and input are of one type.
 fn forward_adapter(adapter: &LowRankAdapter<CubeTensor>, input: &CubeTensor, output: &Block<'_>) {
     let inner = inner_product(adapter, &masked(input, adapter.mask.as_ref()));
-    let b = in_type(&adapter.b, input.dtype);
-    let operands = [&Block::of(&inner), &Block::of(&b).transposed()];
+    let operands = [&Block::of(&inner), &Block::of(&adapter.b).transposed()];
     multiply(output, operands, 1.0, &Addend::Output);
 }
 
 /// `scaling * x A^T`, `[tokens, r]`.
 fn inner_product(adapter: &LowRankAdapter<CubeTensor>, x: &CubeTensor) -> CubeTensor {
-    let a = in_type(&adapter.a, x.dtype);
-    let inner = empty_of(x, [sizes(x)[0], sizes(&a)[0]], x.dtype);
-    let operands = [&Block::of(x), &Block::of(&a).transposed()];
+    let a = &adapter.a;
+    let inner = empty_of(x, [sizes(x)[0], sizes(a)[0]], x.dtype);
+    let operands = [&Block::of(x), &Block::of(a).transposed()];
     multiply(
         &Block::of(&inner),
         operands,
@@ -137,8 +157,8 @@ impl GradPrepared {
     }
 }
 
-/// The gradients of an adapter; adds its part to the gradient of the prepared input where that is
-/// wanted.
+/// The gradients of an adapter, which is of the input's type; adds its part to the gradient of the
+/// prepared input where that is wanted.
 fn backward_adapter(
     adapter: &LowRankAdapter<CubeTensor>,
     wanted: &LowRankAdapter<bool>,
@@ -148,11 +168,11 @@ fn backward_adapter(
 ) -> LowRankAdapter<Option<CubeTensor>> {
     let x = masked(input, adapter.mask.as_ref());
     let [tokens, inputs] = sizes(&x);
-    let (a, b) = (in_type(&adapter.a, x.dtype), in_type(&adapter.b, x.dtype));
-    let grad_inner = empty_of(&x, [tokens, sizes(&a)[0]], x.dtype);
+    let (a, b) = (&adapter.a, &adapter.b);
+    let grad_inner = empty_of(&x, [tokens, sizes(a)[0]], x.dtype);
     multiply(
         &Block::of(&grad_inner),
-        [grad_output, &Block::of(&b)],
+        [grad_output, &Block::of(b)],
         adapter.scaling as f32,
         &Addend::Nothing,
     );
@@ -178,9 +198,9 @@ fn backward_adapter(
         mask: adapter.mask.clone(),
     };
     match (grad_prepared, &adapter.mask) {
-        (Some(sum), None) => sum.add(&Block::of(&grad_inner), &Block::of(&a)),
+        (Some(sum), None) => sum.add(&Block::of(&grad_inner), &Block::of(a)),
         (Some(sum), Some(mask)) => {
-            let part = product(&Block::of(&grad_inner), &Block::of(&a), x.dtype);
+            let part = product(&Block::of(&grad_inner), &Block::of(a), x.dtype);
             debug_assert_eq!(sizes(&part), [tokens, inputs]);
             write_masked(&sum.tensor, part, mask, !sum.is_empty);
             sum.is_empty = false;
@@ -268,14 +288,16 @@ impl LinearPasses for Cube {
             let operands = [&x, &Block::of(weight).transposed()];
             multiply(&Block::of(&output), operands, 1.0, &residual(0..width));
         }
-        for (LinearWeight { weight, adapter }, columns) in operands.weights.iter().zip(columns) {
+        let adapters = adapters_in_type(&operands.weights, input.dtype);
+        let weights = operands.weights.iter().zip(adapters);
+        for ((LinearWeight { weight, .. }, adapter), columns) in weights.zip(columns) {
             let part = Block::of(&output).columns(columns.clone());
             if joined.is_none() {
                 let operands = [&x, &Block::of(weight.dense()).transposed()];
                 multiply(&part, operands, 1.0, &residual(columns));
             }
             if let Some(adapter) = adapter {
-                forward_adapter(adapter, &input, &part);
+                forward_adapter(&adapter, &input, &part);
             }
         }
         output
@@ -305,18 +327,20 @@ impl LinearPasses for Cube {
         let mut grad_weights =
             backward_weights(wanted, columns(&operands.weights), &whole, &tensor).into_iter();
         let mut weights = Vec::with_capacity(operands.weights.len());
-        let columns = columns(&operands.weights);
-        for ((LinearWeight { weight, adapter }, wanted), columns) in
-            operands.weights.iter().zip(&wanted.weights).zip(columns)
+        let columns = columns(&operands.weights).into_iter();
+        let adapters = adapters_in_type(&operands.weights, tensor.dtype);
+        let parts = columns.zip(adapters).zip(&wanted.weights);
+        for (LinearWeight { weight, .. }, ((columns, adapter), wanted)) in
+            operands.weights.iter().zip(parts)
         {
             let grad_weight = grad_weights.next().flatten();
             let part = whole.clone().columns(columns);
             if let (Some(sum), None) = (&mut grad_prepared, &joined) {
                 sum.add(&part, &Block::of(weight.dense()));
             }
-            let adapter = adapter.as_ref().zip(wanted.adapter.as_ref());
+            let adapter = adapter.zip(wanted.adapter.as_ref());
             let adapter = adapter.map(|(adapter, wanted)| {
-                backward_adapter(adapter, wanted, &tensor, &part, grad_prepared.as_mut())
+                backward_adapter(&adapter, wanted, &tensor, &part, grad_prepared.as_mut())
             });
             weights.push(LinearWeight {
                 weight: wanted.weight.gradient(|| grad_weight),

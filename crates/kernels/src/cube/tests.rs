@@ -4,12 +4,17 @@
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{DType, Device, DeviceKind, FloatDType, Shape, Tensor, TensorData};
 
+use super::cast::all_in_type;
 use super::tensor::{CubeTensor, from_cube, into_cube};
 use crate::attention_mask::AttentionMask;
 use crate::flex::attention;
 use crate::flex::rope::Direction;
+use crate::linear_operands::{
+    LinearInput, LinearOperands, LinearWeight, LowRankAdapter, WeightMatrix,
+};
 use crate::operations::attention::{AttentionPasses, Context};
 use crate::operations::embedding::EmbeddingPasses;
+use crate::operations::linear::LinearPasses;
 use crate::operations::rms_norm::RmsNormPasses;
 use crate::operations::rope::RotaryPass;
 use crate::operations::swiglu::SwigluPasses;
@@ -111,6 +116,48 @@ fn a_gradient_of_another_type_is_cast() {
             grad_x,
             <Cube as SwigluPasses>::backward(gate_up, grad_output),
         ]
+    });
+}
+
+/// More matrices than a launch casts, of widths with and without vectors, two of which are of the
+/// type that is wanted.
+#[test]
+fn several_matrices_are_cast_in_their_order() {
+    compare(40, |make| {
+        let sizes = |n: usize| [n % 5 + 1, 4 * (n % 3) + n / 37 + 1];
+        let matrix = |n: usize| match n {
+            7 | 23 => make.tensor(n, sizes(n)),
+            _ => make.in_f32().tensor(n, sizes(n)),
+        };
+        let matrices: Vec<_> = (0..40).map(matrix).collect();
+        all_in_type(&matrices, make.dtype.into())
+    });
+}
+
+#[test]
+fn linear_layers_with_trained_adapters_in_half_precision() {
+    compare(2, |make| {
+        let trained = make.in_f32();
+        let layer = |(n, outputs): (usize, usize)| LinearWeight {
+            weight: WeightMatrix::Dense(trained.tensor(n, [outputs, 12])),
+            adapter: (n != 1).then(|| LowRankAdapter {
+                a: trained.tensor(n + 10, [2, 12]),
+                b: trained.tensor(n + 20, [outputs, 2]),
+                scaling: 0.5,
+                mask: None,
+            }),
+        };
+        let operands = LinearOperands {
+            input: LinearInput::Plain(make.tensor(1, [35, 12])),
+            weights: [8, 6, 3].into_iter().enumerate().map(layer).collect(),
+            residual: None,
+        };
+        let output = <Cube as LinearPasses>::forward(&operands);
+        let wanted = operands.as_ref().map(&mut |_| true);
+        let grad_output = make.tensor(2, [35, 17]);
+        let gradients = <Cube as LinearPasses>::backward(operands, &wanted, grad_output);
+        let gradients = gradients.into_vec().into_iter().flatten();
+        [output].into_iter().chain(gradients).collect()
     });
 }
 
