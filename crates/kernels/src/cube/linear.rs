@@ -47,18 +47,20 @@ fn prepare(input: &LinearInput<CubeTensor, CubeTensor>) -> PreparedInput {
     }
 }
 
-/// The gradients of the input, from that of the prepared input.
+/// The gradients of the input that are wanted, from that of the prepared input.
 fn backward_input(
     input: LinearInput<CubeTensor, CubeTensor>,
+    wanted: &LinearInput<bool, bool>,
     saved: Option<<Cube as RmsNormPasses>::Saved>,
     grad_prepared: CubeTensor,
 ) -> LinearInput<Option<CubeTensor>, Option<CubeTensor>> {
     match (input, saved) {
         (LinearInput::Normalized { epsilon, .. }, Some(saved)) => {
-            let [x, weight] = <Cube as RmsNormPasses>::backward(saved, grad_prepared);
+            let wants_weight = matches!(wanted, LinearInput::Normalized { weight: true, .. });
+            let (x, weight) = <Cube as RmsNormPasses>::backward(saved, grad_prepared, wants_weight);
             LinearInput::Normalized {
                 x: Some(x),
-                weight: Some(weight),
+                weight,
                 epsilon,
             }
         }
@@ -348,7 +350,7 @@ impl LinearPasses for Cube {
             });
         }
         let input = match grad_prepared {
-            Some(gradient) => backward_input(operands.input, saved, gradient.tensor),
+            Some(gradient) => backward_input(operands.input, &wanted.input, saved, gradient.tensor),
             None => operands.input.map(&mut |_| None),
         };
         LinearOperands {

@@ -80,9 +80,9 @@ fn forward_kernel<F: Float, N: Size>(
     }
 }
 
-/// The gradient of `x`, and sums of `grad_output * x * scale` over rows, `[.., width]`. A cube for
-/// each `chunk` rows, of which each of the rows that it has at a time becomes one of the sums. A
-/// unit has `columns` vectors of every row.
+/// The gradient of `x`, and sums of `grad_output * x * scale` over rows, `[.., width]`, for the
+/// gradient of the weight. A cube for each `chunk` rows, of which each of the rows that it has at a
+/// time becomes one of the sums. A unit has `columns` vectors of every row.
 #[cube(launch)]
 fn backward_kernel<F: Float, N: Size>(
     x: &[Vector<F, N>],
@@ -90,7 +90,7 @@ fn backward_kernel<F: Float, N: Size>(
     scales: &[f32],
     grad_output: &[Vector<F, N>],
     grad_x: &mut [Vector<F, N>],
-    sums: &mut [Vector<f32, N>],
+    sums: ComptimeOption<&mut [Vector<f32, N>]>,
     #[comptime] chunk: usize,
     #[comptime] columns: usize,
     #[comptime] layout: Layout,
@@ -135,18 +135,23 @@ fn backward_kernel<F: Float, N: Size>(
                     let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
                     let found = scale * (gradient * weight[column] - value * factor);
                     grad_x[first + column] = Vector::cast_from(found);
-                    row_sums[n] += gradient * value * scale;
+                    if sums.is_some() {
+                        row_sums[n] += gradient * value * scale;
+                    }
                 }
             }
         }
     }
-    let first_sum = (CUBE_POS * comptime!(layout.rows) + place) * vectors;
-    if first_sum < sums.len() {
-        #[unroll]
-        for n in 0..columns {
-            let column = lane + n * units;
-            if column < vectors {
-                sums[first_sum + column] = row_sums[n];
+    #[comptime]
+    if let ComptimeOption::Some(sums) = sums {
+        let first_sum = (CUBE_POS * comptime!(layout.rows) + place) * vectors;
+        if first_sum < sums.len() {
+            #[unroll]
+            for n in 0..columns {
+                let column = lane + n * units;
+                if column < vectors {
+                    sums[first_sum + column] = row_sums[n];
+                }
             }
         }
     }
@@ -222,14 +227,18 @@ impl RmsNormPasses for Cube {
         (output, [x, weight, scales])
     }
 
-    fn backward([x, weight, scales]: [CubeTensor; 3], grad_output: CubeTensor) -> [CubeTensor; 2] {
+    fn backward(
+        [x, weight, scales]: [CubeTensor; 3],
+        grad_output: CubeTensor,
+        wants_weight: bool,
+    ) -> (CubeTensor, Option<CubeTensor>) {
         let grad_output = into_gradient(grad_output, &x);
         let [tokens, width] = sizes(&x);
         let vector = vector_size(width);
         let layout = Layout::for_row_of(width / vector);
         let chunks = tokens.div_ceil(CHUNK).max(1);
         let grad_x = empty_of(&x, [tokens, width], x.dtype);
-        let sums = empty(&x, [chunks * layout.rows * width]);
+        let sums = wants_weight.then(|| empty(&x, [chunks * layout.rows * width]));
         backward_kernel::launch(
             &grad_x.client,
             rows(chunks),
@@ -240,12 +249,12 @@ impl RmsNormPasses for Cube {
             scales.into_buffer(),
             grad_output.into_buffer(),
             grad_x.clone().into_buffer(),
-            sums.clone().into_buffer(),
+            sums.clone().map(IntoBuffer::into_buffer).into(),
             CHUNK,
             (width / vector).div_ceil(layout.units),
             layout,
             element(&x),
         );
-        [grad_x, sum_rows(sums, width)]
+        (grad_x, sums.map(|sums| sum_rows(sums, width)))
     }
 }

@@ -41,8 +41,12 @@ pub(crate) trait RmsNormPasses: Backend {
         epsilon: f64,
     ) -> (FloatTensor<Self>, Self::Saved);
 
-    /// The gradients of `x` and of the weight.
-    fn backward(saved: Self::Saved, grad_output: FloatTensor<Self>) -> [FloatTensor<Self>; 2];
+    /// The gradients of `x` and, where it is wanted, of the weight.
+    fn backward(
+        saved: Self::Saved,
+        grad_output: FloatTensor<Self>,
+        wants_weight: bool,
+    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
 }
 
 /// Input and weight, contiguous, and each row's scale.
@@ -58,7 +62,11 @@ impl RmsNormPasses for Flex {
         (output, (x, weight, scales.into()))
     }
 
-    fn backward((x, weight, scales): FlexSaved, grad_output: FlexTensor) -> [FlexTensor; 2] {
+    fn backward(
+        (x, weight, scales): FlexSaved,
+        grad_output: FlexTensor,
+        wants_weight: bool,
+    ) -> (FlexTensor, Option<FlexTensor>) {
         let grad_output = grad_output.to_contiguous();
         let (grad_x, grad_weight) = backward(
             as_slice(&x),
@@ -66,10 +74,10 @@ impl RmsNormPasses for Flex {
             &scales,
             as_slice(&grad_output),
         );
-        [
+        (
             from_vec(grad_x, x.shape()),
-            from_vec(grad_weight, weight.shape()),
-        ]
+            wants_weight.then(|| from_vec(grad_weight, weight.shape())),
+        )
     }
 }
 
@@ -92,9 +100,10 @@ impl<B: RmsNormPasses> Backward<B, 2> for RmsNormBackward {
         _checkpointer: &mut Checkpointer,
     ) {
         let grad_output = gradients.consume::<B>(&ops.node);
-        let found = B::backward(ops.state, grad_output);
-        for (node, gradient) in ops.parents.into_iter().zip(found) {
-            if let Some(node) = node {
+        let [x, weight] = ops.parents;
+        let (grad_x, grad_weight) = B::backward(ops.state, grad_output, weight.is_some());
+        for (node, gradient) in [(x, Some(grad_x)), (weight, grad_weight)] {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
                 gradients.register::<B>(node.id, gradient);
             }
         }

@@ -7,6 +7,7 @@
 mod answers;
 mod bf16;
 mod bf16_products;
+mod frozen;
 #[cfg(feature = "nccl")]
 mod nccl;
 mod optimizer;
