@@ -210,7 +210,7 @@ impl WeightMatrix<bool> {
 }
 
 impl<M> LinearWeight<M> {
-    fn map<N>(self, form: &mut impl FnMut(M) -> N) -> LinearWeight<N> {
+    pub(crate) fn map<N>(self, form: &mut impl FnMut(M) -> N) -> LinearWeight<N> {
         LinearWeight {
             weight: self.weight.map(&mut *form),
             adapter: self.adapter.map(|adapter| LowRankAdapter {

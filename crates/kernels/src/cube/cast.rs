@@ -86,6 +86,50 @@ fn cast_all(pairs: &[(CubeTensor, CubeTensor)]) {
     );
 }
 
+/// Casts matrices to rows of one. A unit for each vector of all of them.
+#[cube(launch)]
+fn cast_joined_kernel<F: Float, G: Float, N: Size>(
+    matrices: &Sequence<Box<[Vector<F, N>]>>,
+    output: &mut [Vector<G, N>],
+    #[define(F)] _from: ElemType,
+    #[define(G)] _to: ElemType,
+) {
+    let mut first = 0;
+    #[unroll]
+    for n in 0..matrices.len() {
+        let end = first + matrices[n].len();
+        if ABSOLUTE_POS >= first && ABSOLUTE_POS < end {
+            output[ABSOLUTE_POS] = Vector::cast_from(matrices[n][ABSOLUTE_POS - first]);
+        }
+        first = end;
+    }
+}
+
+/// Matrices of one width and type below each other, in this type. None where there is none.
+pub(super) fn joined_in_type(matrices: &[&CubeTensor], dtype: DType) -> Option<CubeTensor> {
+    let first = matrices.first()?;
+    if matrices.len() == 1 {
+        return Some(in_type(first, dtype));
+    }
+    let width = sizes(first)[1];
+    let rows = matrices.iter().map(|matrix| sizes(matrix)[0]).sum();
+    let output = empty_of(first, [rows, width], dtype);
+    let vector = vector_size(width);
+    let (cubes, units) = elementwise(&first.client, rows * width / vector);
+    let buffer = |matrix: &&CubeTensor| into_contiguous((*matrix).clone()).into_buffer();
+    cast_joined_kernel::launch(
+        &first.client,
+        cubes,
+        units,
+        vector,
+        matrices.iter().map(buffer).collect(),
+        output.clone().into_buffer(),
+        element(first),
+        element(&output),
+    );
+    Some(output)
+}
+
 /// Matrices in this type, contiguous: themselves where they are of it. One launch casts several.
 pub(super) fn all_in_type<'a>(
     matrices: impl IntoIterator<Item = &'a CubeTensor>,

@@ -6,6 +6,7 @@
 //! cubes the order of their results), so that a device gives the same bits every time.
 
 pub(crate) mod adamw;
+mod adapters;
 pub(crate) mod answer_logits;
 pub(crate) mod attention;
 mod cast;

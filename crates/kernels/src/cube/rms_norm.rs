@@ -11,8 +11,11 @@ use super::reduce::row_sum;
 use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, into_gradient, sizes};
 use crate::operations::rms_norm::RmsNormPasses;
 
-/// Rows that one cube adds up for the gradient of the weight.
-const CHUNK: usize = 128;
+/// Most rows that one cube adds up for the gradient of the weight.
+const MOST_ROWS: usize = 64;
+
+/// Cubes that keep a large GPU busy.
+const CUBES: usize = 512;
 
 /// Rows of partial sums that one unit adds up.
 const ROWS: usize = 16;
@@ -36,6 +39,25 @@ impl Layout {
             rows: UNITS / units,
         }
     }
+
+    /// Rows of a cube in the backward pass: as few as it has at a time, unless it adds them up.
+    fn chunk(self, tokens: usize, adds_up: bool) -> usize {
+        match adds_up {
+            true => (tokens / CUBES).clamp(1, MOST_ROWS),
+            false => 1,
+        }
+        .next_multiple_of(self.rows)
+    }
+}
+
+/// The sum of the elements of a row, of which every unit has a vector, for every unit of it.
+#[cube]
+fn sum_of_row<N: Size>(sums: Vector<f32, N>, #[comptime] layout: Layout) -> f32 {
+    row_sum(
+        sums.vector_sum(),
+        comptime!(layout.units),
+        comptime!(layout.rows),
+    )
 }
 
 /// A cube for each `layout.rows` rows.
@@ -44,7 +66,6 @@ fn forward_kernel<F: Float, N: Size>(
     x: &[Vector<F, N>],
     weight: &[Vector<f32, N>],
     output: &mut [Vector<F, N>],
-    scales: &mut [f32],
     epsilon: f32,
     #[comptime] layout: Layout,
     #[define(F)] _element: ElemType,
@@ -54,8 +75,9 @@ fn forward_kernel<F: Float, N: Size>(
     let row = CUBE_POS * comptime!(layout.rows) + UNIT_POS as usize / units;
     let vectors = weight.len();
     let first = row * vectors;
+    let exists = first < x.len();
     let mut squares = Vector::<f32, N>::new(f32::new(0.0));
-    if row < scales.len() {
+    if exists {
         let mut column = lane;
         while column < vectors {
             let value = Vector::<f32, N>::cast_from(x[first + column]);
@@ -64,12 +86,8 @@ fn forward_kernel<F: Float, N: Size>(
         }
     }
     let width = f32::cast_from((vectors * N::value()) as u32);
-    let mean = row_sum(squares.vector_sum(), units, comptime!(layout.rows)) / width;
-    let scale = 1.0 / (mean + epsilon).sqrt();
-    if row < scales.len() {
-        if lane == 0 {
-            scales[row] = scale;
-        }
+    let scale = 1.0 / (sum_of_row(squares, layout) / width + epsilon).sqrt();
+    if exists {
         let mut column = lane;
         while column < vectors {
             let value = Vector::<f32, N>::cast_from(x[first + column]);
@@ -80,18 +98,24 @@ fn forward_kernel<F: Float, N: Size>(
     }
 }
 
-/// The gradient of `x`, and sums of `grad_output * x * scale` over rows, `[.., width]`, for the
-/// gradient of the weight. A cube for each `chunk` rows, of which each of the rows that it has at a
-/// time becomes one of the sums. A unit has `columns` vectors of every row.
+/// The gradient of `x`; where it is wanted the output; and where that of the weight is wanted sums
+/// of `grad_output * x * scale` over rows, `[.., width]`. A cube for each `chunk` rows, of which
+/// each of the rows that it has at a time becomes one of the sums. A unit has `columns` vectors of
+/// every row.
 #[cube(launch)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a kernel takes scalars one by one"
+)]
 fn backward_kernel<F: Float, N: Size>(
     x: &[Vector<F, N>],
     weight: &[Vector<f32, N>],
-    scales: &[f32],
     grad_output: &[Vector<F, N>],
     grad_x: &mut [Vector<F, N>],
+    mut output: ComptimeOption<&mut [Vector<F, N>]>,
     sums: ComptimeOption<&mut [Vector<f32, N>]>,
-    #[comptime] chunk: usize,
+    epsilon: f32,
+    chunk: usize,
     #[comptime] columns: usize,
     #[comptime] layout: Layout,
     #[define(F)] _element: ElemType,
@@ -107,10 +131,11 @@ fn backward_kernel<F: Float, N: Size>(
         row_sums[n] = Vector::new(f32::new(0.0));
     }
     // As many rounds for every unit: they wait for each other.
-    for round in 0..comptime!(chunk / layout.rows) {
+    for round in 0..chunk / comptime!(layout.rows) {
         let row = CUBE_POS * chunk + round * comptime!(layout.rows) + place;
-        let exists = row < scales.len();
         let first = row * vectors;
+        let exists = first < x.len();
+        let mut squares = Vector::<f32, N>::new(f32::new(0.0));
         let mut products = Vector::<f32, N>::new(f32::new(0.0));
         if exists {
             #[unroll]
@@ -119,14 +144,16 @@ fn backward_kernel<F: Float, N: Size>(
                 if column < vectors {
                     let value = Vector::<f32, N>::cast_from(x[first + column]);
                     let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
+                    squares += value * value;
                     products += gradient * weight[column] * value;
                 }
             }
         }
-        let sum = row_sum(products.vector_sum(), units, comptime!(layout.rows));
+        let scale = 1.0 / (sum_of_row(squares, layout) / width + epsilon).sqrt();
+        let factor = sum_of_row(products, layout) / width * scale * scale;
         if exists {
-            let scale = Vector::<f32, N>::new(scales[row]);
-            let factor = Vector::<f32, N>::new(sum / width) * scale * scale;
+            let scale = Vector::<f32, N>::new(scale);
+            let factor = Vector::<f32, N>::new(factor);
             #[unroll]
             for n in 0..columns {
                 let column = lane + n * units;
@@ -135,6 +162,11 @@ fn backward_kernel<F: Float, N: Size>(
                     let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
                     let found = scale * (gradient * weight[column] - value * factor);
                     grad_x[first + column] = Vector::cast_from(found);
+                    #[comptime]
+                    if let ComptimeOption::Some(output) = &mut output {
+                        let normalized = value * scale * weight[column];
+                        output[first + column] = Vector::cast_from(normalized);
+                    }
                     if sums.is_some() {
                         row_sums[n] += gradient * value * scale;
                     }
@@ -200,17 +232,75 @@ fn sum_rows(mut matrix: CubeTensor, width: usize) -> CubeTensor {
     matrix
 }
 
-impl RmsNormPasses for Cube {
-    /// Input and weight, contiguous, and each row's scale.
-    type Saved = [CubeTensor; 3];
+/// What the backward pass wants beside the gradient of `x`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The output once more: the pass reads all that it is computed from.
+    pub(super) output: bool,
+    pub(super) grad_weight: bool,
+}
 
-    fn forward(x: CubeTensor, weight: CubeTensor, epsilon: f64) -> (CubeTensor, [CubeTensor; 3]) {
+/// The results of the backward pass.
+pub(super) struct Found {
+    pub(super) grad_x: CubeTensor,
+    pub(super) output: Option<CubeTensor>,
+    pub(super) grad_weight: Option<CubeTensor>,
+}
+
+/// The gradients for `grad_output`, of tensors that need not be contiguous.
+pub(super) fn backward(
+    x: CubeTensor,
+    weight: CubeTensor,
+    epsilon: f64,
+    grad_output: CubeTensor,
+    wanted: Wanted,
+) -> Found {
+    let (x, weight) = (into_contiguous(x), into_contiguous(weight));
+    let grad_output = into_gradient(grad_output, &x);
+    let [tokens, width] = sizes(&x);
+    let vector = vector_size(width);
+    let layout = Layout::for_row_of(width / vector);
+    let chunk = layout.chunk(tokens, wanted.grad_weight);
+    let chunks = tokens.div_ceil(chunk).max(1);
+    let like_x = || empty_of(&x, [tokens, width], x.dtype);
+    let (grad_x, output) = (like_x(), wanted.output.then(like_x));
+    let sums = wanted
+        .grad_weight
+        .then(|| empty(&x, [chunks * layout.rows * width]));
+    backward_kernel::launch(
+        &grad_x.client,
+        rows(chunks),
+        row_units(),
+        vector,
+        x.clone().into_buffer(),
+        weight.into_buffer(),
+        grad_output.into_buffer(),
+        grad_x.clone().into_buffer(),
+        output.clone().map(IntoBuffer::into_buffer).into(),
+        sums.clone().map(IntoBuffer::into_buffer).into(),
+        epsilon as f32,
+        chunk,
+        (width / vector).div_ceil(layout.units),
+        layout,
+        element(&x),
+    );
+    Found {
+        grad_x,
+        output,
+        grad_weight: sums.map(|sums| sum_rows(sums, width)),
+    }
+}
+
+impl RmsNormPasses for Cube {
+    /// Input and weight, and what is added to the mean of the squares.
+    type Saved = (CubeTensor, CubeTensor, f64);
+
+    fn forward(x: CubeTensor, weight: CubeTensor, epsilon: f64) -> (CubeTensor, Self::Saved) {
         let (x, weight) = (into_contiguous(x), into_contiguous(weight));
         let [tokens, width] = sizes(&x);
         let vector = vector_size(width);
         let layout = Layout::for_row_of(width / vector);
         let output = empty_of(&x, [tokens, width], x.dtype);
-        let scales = empty(&x, [tokens]);
         forward_kernel::launch(
             &x.client,
             rows(tokens.div_ceil(layout.rows)),
@@ -219,42 +309,23 @@ impl RmsNormPasses for Cube {
             x.clone().into_buffer(),
             weight.clone().into_buffer(),
             output.clone().into_buffer(),
-            scales.clone().into_buffer(),
             epsilon as f32,
             layout,
             element(&x),
         );
-        (output, [x, weight, scales])
+        (output, (x, weight, epsilon))
     }
 
     fn backward(
-        [x, weight, scales]: [CubeTensor; 3],
+        (x, weight, epsilon): Self::Saved,
         grad_output: CubeTensor,
         wants_weight: bool,
     ) -> (CubeTensor, Option<CubeTensor>) {
-        let grad_output = into_gradient(grad_output, &x);
-        let [tokens, width] = sizes(&x);
-        let vector = vector_size(width);
-        let layout = Layout::for_row_of(width / vector);
-        let chunks = tokens.div_ceil(CHUNK).max(1);
-        let grad_x = empty_of(&x, [tokens, width], x.dtype);
-        let sums = wants_weight.then(|| empty(&x, [chunks * layout.rows * width]));
-        backward_kernel::launch(
-            &grad_x.client,
-            rows(chunks),
-            row_units(),
-            vector,
-            x.clone().into_buffer(),
-            weight.into_buffer(),
-            scales.into_buffer(),
-            grad_output.into_buffer(),
-            grad_x.clone().into_buffer(),
-            sums.clone().map(IntoBuffer::into_buffer).into(),
-            CHUNK,
-            (width / vector).div_ceil(layout.units),
-            layout,
-            element(&x),
-        );
-        (grad_x, sums.map(|sums| sum_rows(sums, width)))
+        let wanted = Wanted {
+            output: false,
+            grad_weight: wants_weight,
+        };
+        let found = backward(x, weight, epsilon, grad_output, wanted);
+        (found.grad_x, found.grad_weight)
     }
 }

@@ -32,12 +32,14 @@ fn forward_kernel<F: Float, N: Size>(
     }
 }
 
-/// A unit for each vector of `grad_output`, of which a row has `width`.
+/// The gradient of `gate_up`, and where it is wanted the output. A unit for each vector of
+/// `grad_output`, of which a row has `width`.
 #[cube(launch)]
 fn backward_kernel<F: Float, N: Size>(
     gate_up: &[Vector<F, N>],
     grad_output: &[Vector<F, N>],
     grad_gate_up: &mut [Vector<F, N>],
+    output: ComptimeOption<&mut [Vector<F, N>]>,
     width: usize,
     #[define(F)] _element: ElemType,
 ) {
@@ -51,7 +53,40 @@ fn backward_kernel<F: Float, N: Size>(
         let grad_gate = gradient * up * sigmoid * (one + x * (one - sigmoid));
         grad_gate_up[gate] = Vector::cast_from(grad_gate);
         grad_gate_up[gate + width] = Vector::cast_from(gradient * x * sigmoid);
+        #[comptime]
+        if let ComptimeOption::Some(output) = output {
+            output[ABSOLUTE_POS] = Vector::cast_from(x * sigmoid * up);
+        }
     }
+}
+
+/// The gradient of `gate_up`, and where it is wanted the output once more: the pass reads all that
+/// it is computed from.
+pub(super) fn backward(
+    gate_up: CubeTensor,
+    grad_output: CubeTensor,
+    wants_output: bool,
+) -> (CubeTensor, Option<CubeTensor>) {
+    let gate_up = into_contiguous(gate_up);
+    let grad_output = into_gradient(grad_output, &gate_up);
+    let [tokens, width] = sizes(&grad_output);
+    let vector = vector_size(width);
+    let grad_gate_up = empty_of(&gate_up, [tokens, 2 * width], gate_up.dtype);
+    let output = wants_output.then(|| empty_of(&gate_up, [tokens, width], gate_up.dtype));
+    let (cubes, units) = elementwise(&grad_gate_up.client, tokens * width / vector);
+    backward_kernel::launch(
+        &grad_gate_up.client,
+        cubes,
+        units,
+        vector,
+        gate_up.into_buffer(),
+        grad_output.into_buffer(),
+        grad_gate_up.clone().into_buffer(),
+        output.clone().map(IntoBuffer::into_buffer).into(),
+        width / vector,
+        element(&grad_gate_up),
+    );
+    (grad_gate_up, output)
 }
 
 impl SwigluPasses for Cube {
@@ -76,23 +111,6 @@ impl SwigluPasses for Cube {
     }
 
     fn backward(gate_up: CubeTensor, grad_output: CubeTensor) -> CubeTensor {
-        let gate_up = into_contiguous(gate_up);
-        let grad_output = into_gradient(grad_output, &gate_up);
-        let [tokens, width] = sizes(&grad_output);
-        let vector = vector_size(width);
-        let grad_gate_up = empty_of(&gate_up, [tokens, 2 * width], gate_up.dtype);
-        let (cubes, units) = elementwise(&grad_gate_up.client, tokens * width / vector);
-        backward_kernel::launch(
-            &grad_gate_up.client,
-            cubes,
-            units,
-            vector,
-            gate_up.into_buffer(),
-            grad_output.into_buffer(),
-            grad_gate_up.clone().into_buffer(),
-            width / vector,
-            element(&grad_gate_up),
-        );
-        grad_gate_up
+        backward(gate_up, grad_output, false).0
     }
 }

@@ -2,6 +2,7 @@
 
 use burn::backend::ops::FloatTensorOps;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
@@ -101,6 +102,28 @@ fn without_rest(mut tensor: CubeTensor) -> CubeTensor {
     let start = tensor.handle.offset_start.unwrap_or(0);
     tensor.handle.offset_end = Some(tensor.handle.size() - start - bytes);
     tensor
+}
+
+/// The rows of a contiguous matrix, without a copy.
+pub(super) fn row_range(matrix: &CubeTensor, rows: Range<usize>) -> CubeTensor {
+    let width = sizes(matrix)[1];
+    let start = (rows.start * width * matrix.dtype.size()) as u64;
+    let mut handle = matrix.handle.clone();
+    handle.offset_start = Some(handle.offset_start.unwrap_or(0) + start);
+    CubeTensor::new_contiguous(
+        matrix.client.clone(),
+        matrix.device.clone(),
+        Shape::new([rows.len(), width]),
+        handle,
+        matrix.dtype,
+    )
+}
+
+/// Whether the device allows a tensor of this type to begin at a row of a matrix as wide as this
+/// one, in the matrix's memory.
+pub(super) fn starts_aligned(matrix: &CubeTensor, row: usize, dtype: DType) -> bool {
+    let alignment = matrix.client.properties().memory.alignment as usize;
+    (row * sizes(matrix)[1] * dtype.size()).is_multiple_of(alignment)
 }
 
 /// The client of a device for as long as the program runs: what reads through one borrows it.
