@@ -7,11 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 
 class Failure(Exception):
     """A command that failed or took too long, with the end of its log."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command printed, and the most memory that it held."""
+
+    text: str
+    peak_bytes: int
 
 
 class Budget:
@@ -65,21 +74,34 @@ def last_lines(files: list[Path], count: int = 12) -> str:
     return "\n".join(lines[-count:])
 
 
-def run(command: list, log: Path, seconds: float, budget: Budget, **environment: str) -> str:
-    """Runs a command to its end and returns what it printed; fails at the limit or the budget's."""
+def wait(process: subprocess.Popen, seconds: float) -> int:
+    """Waits for a command and returns the most bytes of memory that it held."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if found:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage.ru_maxrss * 1024
+        time.sleep(0.01)
+    raise subprocess.TimeoutExpired(process.args, seconds)
+
+
+def run(command: list, log: Path, seconds: float, budget: Budget, **environment: str) -> Finished:
+    """Runs a command to its end; fails at the limit or the budget's."""
     limit = min(seconds, budget.left())
     if limit <= 1:
         raise Failure("not run: no time left")
     output = log.with_suffix(".out")
     process = start(command, output, log, **environment)
     try:
-        status = process.wait(limit)
+        peak_bytes = wait(process, limit)
     except subprocess.TimeoutExpired:
         end(process)
         raise Failure(f"ended after {limit:.0f} s:\n{last_lines([output, log])}") from None
     except BaseException:
         end(process)
         raise
-    if status != 0:
-        raise Failure(f"{command[0]} ended with {status}:\n{last_lines([output, log])}")
-    return output.read_text()
+    if process.returncode != 0:
+        words = f"{command[0]} ended with {process.returncode}"
+        raise Failure(f"{words}:\n{last_lines([output, log])}")
+    return Finished(output.read_text(), peak_bytes)

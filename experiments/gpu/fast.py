@@ -40,7 +40,7 @@ WORKS = [
 ]  # fmt: skip
 # The peer's settings, the most promising ones first, but before them one that starts at once: a
 # short budget then has a figure too. Each has a limit in seconds, more where layers are compiled.
-COMPILED, PLAIN = 110, 60
+COMPILED, PLAIN = 80, 60
 SMALL_PEER = [
     ("bf16 packed", PLAIN, ("--precision", "bf16")),
     ("bf16 packed compiled", COMPILED, ("--precision", "bf16", "--compile")),
@@ -53,14 +53,14 @@ SMALL_PEER = [
     ),
     ("bf16 padded", PLAIN, ("--precision", "bf16", "--layout", "padded")),
     (
-        "bf16 packed compiled, lengths rounded",
+        "bf16 packed compiled and rounded",
         COMPILED,
         ("--precision", "bf16", "--compile", "--multiple", "4096"),
     ),
 ]
 LARGE_PEER = [
     ("bf16 packed in 4 parts", 80, ("--micro-batches", "4")),
-    ("bf16 packed compiled in 4 parts", 150, ("--micro-batches", "4", "--compile")),
+    ("bf16 packed compiled in 4 parts", 100, ("--micro-batches", "4", "--compile")),
     ("bf16 packed checkpointing", 80, ("--checkpointing",)),
     ("bf16 packed compiled checkpointing", 150, ("--checkpointing", "--compile")),
     ("bf16 packed in 2 parts", 80, ("--micro-batches", "2")),
@@ -80,6 +80,7 @@ SMALL_PLW = [
 RECOMPUTED_PLW = [("bf16 in 2 parts, checkpointing", 2, RECOMPUTED)]
 QLORA_PLW = [("nf4, checkpointing", 1, RECOMPUTED)]
 LARGE_PLW = [
+    ("bf16 in 2 parts", 2, ()),
     ("bf16 in 4 parts", 4, ()),
     ("bf16 in 4 parts, checkpointing", 4, RECOMPUTED),
     ("bf16 in 16 parts, checkpointing", 16, RECOMPUTED),
@@ -167,11 +168,15 @@ def try_plw(
             return
 
 
+def is_asked(options: argparse.Namespace, setting: str) -> bool:
+    return not options.settings or setting in options.settings
+
+
 def search_peer(
     options: argparse.Namespace, found: Measurements, model: Model, settings: list[tuple]
 ) -> None:
     for setting, limit, flags in settings:
-        if options.only not in setting:
+        if not is_asked(options, setting):
             continue
         limit = options.limit or limit
         measure = partial(train_peer, options, model, setting, limit, flags)
@@ -183,7 +188,7 @@ def evaluate(options: argparse.Namespace, found: Measurements, model: Model) -> 
     limit = options.limit or (60 if model.name == "small" else 90)
     found.take(work, "plw", "bf16 shared", partial(evaluate_plw, options, model, limit))
     for setting, limit, flags in EVAL_PEER:
-        if options.only not in setting:
+        if not is_asked(options, setting):
             continue
         limit = options.limit or limit
         measure = partial(evaluate_peer, options, model, setting, limit, flags)
@@ -224,7 +229,7 @@ def warm_ups(options: argparse.Namespace, model: Model) -> list[tuple[str, str, 
         found += [("train", setting, flags) for setting, _, flags in SETTINGS[model.name][1]]
     if f"{model.name}-eval" in options.rows:
         found += [("eval", setting, flags) for setting, _, flags in EVAL_PEER]
-    return [w for w in found if "compiled" in w[1] and options.only in w[1]]
+    return [w for w in found if "compiled" in w[1] and is_asked(options, w[1])]
 
 
 def prepare_model(options: argparse.Namespace, found: Measurements, model: Model) -> None:
@@ -312,7 +317,7 @@ def parse_options() -> argparse.Namespace:
         help="what to measure: small or 7b for all of a model's, or small-train, small-shared, "
         "small-eval, 7b-train, 7b-shared, 7b-recomputed, 7b-eval, 7b-qlora",
     )
-    parser.add_argument("--only", default="", help="only the peer's settings with this in them")
+    parser.add_argument("--settings", nargs="+", default=[], help="only these of the peer's")
     parser.add_argument("--seconds", type=float, default=285, help="the time of everything")
     parser.add_argument("--limit", type=float, help="seconds of one measurement, for a trial")
     parser.add_argument(
@@ -323,6 +328,10 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="tiny models, to try this script")
     options = parser.parse_args()
+    known = {setting for _, peer in SETTINGS.values() for setting, _, _ in [*peer, *EVAL_PEER]}
+    for setting in options.settings:
+        if setting not in known:
+            parser.error(f"--settings {setting}: it must be some of {', '.join(sorted(known))}")
     options.data = options.files / "rows.parquet"
     options.budget = Budget(options.seconds)
     options.models = options.work / "models"

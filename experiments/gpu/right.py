@@ -114,13 +114,11 @@ def train_peer(
     if lora:
         command += ["--lora", "16,32", "--save-init", lora]
     found = run(command, options.work / f"{name}.log", 120, options.budget)
-    lines = [json.loads(line) for line in found.splitlines()]
+    lines = [json.loads(line) for line in found.text.splitlines()]
     return [line for line in lines if "summary" not in line]
 
 
-def differences(
-    found: list[dict], expected: list[dict], steps: int = STEPS
-) -> tuple[float, float]:
+def differences(found: list[dict], expected: list[dict], steps: int = STEPS) -> tuple[float, float]:
     """The greatest of losses and of gradient norms, as parts of the expected value."""
     if len(found) != steps or len(expected) != steps:
         raise RuntimeError(f"{len(found)} and {len(expected)} steps instead of {steps}")
@@ -179,7 +177,7 @@ def evaluate_peer(options: argparse.Namespace) -> dict[str, list[float]]:
         "--batch", "8",
     ]  # fmt: skip
     found = run(command, options.work / "eval-peer.log", 120, options.budget)
-    lines = [json.loads(line) for line in found.splitlines()]
+    lines = [json.loads(line) for line in found.text.splitlines()]
     rows = [line for line in lines if "summary" not in line]
     return {f"{number} {row['example_id']}": row["logits"] for number, row in enumerate(rows)}
 
@@ -230,9 +228,7 @@ def check_bf16(options: argparse.Namespace, checks: Checks) -> None:
     bf16 = ("--bf16", "true")
     with ThreadPoolExecutor() as pool:
         plw = [
-            pool.submit(
-                train_plw, options, name, options.device, steps=BF16_STEPS, more=more
-            )
+            pool.submit(train_plw, options, name, options.device, steps=BF16_STEPS, more=more)
             for name, more in (("gpu-20-f32", ()), ("gpu-20-bf16", bf16))
         ]
         peer = {

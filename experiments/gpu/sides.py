@@ -95,7 +95,7 @@ def log_of(options: argparse.Namespace, name: str) -> Path:
 def gemm_peak(options: argparse.Namespace) -> Figures:
     size = 512 if options.quick else 8192
     command = [sys.executable, "-c", PEAK_PROGRAM, size, options.device]
-    return json.loads(run(command, log_of(options, "gemm"), 90, options.budget))
+    return json.loads(run(command, log_of(options, "gemm"), 90, options.budget).text)
 
 
 def init(
@@ -123,7 +123,7 @@ def planned_bytes(options: argparse.Namespace, flags: list, log: Path) -> int | 
     """What plw predicts that a run needs; a prediction that fails costs nothing else."""
     try:
         found = run([options.plw, "plan", "--json", *flags], log, 20, options.budget)
-        plan = lines_of(found)[-1]
+        plan = lines_of(found.text)[-1]
         return plan.get("gpu", plan)["peak"]
     except (Failure, LookupError):
         return None
@@ -154,10 +154,10 @@ def train_plw(
     ]  # fmt: skip
     command = [options.plw, "train", "--output-dir", folder, *flags]
     began = time.monotonic()
-    note = {}
     rows = folder / "metrics.jsonl"
     try:
-        run(command, log_of(options, name), limit, options.budget)
+        done = run(command, log_of(options, name), limit, options.budget)
+        note = {"host_bytes": done.peak_bytes}
     except Failure as failure:
         # The steps until then count, if there are enough.
         steps = lines_of(rows.read_text()) if rows.exists() else []
@@ -199,7 +199,7 @@ def run_peer(
     except Failure:
         shutil.rmtree(compiled, ignore_errors=True)
         raise
-    return lines_of(found)
+    return lines_of(found.text)
 
 
 def warm_up_peer(
@@ -247,9 +247,9 @@ def evaluate_plw(options: argparse.Namespace, model: Model, limit: float) -> Fig
             "--per-device-eval-batch-size", model.eval_batch, "--dtype", "bfloat16",
         ]  # fmt: skip
         began = time.monotonic()
-        run(command, log_of(options, name), limit, options.budget)
-        wall = time.monotonic() - began
-        found.append(json.loads((folder / "summary.json").read_text()) | {"wall": wall})
+        done = run(command, log_of(options, name), limit, options.budget)
+        row = {"wall": time.monotonic() - began, "host_bytes": done.peak_bytes}
+        found.append(json.loads((folder / "summary.json").read_text()) | row)
     short, long = found
     seconds = long["seconds"] - short["seconds"]
     if seconds <= 0:
@@ -259,6 +259,7 @@ def evaluate_plw(options: argparse.Namespace, model: Model, limit: float) -> Fig
         "questions_per_second": (long["questions"] - short["questions"]) / seconds,
         "questions_per_second_whole": long["questions_per_second"],
         "start_seconds": long["wall"] - long["seconds"],
+        "host_bytes": long["host_bytes"],
         "accuracy": long["accuracy"],
         "tokens": long["tokens"],
         "tokens_computed": long["tokens_computed"],

@@ -119,9 +119,7 @@ def table(found: dict) -> str:
     lines = ["| | ms a step | % of the busy time | launches |", "| --- | ---: | ---: | ---: |"]
     for row in found["groups"]:
         share = 100 * row["ms"] / busy
-        lines.append(
-            f"| {row['group']} | {row['ms']:.2f} | {share:.1f} | {row['launches']:,.0f} |"
-        )
+        lines.append(f"| {row['group']} | {row['ms']:.2f} | {share:.1f} | {row['launches']:,.0f} |")
     lines.append(f"| busy | {busy:.2f} | 100.0 | {found['launches']:,.0f} |")
     lines.append(f"| nothing runs | {span - busy:.2f} | | |")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ use burn::tensor::DType;
 use burn_cubecl::kernel::into_contiguous;
 
 use super::adapters::Adapters;
-use super::cast::cast_to_rows;
+use super::cast::{cast_to_rows, joined_in_type};
 use super::matmul::{Addend, Block, multiply, product};
 use super::nf4::dequantize_to_rows;
 use super::tensor::{CubeTensor, empty_of, row_range, sizes, starts_aligned};
@@ -82,6 +82,10 @@ fn joined_weights(operands: &Operands<CubeTensor>) -> Option<CubeTensor> {
     if !operands.weights.iter().any(is_other) {
         return None;
     }
+    let dense: Option<Vec<_>> = operands.weights.iter().map(dense_in_f32).collect();
+    if let Some(dense) = dense {
+        return joined_in_type(&dense, input.dtype);
+    }
     let rows = operands.weights.iter().map(outputs).sum::<usize>();
     let width = prepared_sizes(&operands.input)[1];
     let joined = empty_of(input, [rows, width], input.dtype);
@@ -94,6 +98,14 @@ fn joined_weights(operands: &Operands<CubeTensor>) -> Option<CubeTensor> {
         first_row += outputs(weight);
     }
     Some(joined)
+}
+
+/// The matrix of a weight in f32, as one that is trained is.
+fn dense_in_f32(weight: &LinearWeight<CubeTensor>) -> Option<&CubeTensor> {
+    match &weight.weight {
+        WeightMatrix::Dense(weight) => Some(weight).filter(|weight| weight.dtype == DType::F32),
+        WeightMatrix::Nf4(_) => None,
+    }
 }
 
 fn outputs(weight: &LinearWeight<CubeTensor>) -> usize {
