@@ -180,6 +180,8 @@ def measure(options: argparse.Namespace, row: str, model: Model) -> dict:
             settings = fast.SETTINGS[model.name][0]
             if row.endswith("-recomputed"):
                 settings = fast.RECOMPUTED_PLW
+            elif row == "7b-shared":
+                settings = fast.LARGE_SHARED_PLW
             setting, parts, flags = settings[0]
             shares = row.endswith("-shared")
             for each in (replace(model, steps=model.skipped + 1), model):

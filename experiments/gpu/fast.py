@@ -77,7 +77,6 @@ SMALL_PLW = [
     ("bf16 in 2 parts", 2, ()),
     ("bf16 in 4 parts", 4, ()),
 ]
-RECOMPUTED_PLW = [("bf16 in 2 parts, checkpointing", 2, RECOMPUTED)]
 QLORA_PLW = [("nf4, checkpointing", 1, RECOMPUTED)]
 LARGE_PLW = [
     ("bf16 in 2 parts", 2, ()),
@@ -85,6 +84,9 @@ LARGE_PLW = [
     ("bf16 in 4 parts, checkpointing", 4, RECOMPUTED),
     ("bf16 in 16 parts, checkpointing", 16, RECOMPUTED),
 ]
+# Shared prefixes take a third of the memory.
+LARGE_SHARED_PLW = [("bf16", 1, ()), *LARGE_PLW]
+RECOMPUTED_PLW = [("bf16, checkpointing", 1, RECOMPUTED), LARGE_PLW[2]]
 
 
 # Of each model its config.json and its tokenizer's folder.
@@ -269,7 +271,8 @@ def measure_all(options: argparse.Namespace, found: Measurements) -> None:
         if model.name in rows:
             try_plw(options, found, model, model.name, plw)
             search_peer(options, found, model, peer[:1])
-        for work, plw in (("shared", plw), ("recomputed", RECOMPUTED_PLW)):
+        shared = LARGE_SHARED_PLW if model.name == "7b" else plw
+        for work, plw in (("shared", shared), ("recomputed", RECOMPUTED_PLW)):
             if f"{model.name}-{work}" in rows:
                 try_plw(options, found, model, f"{model.name}-{work}", plw)
     for model in made:

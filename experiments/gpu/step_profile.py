@@ -136,7 +136,7 @@ def trace(options: argparse.Namespace) -> Path:
     if not make(options, found, model):
         raise SystemExit(f"no model: {found.rows[-1]['message']}")
     folder, kernels = options.work / "run", options.out / f"kernels-{options.model}.tsv"
-    parts = 4 if options.model == "7b" else 1
+    parts = 2 if options.model == "7b" else 1
     shutil.rmtree(folder, ignore_errors=True)
     command = [
         options.plw, "train", "--output-dir", folder, *plw_flags(options, model),

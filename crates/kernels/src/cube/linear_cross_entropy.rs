@@ -92,26 +92,30 @@ fn row_losses_kernel<F: Float, N: Size>(
     }
     if wants_gradients != 0 {
         let factor = Vector::<f32, N>::new(weight / sum);
-        let mut column = unit;
-        while column < vectors {
-            let at = first + column;
-            let mut gradient = (logits[at] - Vector::new(greatest)).exp() * factor;
-            let mut target = start;
-            while target < end {
-                let token = tokens[target] as usize;
-                if token / N::value() == column {
-                    #[unroll]
-                    for lane in 0..N::value() {
-                        if token % N::value() == lane {
-                            let less = gradient.extract(lane) - weights[target];
-                            gradient.insert(lane, less);
+        // From the last column to the first, as the last ones are still in the cache.
+        let mut rounds = vectors.div_ceil(units);
+        while rounds > 0 {
+            rounds -= 1;
+            let column = rounds * units + unit;
+            if column < vectors {
+                let at = first + column;
+                let mut gradient = (logits[at] - Vector::new(greatest)).exp() * factor;
+                let mut target = start;
+                while target < end {
+                    let token = tokens[target] as usize;
+                    if token / N::value() == column {
+                        #[unroll]
+                        for lane in 0..N::value() {
+                            if token % N::value() == lane {
+                                let less = gradient.extract(lane) - weights[target];
+                                gradient.insert(lane, less);
+                            }
                         }
                     }
+                    target += 1;
                 }
-                target += 1;
+                grad_logits[at] = Vector::cast_from(gradient);
             }
-            grad_logits[at] = Vector::cast_from(gradient);
-            column += units;
         }
     }
 }
@@ -170,7 +174,7 @@ struct DeviceTargets {
 }
 
 /// Units of a cube for a row of logits. The fewer rows are worked on at a time, the more of them are
-/// still in the cache when the gradients need the logits again: on an H100 those of 132 cubes.
+/// still in the cache when the gradients need the logits again.
 fn units_for_logits(logits: &CubeTensor) -> usize {
     let most = logits.client.properties().hardware.max_units_per_cube as usize;
     match most {
