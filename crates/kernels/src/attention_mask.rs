@@ -205,3 +205,16 @@ fn tile_spans(row: &[u32], side: usize) -> Vec<u32> {
     });
     spans.collect::<Vec<_>>().concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_tiles_tell_who_is_seen() {
+        // Two documents of 5 and 6 tokens, in tiles of 3.
+        let row = [[5; 5].as_slice(), &[11; 6]].concat();
+        assert_eq!(tile_until(&row, 3), [5, 11, 11, 11]);
+        assert_eq!(tile_spans(&row, 3), [5, 0, 11, 0, 11, 1, 11, 1]);
+    }
+}
