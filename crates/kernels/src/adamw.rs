@@ -65,6 +65,17 @@ pub struct Updated<const D: usize> {
     pub moments: Moments<D>,
 }
 
+/// A parameter that takes a step.
+#[derive(Debug, Clone)]
+pub struct AdamWUpdate<const D: usize> {
+    /// Its value.
+    pub parameter: Tensor<D>,
+    /// Its gradient.
+    pub gradient: Tensor<D>,
+    /// Its moments. Before the first step there are none.
+    pub moments: Option<Moments<D>>,
+}
+
 /// One AdamW step of one parameter (Loshchilov and Hutter 2019, arXiv 1711.05101), as
 /// `torch.optim.AdamW` computes it:
 ///
@@ -90,22 +101,55 @@ pub fn adamw<const D: usize>(
     step: &AdamWStep,
     flags: &mut FiniteFlags,
 ) -> Updated<D> {
-    check(&parameter, &gradient, moments.as_ref(), step);
-    let is_supported = |tensor: &Tensor<D>| tensor.dtype() == DType::F32 && has_kernels(tensor);
-    if !is_supported(&parameter) || !is_supported(&gradient) {
-        return adamw_reference(parameter, gradient, moments, step, flags);
+    let update = AdamWUpdate {
+        parameter,
+        gradient,
+        moments,
+    };
+    let updated = adamw_together(vec![update], step, flags).pop();
+    updated.expect("one for each update")
+}
+
+/// [`adamw`] of several parameters, which are on one device. On a GPU one pass updates several.
+///
+/// # Panics
+///
+/// As [`adamw`].
+pub fn adamw_together<const D: usize>(
+    updates: Vec<AdamWUpdate<D>>,
+    step: &AdamWStep,
+    flags: &mut FiniteFlags,
+) -> Vec<Updated<D>> {
+    for update in &updates {
+        check(
+            &update.parameter,
+            &update.gradient,
+            update.moments.as_ref(),
+            step,
+        );
     }
-    let Moments { first, second } = moments.unwrap_or_else(|| Moments {
-        first: gradient.zeros_like(),
-        second: gradient.zeros_like(),
-    });
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    if updates.iter().all(is_on_gpu) {
+        return on_gpu(updates, step, flags);
+    }
+    let on_cpu = |update| on_cpu(update, step, flags);
+    updates.into_iter().map(on_cpu).collect()
+}
+
+fn is_supported<const D: usize>(update: &AdamWUpdate<D>) -> bool {
+    let is_supported = |tensor: &Tensor<D>| tensor.dtype() == DType::F32 && has_kernels(tensor);
+    is_supported(&update.parameter) && is_supported(&update.gradient)
+}
+
+/// The coefficients of a step, but for what gradients are multiplied by.
+fn coefficients(step: &AdamWStep, gradient: f32) -> pass::Coefficients {
     let AdamWStep {
         settings,
         number,
         learning_rate,
         ..
     } = *step;
-    let coefficients = |gradient: f32| pass::Coefficients {
+    pass::Coefficients {
         gradient,
         beta_1: settings.beta_1 as f32,
         beta_2: settings.beta_2 as f32,
@@ -113,41 +157,91 @@ pub fn adamw<const D: usize>(
         decay: (1.0 - learning_rate * settings.weight_decay) as f32,
         rate: (learning_rate / (1.0 - settings.beta_1.powf(number as f64))) as f32,
         second: (1.0 - settings.beta_2.powf(number as f64)).sqrt().recip() as f32,
-    };
-    #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    if cube::supports(&parameter) {
-        use cube::tensor::{from_cube, into_cube, into_unique};
-        let device = parameter.device();
-        let [parameter, first, second] =
-            [parameter, first, second].map(|tensor| into_unique(into_cube(tensor)));
-        let flag = flags.next_on_device(&parameter);
-        cube::adamw::update(
-            &parameter,
-            into_cube(gradient),
-            [&first, &second],
-            flag,
-            into_cube(step.gradient_factor.on(&device)),
-            // The kernel takes the gradients' factor from the device.
-            &coefficients(1.0),
-        );
-        let moments = Moments {
-            first: from_cube(first),
-            second: from_cube(second),
-        };
-        return Updated {
-            parameter: from_cube(parameter),
-            moments,
-        };
     }
-    let gradient = into_flex(gradient).to_contiguous();
+}
+
+fn moments_of<const D: usize>(update: &mut AdamWUpdate<D>) -> Moments<D> {
+    let zeros = || update.gradient.zeros_like();
+    update.moments.take().unwrap_or_else(|| Moments {
+        first: zeros(),
+        second: zeros(),
+    })
+}
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn is_on_gpu<const D: usize>(update: &AdamWUpdate<D>) -> bool {
+    is_supported(update) && cube::supports(&update.parameter)
+}
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn on_gpu<const D: usize>(
+    updates: Vec<AdamWUpdate<D>>,
+    step: &AdamWStep,
+    flags: &mut FiniteFlags,
+) -> Vec<Updated<D>> {
+    use burn_cubecl::kernel::into_contiguous;
+    use cube::adamw::{Update, update, updates_of_a_launch};
+    use cube::tensor::{client, from_cube, into_cube, into_unique};
+    let Some(first) = updates.first() else {
+        return Vec::new();
+    };
+    let device = first.parameter.device();
+    let factor = into_cube(step.gradient_factor.on(&device));
+    // The kernel takes the gradients' factor from the device.
+    let coefficients = coefficients(step, 1.0);
+    let prepared = |mut each: AdamWUpdate<D>| {
+        let moments = moments_of(&mut each);
+        Update {
+            parameter: into_unique(into_cube(each.parameter)),
+            gradient: into_contiguous(into_cube(each.gradient)),
+            first: into_unique(into_cube(moments.first)),
+            second: into_unique(into_cube(moments.second)),
+        }
+    };
+    let updated = |update: Update| Updated {
+        parameter: from_cube(update.parameter),
+        moments: Moments {
+            first: from_cube(update.first),
+            second: from_cube(update.second),
+        },
+    };
+    let most = updates_of_a_launch(&client(&device));
+    let mut all = Vec::with_capacity(updates.len());
+    let mut rest = updates.into_iter().map(prepared);
+    loop {
+        let group: Vec<Update> = rest.by_ref().take(most).collect();
+        let Some(first) = group.first() else {
+            return all;
+        };
+        let flags = flags.next_on_device(&first.parameter, group.len());
+        update(&group, flags, factor.clone(), &coefficients);
+        all.extend(group.into_iter().map(updated));
+    }
+}
+
+fn on_cpu<const D: usize>(
+    mut update: AdamWUpdate<D>,
+    step: &AdamWStep,
+    flags: &mut FiniteFlags,
+) -> Updated<D> {
+    if !is_supported(&update) {
+        let AdamWUpdate {
+            parameter,
+            gradient,
+            moments,
+        } = update;
+        return adamw_reference(parameter, gradient, moments, step, flags);
+    }
+    let Moments { first, second } = moments_of(&mut update);
+    let gradient = into_flex(update.gradient).to_contiguous();
     let [mut parameter, mut first, mut second] =
-        [parameter, first, second].map(|tensor| into_unique(into_flex(tensor)));
+        [update.parameter, first, second].map(|tensor| into_unique(into_flex(tensor)));
     let finite = pass::update(
         parameter.storage_mut(),
         as_slice(&gradient),
         first.storage_mut(),
         second.storage_mut(),
-        &coefficients(step.gradient_factor.read() as f32),
+        &coefficients(step, step.gradient_factor.read() as f32),
     );
     flags.push(if finite { 0.0 } else { 1.0 });
     Updated {
@@ -233,130 +327,4 @@ pub fn adamw_reference<const D: usize>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::{Device, Distribution, Tolerance};
-
-    type Form =
-        fn(Tensor<1>, Tensor<1>, Option<Moments<1>>, &AdamWStep, &mut FiniteFlags) -> Updated<1>;
-
-    fn step(number: u64, learning_rate: f64) -> AdamWStep {
-        AdamWStep {
-            settings: AdamW::default(),
-            number,
-            learning_rate,
-            gradient_factor: GradientFactor::Known(1.0),
-        }
-    }
-
-    /// The expected values are those of torch 2: `torch.optim.AdamW([p], lr=0.1, weight_decay=0.5)`
-    /// with p = [1, -2] and gradients [0.5, -3], then [-1, 0].
-    #[test]
-    fn two_steps_equal_pytorch() {
-        let device = Device::flex();
-        let step = |number| {
-            let mut step = step(number, 0.1);
-            step.settings.weight_decay = 0.5;
-            step
-        };
-        let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &device);
-        let mut flags = FiniteFlags::with_capacity(2);
-        let gradient = tensor([0.5, -3.0]);
-        let first = adamw(tensor([1.0, -2.0]), gradient, None, &step(1), &mut flags);
-        first.parameter.to_data().assert_approx_eq(
-            &tensor([0.85, -1.8]).to_data(),
-            Tolerance::<f32>::absolute(1e-6),
-        );
-        let moments = Some(first.moments);
-        let gradient = tensor([-1.0, 0.0]);
-        let second = adamw(first.parameter, gradient, moments, &step(2), &mut flags);
-        second.parameter.to_data().assert_approx_eq(
-            &tensor([0.844_110_37, -1.642_994]).to_data(),
-            Tolerance::<f32>::absolute(1e-6),
-        );
-    }
-
-    #[test]
-    fn the_kernel_equals_the_reference_over_several_steps() {
-        let device = Device::flex();
-        for count in [1usize, 37, 70_001] {
-            let random = || Tensor::<1>::random([count], Distribution::Default, &device);
-            let start = random();
-            let (mut fused, mut plain) = ((start.clone(), None), (start, None));
-            for number in 1..4 {
-                let gradient = random();
-                let step = AdamWStep {
-                    gradient_factor: GradientFactor::Known(0.5),
-                    ..step(number, 1e-2)
-                };
-                let take = |(parameter, moments), adamw: Form| {
-                    let mut flags = FiniteFlags::with_capacity(1);
-                    let updated = adamw(parameter, gradient.clone(), moments, &step, &mut flags);
-                    assert_eq!(flags.first_not_finite(&[]), None);
-                    (updated.parameter, Some(updated.moments))
-                };
-                fused = take(fused, adamw);
-                plain = take(plain, adamw_reference);
-            }
-            let tolerance = Tolerance::<f32>::rel_abs(1e-5, 1e-6);
-            let [found, expected] = [fused, plain].map(|(parameter, moments)| {
-                let moments: Moments<1> = moments.expect("three steps were taken");
-                [parameter, moments.first, moments.second].map(Tensor::into_data)
-            });
-            for (found, expected) in found.iter().zip(&expected) {
-                found.assert_approx_eq(expected, tolerance);
-            }
-        }
-    }
-
-    #[test]
-    fn both_forms_tell_of_what_is_not_finite() {
-        let device = Device::flex();
-        let ones = || Tensor::<1>::ones([5], &device);
-        let with = |value: f32| Tensor::<1>::from_data([1.0, 1.0, value, 1.0, 1.0], &device);
-        for (parameter, gradient, finite) in [
-            (ones(), ones(), true),
-            (with(f32::MAX), ones(), true),
-            (with(f32::NAN), ones(), false),
-            (with(f32::INFINITY), ones(), false),
-            (ones(), with(f32::NAN), false),
-            // Its square overflows, so that the element would never move again.
-            (ones(), with(1e30), false),
-        ] {
-            let forms: [Form; 2] = [adamw, adamw_reference];
-            for form in forms {
-                let mut flags = FiniteFlags::with_capacity(2);
-                // The number of the second parameter is what counts.
-                form(ones(), ones(), None, &step(1, 1e-2), &mut flags);
-                form(
-                    parameter.clone(),
-                    gradient.clone(),
-                    None,
-                    &step(1, 1e-2),
-                    &mut flags,
-                );
-                let expected = (!finite).then_some(1);
-                assert_eq!(
-                    flags.first_not_finite(&[]),
-                    expected,
-                    "{parameter} {gradient}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "a gradient has its parameter's shape")]
-    fn a_gradient_of_another_shape_is_refused() {
-        let device = Device::flex();
-        let [parameter, gradient] =
-            [[2, 3], [3, 2]].map(|shape| Tensor::<2>::zeros(shape, &device));
-        adamw(
-            parameter,
-            gradient,
-            None,
-            &step(1, 0.1),
-            &mut FiniteFlags::default(),
-        );
-    }
-}
+mod tests;

@@ -31,20 +31,29 @@ impl FiniteFlags {
     ///
     /// Where there are more parameters than the capacity, which is a bug of the caller.
     pub(crate) fn push(&mut self, not_finite: f32) {
-        let number = self.next();
+        let number = self.next(1);
         self.host.push((number, not_finite));
     }
 
-    fn next(&mut self) -> usize {
-        assert!(self.count < self.capacity, "a flag for each parameter");
-        self.count += 1;
-        self.count - 1
+    /// The number of the first of the next `count` parameters.
+    fn next(&mut self, count: usize) -> usize {
+        assert!(
+            self.count + count <= self.capacity,
+            "a flag for each parameter"
+        );
+        self.count += count;
+        self.count - count
     }
 
-    /// The numbers on the device of a parameter, and which of them is the next parameter's.
+    /// The numbers on the device of a parameter, and which of them is the first of the next `count`
+    /// parameters'.
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    pub(crate) fn next_on_device(&mut self, parameter: &CubeTensor) -> (CubeTensor, usize) {
-        let number = self.next();
+    pub(crate) fn next_on_device(
+        &mut self,
+        parameter: &CubeTensor,
+        count: usize,
+    ) -> (CubeTensor, usize) {
+        let number = self.next(count);
         let capacity = self.capacity;
         let flags = self
             .on_device

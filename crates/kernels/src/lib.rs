@@ -38,7 +38,9 @@ mod span;
 mod swiglu;
 mod target_table;
 
-pub use adamw::{AdamW, AdamWStep, Moments, Updated, adamw, adamw_reference};
+pub use adamw::{
+    AdamW, AdamWStep, AdamWUpdate, Moments, Updated, adamw, adamw_reference, adamw_together,
+};
 pub use answer_logits::{AnswerLogits, AnswerTable, answer_logits, answer_logits_reference};
 pub use attention::{AttentionHeads, attention, attention_reference};
 pub use attention_mask::AttentionMask;

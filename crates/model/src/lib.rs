@@ -39,7 +39,7 @@ pub use dropout::DropoutKey;
 pub use error::CheckpointError;
 pub use llama::Llama;
 pub use lora::{LoraConfig, LoraError, TargetModule};
-pub use parameters::{NamedTensors, ParameterInfo, accumulate};
+pub use parameters::{NamedTensors, ParameterInfo, ParameterUpdate, accumulate};
 pub use rope_scaling::RopeScaling;
 pub use shard_index::{IndexError, ShardIndex};
 pub use size::PassSize;

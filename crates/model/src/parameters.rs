@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{FloatDType, Gradients, Tensor};
+use burn::tensor::{FloatDType, Gradients, Shape, Tensor};
 
 use crate::llama::Llama;
 
@@ -31,6 +31,17 @@ pub struct ParameterInfo {
     pub shape: Vec<usize>,
     /// Whether gradients are computed for it. Always false on a device without autodiff.
     pub trainable: bool,
+}
+
+/// A parameter that is to be replaced. Value and gradient are flat and without a graph.
+#[derive(Debug)]
+pub struct ParameterUpdate {
+    /// Its name, as in [`ParameterInfo`].
+    pub name: String,
+    /// Its value.
+    pub value: Tensor<1>,
+    /// Its gradient.
+    pub gradient: Tensor<1>,
 }
 
 impl Llama {
@@ -79,12 +90,38 @@ impl Llama {
     pub fn update(
         self,
         gradients: NamedTensors,
-        update: impl FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>,
+        mut update: impl FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>,
     ) -> Self {
-        self.map(&mut Update {
+        let mut one = |part: ParameterUpdate| update(&part.name, part.value, part.gradient);
+        self.update_together(gradients, |parts| parts.into_iter().map(&mut one).collect())
+    }
+
+    /// [`Llama::update`] of all these parameters at once. `update` returns their new values in the
+    /// same order.
+    ///
+    /// # Panics
+    ///
+    /// Where it returns more or fewer values than it got.
+    pub fn update_together(
+        self,
+        gradients: NamedTensors,
+        update: impl FnOnce(Vec<ParameterUpdate>) -> Vec<Tensor<1>>,
+    ) -> Self {
+        let mut take = Take {
             path: Path::default(),
             gradients,
-            update,
+            taken: Vec::new(),
+            shapes: Vec::new(),
+        };
+        let model = self.map(&mut take);
+        let values = update(take.taken);
+        assert_eq!(values.len(), take.shapes.len(), "a value of each parameter");
+        let values = take.shapes.into_iter().zip(values);
+        model.map(&mut Put {
+            path: Path::default(),
+            values: values
+                .map(|((name, shape), value)| (name, (shape, value)))
+                .collect(),
         })
     }
 }
@@ -183,13 +220,16 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-struct Update<F> {
+/// Takes the values of the parameters that have a gradient out of a model.
+struct Take {
     path: Path,
     gradients: NamedTensors,
-    update: F,
+    taken: Vec<ParameterUpdate>,
+    /// By name, in the order of the parameters.
+    shapes: Vec<(String, Shape)>,
 }
 
-impl<F: FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F> {
+impl ModuleMapper for Take {
     follow_path!();
 
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -198,15 +238,40 @@ impl<F: FnMut(&str, Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleMapper for Update<
             return parameter;
         };
         parameter.map(|value| {
-            let shape = value.dims();
-            let strategy = value.gradient_checkpointing_strategy();
-            let updated = (self.update)(&name, flat(value.inner()), gradient).reshape(shape);
-            match strategy {
-                Some(strategy) => updated
+            self.shapes.push((name.clone(), value.shape()));
+            // As small as a tensor can be, and with the graph's settings.
+            let stand_in = Tensor::empty([1; D], &value.device());
+            self.taken.push(ParameterUpdate {
+                name,
+                value: flat(value.inner()),
+                gradient,
+            });
+            stand_in
+        })
+    }
+}
+
+/// Gives the parameters of these names new values. They are leaves again.
+struct Put {
+    path: Path,
+    values: BTreeMap<String, (Shape, Tensor<1>)>,
+}
+
+impl ModuleMapper for Put {
+    follow_path!();
+
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some((shape, value)) = self.values.remove(&self.path.name()) else {
+            return parameter;
+        };
+        parameter.map(|stand_in| {
+            let value = value.reshape(shape);
+            match stand_in.gradient_checkpointing_strategy() {
+                Some(strategy) => value
                     .autodiff()
                     .with_gradient_checkpointing_strategy(strategy)
                     .require_grad(),
-                None => updated,
+                None => value,
             }
         })
     }

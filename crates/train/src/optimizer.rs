@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use plw_kernels::{
-    AdamW, AdamWStep, FiniteFlags, GradientFactor, Moments, Updated, adamw, squared_norm,
+    AdamW, AdamWStep, AdamWUpdate, FiniteFlags, GradientFactor, Moments, Updated, adamw_together,
+    squared_norm,
 };
-use plw_model::{Llama, NamedTensors};
+use plw_model::{Llama, NamedTensors, ParameterUpdate};
 
 use crate::{TrainError, TrainingArguments};
 
@@ -59,12 +60,23 @@ impl Optimizer {
             names: Vec::with_capacity(gradients.len()),
             flags: FiniteFlags::with_capacity(gradients.len()),
         };
-        let model = model.update(gradients, |name, value, gradient| {
-            let before = self.moments.remove(name);
-            let updated: Updated<1> = adamw(value, gradient, before, &step, &mut check.flags);
-            self.moments.insert(name.to_string(), updated.moments);
-            check.names.push(name.to_string());
-            updated.parameter
+        let model = model.update_together(gradients, |parameters| {
+            let mut update = |parameter: ParameterUpdate| {
+                let moments = self.moments.remove(&parameter.name);
+                check.names.push(parameter.name);
+                AdamWUpdate {
+                    parameter: parameter.value,
+                    gradient: parameter.gradient,
+                    moments,
+                }
+            };
+            let updates = parameters.into_iter().map(&mut update).collect();
+            let updated = adamw_together(updates, &step, &mut check.flags);
+            let mut keep = |(name, updated): (&String, Updated<1>)| {
+                self.moments.insert(name.clone(), updated.moments);
+                updated.parameter
+            };
+            check.names.iter().zip(updated).map(&mut keep).collect()
         });
         (model, check)
     }

@@ -3,9 +3,10 @@
 use burn::backend::TensorMetadata;
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
+use cubecl::client::Client;
 use cubecl::prelude::*;
 
-use super::launch::{UNITS, elementwise, row_units, rows};
+use super::launch::{UNITS, row_units, rows, tensors_of_a_launch};
 use super::reduce::cube_sum;
 use super::tensor::{CubeTensor, IntoBuffer, empty};
 use crate::flex::adamw::Coefficients;
@@ -13,76 +14,118 @@ use crate::flex::adamw::Coefficients;
 /// Elements of a gradient that one cube adds up.
 const CHUNK: usize = 4096;
 
+/// Elements of a parameter that one cube updates.
+const UPDATED: usize = 1024;
+
+/// A parameter, its gradient and its moments, contiguous. But for the gradient they are changed in
+/// place, and nobody else holds them.
+#[derive(Debug)]
+pub(crate) struct Update {
+    pub(crate) parameter: CubeTensor,
+    pub(crate) gradient: CubeTensor,
+    pub(crate) first: CubeTensor,
+    pub(crate) second: CubeTensor,
+}
+
+/// A cube for each chunk of each parameter. Sets a parameter's flag where something of it is not
+/// finite afterwards.
 #[cube(launch)]
 #[allow(
     clippy::too_many_arguments,
     reason = "a kernel takes scalars one by one"
 )]
 fn update_kernel(
-    parameter: &mut [f32],
-    gradient: &[f32],
-    first: &mut [f32],
-    second: &mut [f32],
+    parameters: &mut Sequence<Box<[f32]>>,
+    gradients: &Sequence<Box<[f32]>>,
+    firsts: &mut Sequence<Box<[f32]>>,
+    seconds: &mut Sequence<Box<[f32]>>,
     flags: &mut [f32],
     factor: &[f32],
-    flag: usize,
+    first_flag: usize,
     beta_1: f32,
     beta_2: f32,
     epsilon: f32,
     decay: f32,
     rate: f32,
     root: f32,
+    #[comptime] chunk: usize,
+    #[comptime] units: usize,
 ) {
-    if ABSOLUTE_POS < parameter.len() {
-        // Gradients without a finite norm: nothing changes.
-        let factor = factor[0];
-        if factor < 0.0 {
-            terminate!();
+    // Gradients without a finite norm: nothing changes.
+    let factor = factor[0];
+    if factor < 0.0 {
+        terminate!();
+    }
+    let mut first_cube = 0;
+    #[unroll]
+    for n in 0..parameters.len() {
+        let end_cube = first_cube + parameters[n].len().div_ceil(chunk);
+        if CUBE_POS >= first_cube && CUBE_POS < end_cube {
+            let parameter = &mut parameters[n];
+            let gradients = &gradients[n];
+            let first = &mut firsts[n];
+            let second = &mut seconds[n];
+            let start = (CUBE_POS - first_cube) * chunk;
+            let end = min(start + chunk, parameter.len());
+            let mut at = start + UNIT_POS as usize;
+            while at < end {
+                let gradient = gradients[at] * factor;
+                let mean = beta_1 * first[at] + (1.0 - beta_1) * gradient;
+                let square = beta_2 * second[at] + (1.0 - beta_2) * gradient * gradient;
+                first[at] = mean;
+                second[at] = square;
+                let step = rate * mean / (square.sqrt() * root + epsilon);
+                let updated = parameter[at] * decay - step;
+                parameter[at] = updated;
+                // Units that find something write the same.
+                if updated.is_nan() || updated.is_inf() || square.is_nan() || square.is_inf() {
+                    flags[first_flag + n] = f32::new(1.0);
+                }
+                at += units;
+            }
         }
-        let gradient = gradient[ABSOLUTE_POS] * factor;
-        let mean = beta_1 * first[ABSOLUTE_POS] + (1.0 - beta_1) * gradient;
-        let square = beta_2 * second[ABSOLUTE_POS] + (1.0 - beta_2) * gradient * gradient;
-        first[ABSOLUTE_POS] = mean;
-        second[ABSOLUTE_POS] = square;
-        let step = rate * mean / (square.sqrt() * root + epsilon);
-        let updated = parameter[ABSOLUTE_POS] * decay - step;
-        parameter[ABSOLUTE_POS] = updated;
-        // Units that find something write the same.
-        if updated.is_nan() || updated.is_inf() || square.is_nan() || square.is_inf() {
-            flags[flag] = f32::new(1.0);
-        }
+        first_cube = end_cube;
     }
 }
 
-/// One step of a parameter, in place: parameter and moments are contiguous and held by nobody else.
-/// Sets the flag of this number to 1 where parameter or second moment is not finite afterwards.
+/// How many parameters [`update`] takes at once.
+pub(crate) fn updates_of_a_launch(client: &Client) -> usize {
+    tensors_of_a_launch(client, 4, 2)
+}
+
+/// One step of these parameters, in place. Sets flags from this number on to 1 where a parameter or
+/// its second moment is not finite afterwards.
 pub(crate) fn update(
-    parameter: &CubeTensor,
-    gradient: CubeTensor,
-    [first, second]: [&CubeTensor; 2],
-    (flags, flag): (CubeTensor, usize),
+    updates: &[Update],
+    (flags, first_flag): (CubeTensor, usize),
     factor: CubeTensor,
     coefficients: &Coefficients,
 ) {
-    let gradient = into_contiguous(gradient);
-    let (cubes, units) = elementwise(&parameter.client, parameter.shape().num_elements());
+    let chunks = |update: &Update| update.parameter.shape().num_elements().div_ceil(UPDATED);
+    let buffers = |part: fn(&Update) -> &CubeTensor| {
+        let buffer = |update| part(update).clone().into_buffer();
+        updates.iter().map(buffer).collect()
+    };
+    let client = flags.client.clone();
     update_kernel::launch(
-        &parameter.client,
-        cubes,
-        units,
-        parameter.clone().into_buffer(),
-        gradient.into_buffer(),
-        first.clone().into_buffer(),
-        second.clone().into_buffer(),
+        &client,
+        rows(updates.iter().map(chunks).sum()),
+        row_units(),
+        buffers(|update| &update.parameter),
+        buffers(|update| &update.gradient),
+        buffers(|update| &update.first),
+        buffers(|update| &update.second),
         flags.into_buffer(),
         factor.into_buffer(),
-        flag,
+        first_flag,
         coefficients.beta_1,
         coefficients.beta_2,
         coefficients.epsilon,
         coefficients.decay,
         coefficients.rate,
         coefficients.second,
+        UPDATED,
+        UNITS,
     );
 }
 
@@ -124,28 +167,33 @@ pub(crate) fn limit(squares: CubeTensor, max_norm: f64) -> CubeTensor {
     factor
 }
 
-/// The sum of squares of each chunk, a cube for each.
+/// The sum of squares of each chunk of each gradient, a cube for each.
 #[cube(launch)]
 fn squares_kernel(
-    gradient: &[f32],
+    gradients: &Sequence<Box<[f32]>>,
     sums: &mut [f32],
     first: usize,
-    chunks: usize,
     #[comptime] chunk: usize,
     #[comptime] units: usize,
 ) {
-    if CUBE_POS >= chunks {
-        terminate!();
-    }
-    let mut at = CUBE_POS * chunk + UNIT_POS as usize;
-    let end = min((CUBE_POS + 1) * chunk, gradient.len());
     let mut squares = f32::new(0.0);
-    while at < end {
-        squares += gradient[at] * gradient[at];
-        at += units;
+    let mut first_cube = 0;
+    #[unroll]
+    for n in 0..gradients.len() {
+        let end_cube = first_cube + gradients[n].len().div_ceil(chunk);
+        if CUBE_POS >= first_cube && CUBE_POS < end_cube {
+            let start = (CUBE_POS - first_cube) * chunk;
+            let end = min(start + chunk, gradients[n].len());
+            let mut at = start + UNIT_POS as usize;
+            while at < end {
+                squares += gradients[n][at] * gradients[n][at];
+                at += units;
+            }
+        }
+        first_cube = end_cube;
     }
     let sum = cube_sum(squares, units);
-    if UNIT_POS == 0 {
+    if UNIT_POS == 0 && CUBE_POS < first_cube {
         sums[first + CUBE_POS] = sum;
     }
 }
@@ -156,17 +204,16 @@ pub(crate) fn chunked_squares(gradients: Vec<CubeTensor>) -> Option<CubeTensor> 
     let count = gradients.iter().map(chunks).sum::<usize>();
     let sums = empty(gradients.first()?, [count]);
     let mut first = 0;
-    for gradient in gradients {
-        let gradient = into_contiguous(gradient);
-        let chunks = chunks(&gradient);
+    for group in gradients.chunks(tensors_of_a_launch(&sums.client, 1, 1)) {
+        let chunks = group.iter().map(chunks).sum();
+        let buffer = |gradient: &CubeTensor| into_contiguous(gradient.clone()).into_buffer();
         squares_kernel::launch(
             &sums.client,
             rows(chunks),
             row_units(),
-            gradient.into_buffer(),
+            group.iter().map(buffer).collect(),
             sums.clone().into_buffer(),
             first,
-            chunks,
             CHUNK,
             UNITS,
         );

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use plw_kernels::{
-    AdamW, AdamWStep, FiniteFlags, GradientFactor, GradientNorm, Moments, Readback, Updated, adamw,
-    adamw_reference, squared_norm, squared_norm_reference,
+    AdamW, AdamWStep, AdamWUpdate, FiniteFlags, GradientFactor, GradientNorm, Moments, Readback,
+    Updated, adamw, adamw_reference, adamw_together, squared_norm, squared_norm_reference,
 };
 use proptest::prelude::*;
 
@@ -87,12 +87,76 @@ proptest! {
         }
     }
 
+    /// More of them than a launch takes, and of sizes that are no multiples of a cube's.
     #[test]
-    fn squared_norm_equals_its_reference(seed: u64, count in 1usize..20_000) {
-        let gradient = Random::new(seed).elements([count]);
-        let tensor = |device: &Device| Tensor::<1>::from_data(gradient.clone(), device);
-        let found = squared_norm([&tensor(&device()), &tensor(&device())]);
-        let expected = 2.0 * squared_norm_reference(&tensor(&Device::flex()));
+    fn parameters_updated_together_equal_the_reference(
+        seed: u64,
+        counts in proptest::collection::vec(1usize..4000, 1..40),
+        not_finite in proptest::option::of(0usize..40),
+    ) {
+        let mut random = Random::new(seed);
+        let mut vectors = || -> Vec<TensorData> {
+            counts.iter().map(|&count| random.elements([count])).collect()
+        };
+        let (starts, gradients) = (vectors(), [vectors(), vectors()]);
+        let not_finite = not_finite.filter(|number| *number < counts.len());
+        let run = |is_kernel: bool, device: &Device| {
+            let device = device.clone().inner();
+            let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), &device);
+            let mut parameters: Vec<_> = starts.iter().map(|data| (tensor(data), None)).collect();
+            for (gradients, number) in gradients.iter().zip(1..) {
+                let step = AdamWStep {
+                    settings: AdamW::default(),
+                    number,
+                    learning_rate: 1e-2,
+                    gradient_factor: GradientFactor::Known(0.5),
+                };
+                let with_gradient = parameters.into_iter().zip(gradients);
+                let updates = with_gradient.enumerate().map(|(n, ((parameter, moments), data))| {
+                    let gradient = match number == 2 && Some(n) == not_finite {
+                        true => tensor_of_infinity(counts[n], &device),
+                        false => tensor(data),
+                    };
+                    AdamWUpdate { parameter, gradient, moments }
+                });
+                let mut flags = FiniteFlags::with_capacity(counts.len());
+                let updated = match is_kernel {
+                    true => adamw_together(updates.collect(), &step, &mut flags),
+                    false => updates
+                        .map(|AdamWUpdate { parameter, gradient, moments }| {
+                            adamw_reference(parameter, gradient, moments, &step, &mut flags)
+                        })
+                        .collect(),
+                };
+                let read = Readback::new(flags.on_device().into_iter().collect()).wait();
+                let expected = not_finite.filter(|_| number == 2);
+                assert_eq!(flags.first_not_finite(&read.concat()), expected);
+                let after = |updated: Updated<1>| (updated.parameter, Some(updated.moments));
+                parameters = updated.into_iter().map(after).collect();
+            }
+            let finite = parameters.into_iter().enumerate().filter(|(n, _)| Some(*n) != not_finite);
+            let tensors = finite.flat_map(|(_, (parameter, moments))| {
+                let Moments { first, second } = moments.expect("two steps were taken");
+                [parameter, first, second].map(Tensor::into_data)
+            });
+            tensors.collect::<Vec<_>>()
+        };
+        compare(|device| run(true, device), |device| run(false, device));
+    }
+
+    #[test]
+    fn squared_norm_equals_its_reference(
+        seed: u64,
+        counts in proptest::collection::vec(1usize..20_000, 1..40),
+    ) {
+        let mut random = Random::new(seed);
+        let gradients: Vec<_> = counts.iter().map(|&count| random.elements([count])).collect();
+        let tensors = |device: &Device| -> Vec<Tensor<1>> {
+            let tensor = |data: &TensorData| Tensor::from_data(data.clone(), device);
+            gradients.iter().map(tensor).collect()
+        };
+        let found = squared_norm(&tensors(&device()));
+        let expected: f64 = tensors(&Device::flex()).iter().map(squared_norm_reference).sum();
         prop_assert!((found - expected).abs() <= 1e-5 * expected, "{found} {expected}");
     }
 }
