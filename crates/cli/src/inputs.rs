@@ -2,13 +2,14 @@
 //! are noticed when a run is resumed or a sweep reused.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 
 use miette::{IntoDiagnostic, Result};
 use plw_data::{ChatTemplateChoice, Source, Split};
-use plw_files::digest_file;
+use plw_files::{FileError, digest_file};
 use plw_record::{DIGESTS, RunConfig};
-use rayon::prelude::*;
 use toml::{Table, Value};
 
 use crate::downloads::files;
@@ -84,20 +85,34 @@ impl Inputs {
         Ok(digests)
     }
 
-    /// The files' digests, in their order. Shards of a large model are read side by side.
+    /// The files' digests, in their order.
     fn of(&mut self, paths: &[PathBuf]) -> Result<Vec<String>> {
-        let new: Vec<_> = paths
-            .par_iter()
-            .filter(|path| !self.known.contains_key(*path))
-            .map(|path| digest_file(path).map(|digest| (path.clone(), digest)))
-            .collect();
-        for made in new {
-            let (path, mut digest) = made.into_diagnostic()?;
+        let is_new = |path: &&PathBuf| !self.known.contains_key(*path);
+        let new: Vec<&PathBuf> = paths.iter().filter(is_new).collect();
+        for (path, digest) in new.iter().zip(digests_side_by_side(&new)) {
+            let mut digest = digest.into_diagnostic()?;
             digest.truncate(DIGITS);
-            self.known.insert(path, digest);
+            self.known.insert(path.to_path_buf(), digest);
         }
         Ok(paths.iter().map(|path| self.known[path].clone()).collect())
     }
+}
+
+/// Digests of files, as many at a time as there are processors: the shards of a large model have
+/// gigabytes. rayon's threads would do, but how many there are is decided later.
+fn digests_side_by_side(paths: &[&PathBuf]) -> Vec<Result<String, FileError>> {
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let together = |paths: &[&PathBuf]| -> Vec<_> {
+        std::thread::scope(|scope| {
+            let started: Vec<_> = paths
+                .iter()
+                .map(|path| scope.spawn(move || digest_file(path)))
+                .collect();
+            let wait = |thread: ScopedJoinHandle<'_, _>| thread.join().expect("it only reads");
+            started.into_iter().map(wait).collect()
+        })
+    };
+    paths.chunks(at_once).flat_map(together).collect()
 }
 
 /// The data to evaluate on that has a file of the training data.

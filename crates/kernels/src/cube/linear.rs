@@ -1,5 +1,5 @@
-//! Linear layers on a GPU. As on flex the backward pass computes again what is cheap: the normalized
-//! or gated input, an adapter's inner product, weights in the input's type.
+//! Linear layers on a GPU. As on flex the backward pass computes again what is cheap: the
+//! normalized or gated input, an adapter's inner product, weights in the input's type.
 
 use std::ops::Range;
 

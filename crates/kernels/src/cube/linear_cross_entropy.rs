@@ -173,8 +173,8 @@ struct DeviceTargets {
     weights: CubeTensor,
 }
 
-/// Units of a cube for a row of logits. The fewer rows are worked on at a time, the more of them are
-/// still in the cache when the gradients need the logits again.
+/// Units of a cube for a row of logits. The fewer rows are worked on at a time, the more of them
+/// are still in the cache when the gradients need the logits again.
 fn units_for_logits(logits: &CubeTensor) -> usize {
     let most = logits.client.properties().hardware.max_units_per_cube as usize;
     match most {
