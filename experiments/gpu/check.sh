@@ -12,20 +12,25 @@
 # README.md beside this file says how to spend a few minutes on a GPU well.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-stage=${1:?"usage: check.sh STAGE [OPTIONS], with the stage right, fast or profile"}
-shift
+stage=${1:-none}
 case $stage in
     right) binaries=(plw device) ;;
     fast | profile) binaries=(plw) ;;
-    *) echo "check.sh: there is no stage $stage; there are: right, fast, profile" >&2; exit 2 ;;
+    *) sed -n 2,11p "$0" | cut -c3-; exit 2 ;;
 esac
+shift
+if ! [ -d "${DEVICE_FILES:-.device}" ]; then
+    echo "check.sh: there is no ${DEVICE_FILES:-.device}; prepare.sh makes it" >&2
+    exit 2
+fi
 device=$(cd "${DEVICE_FILES:-.device}" && pwd)
 out=${OUT:-$device/out}
 work=${WORK:-/tmp/plw-device}
 python=${PYTHON:-python3}
 mkdir -p "$out" "$work"
 
-nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader ||
+    echo "check.sh: nvidia-smi names no GPU"
 # Always unpacked: the folder may hold an older build's.
 for name in "${binaries[@]}"; do
     if command -v xz >/dev/null; then

@@ -171,6 +171,8 @@ def try_plw(
 
 
 def is_asked(options: argparse.Namespace, setting: str) -> bool:
+    if options.quick and not options.settings:
+        return "compiled" not in setting and "padded" not in setting
     return not options.settings or setting in options.settings
 
 

@@ -162,7 +162,8 @@ def bars(found: Measurements) -> str:
         plw = found.best(work, "plw", figure)
         peer = found.best(peer_work, "peer", figure)
         autocast = found.best(peer_work, "peer", figure, "autocast")
-        if not plw and not peer:
+        # A work of plw's alone that was not measured is no line of its own.
+        if not plw and (not peer or work != peer_work):
             continue
         ratio = plw[figure] / peer[figure] if plw and peer else None
         lines.append(

@@ -63,9 +63,9 @@ def kernel_names(launches: list[Launch]) -> dict[str, str]:
     names = {}
     for prefix in ("forward_kernel", "backward_kernel"):
         counts = Counter(x.name for x in launches if x.name.startswith(prefix))
-        kinds = ["RMSNorm", "SwiGLU", "embedding", "embedding"]
-        for (name, _), kind in zip(counts.most_common(), kinds):
-            names[name] = f"{kind}, {name}"
+        kinds = dict(enumerate(["RMSNorm", "SwiGLU"]))
+        for place, (name, _) in enumerate(counts.most_common()):
+            names[name] = f"{kinds.get(place, 'embedding')}, {name}"
     return names
 
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::thread::ScopedJoinHandle;
+use std::thread::Builder;
 
 use miette::{IntoDiagnostic, Result};
 use plw_data::{ChatTemplateChoice, Source, Split};
@@ -104,12 +104,14 @@ fn digests_side_by_side(paths: &[&PathBuf]) -> Vec<Result<String, FileError>> {
     let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
     let together = |paths: &[&PathBuf]| -> Vec<_> {
         std::thread::scope(|scope| {
-            let started: Vec<_> = paths
-                .iter()
-                .map(|path| scope.spawn(move || digest_file(path)))
-                .collect();
-            let wait = |thread: ScopedJoinHandle<'_, _>| thread.join().expect("it only reads");
-            started.into_iter().map(wait).collect()
+            let start = |path| Builder::new().spawn_scoped(scope, move || digest_file(path));
+            let started: Vec<_> = paths.iter().map(|&path| (path, start(path))).collect();
+            let digests = started.into_iter().map(|(path, thread)| match thread {
+                Ok(thread) => thread.join().expect("it only reads"),
+                // Where no more threads are to be had.
+                Err(_) => digest_file(path),
+            });
+            digests.collect()
         })
     };
     paths.chunks(at_once).flat_map(together).collect()

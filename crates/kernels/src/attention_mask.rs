@@ -183,6 +183,7 @@ impl AttentionMask {
         self.bias.get_or_init(make).clone()
     }
 }
+
 /// The greatest `visible_until` of each tile of a row.
 #[cfg(any(feature = "cuda", feature = "wgpu", test))]
 fn tile_until(row: &[u32], side: usize) -> Vec<u32> {

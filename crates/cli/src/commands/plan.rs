@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use miette::{IntoDiagnostic, Result};
 use plw_model::{WeightType, check_adapter, check_llama, read_config};
 use plw_record::peak_memory_bytes;
-use plw_train::{Forecast, GpuMemoryEstimate, ModelSize, RunSettings, forecast};
+use plw_train::{Forecast, GpuMemoryEstimate, MemoryEstimate, ModelSize, RunSettings, forecast};
 use serde::Serialize;
 
 use crate::device::ComputeDevice;
@@ -72,7 +72,13 @@ fn plan(flags: &PlanFlags, settings: &Settings) -> Result<ExitCode> {
     let memory = gpu.and_then(|_| device_memory(source.device));
     print(&match flags.json {
         true => in_json(&forecast, gpu, memory)? + "\n",
-        false => describe(&forecast) + &gpu.map_or(String::new(), |gpu| describe_gpu(&gpu, memory)),
+        false => {
+            let needs = gpu.map_or_else(
+                || describe_memory(&forecast.memory),
+                |gpu| describe_gpu(&gpu, memory),
+            );
+            describe(&forecast) + &needs
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -178,6 +184,13 @@ fn describe(forecast: &Forecast) -> String {
             "largest evaluation batch: tokens computed",
             evaluation.map_or(0, |size| size.positions).to_string(),
         ),
+    ];
+    lines.map(|(name, value)| line(name, &value)).concat()
+}
+
+/// What the run needs of the machine's memory, computing there.
+fn describe_memory(memory: &MemoryEstimate) -> String {
+    let lines = [
         ("program and tokenizer", megabytes(memory.program)),
         ("tokenized examples", megabytes(memory.examples)),
         ("weights", megabytes(memory.weights)),

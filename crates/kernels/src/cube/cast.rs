@@ -106,8 +106,14 @@ fn cast_joined_kernel<F: Float, G: Float, N: Size>(
 }
 
 /// Matrices of one width and type below each other, in this type. None where there is none.
+///
+/// # Panics
+///
+/// Where they are of several types, of which one kernel knows nothing.
 pub(super) fn joined_in_type(matrices: &[&CubeTensor], dtype: DType) -> Option<CubeTensor> {
     let first = matrices.first()?;
+    let is_one_type = matrices.iter().all(|matrix| matrix.dtype == first.dtype);
+    assert!(is_one_type, "a layer's adapters are of one type");
     if matrices.len() == 1 {
         return Some(in_type(first, dtype));
     }

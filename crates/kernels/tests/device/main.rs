@@ -4,6 +4,7 @@
 //! name; the default is `wgpu` where it is built in, else `cpu`), `PLW_TEST_CASES` the number of
 //! random cases of each property (the default is 8).
 
+mod adapters;
 mod answers;
 mod bf16;
 mod bf16_products;

@@ -157,8 +157,8 @@ DEVICE void store_rows(const Sums &sums, const float (&factors)[2], unsigned til
     }
 }
 
-// What the host knows of a tile. No query from `until` on sees its keys, and no key of a tile before
-// `from` is seen by its queries.
+// What the host knows of a tile. No query from `until` on sees its keys, and no key of a tile
+// before `from` is seen by its queries.
 struct TileSpan {
     unsigned until;
     unsigned from;
