@@ -182,6 +182,11 @@ def peer_command(options: argparse.Namespace, model: Model, verb: str, flags: tu
     ]  # fmt: skip
 
 
+def peer_name(model: Model, verb: str, setting: str) -> str:
+    """Of its log and of the folder of what it compiled: a warm-up's is that of the run after it."""
+    return f"peer-{model.name}-{'eval-' if verb == 'eval' else ''}{setting}"
+
+
 def run_peer(
     options: argparse.Namespace, command: list, name: str, limit: float, **environment: str
 ) -> list[dict]:
@@ -210,7 +215,7 @@ def warm_up_peer(
     more = training if verb == "train" else ("--precision", "bf16")
     command = peer_command(options, model, verb, (*more, *flags))
     command += ["--batch", 4, "--skip", 1, "--limit", 40, "--max-len", model.max_length]
-    name = f"peer-{model.name}-{'eval-' if verb == 'eval' else ''}{setting}"
+    name = peer_name(model, verb, setting)
     run_peer(options, command, name, 150, TORCH_LOGS="recompiles")
     return {}
 
@@ -224,7 +229,7 @@ def train_peer(
         "--limit", model.rows, "--max-len", model.max_length, "--plw", "0.1",
     ]  # fmt: skip
     began = time.monotonic()
-    *steps, summary = run_peer(options, command, f"peer-{model.name}-{setting}", limit)
+    *steps, summary = run_peer(options, command, peer_name(model, "train", setting), limit)
     others = time.monotonic() - began - sum(step["seconds"] for step in steps)
     return of_steps(steps, model.skipped) | {
         "start_seconds": others,
@@ -275,7 +280,7 @@ def evaluate_peer(
         "--batch", model.eval_batch, "--limit", model.eval_batch * model.eval_batches,
         "--skip", model.skipped,
     ]  # fmt: skip
-    summary = run_peer(options, command, f"peer-{model.name}-eval-{setting}", limit)[-1]
+    summary = run_peer(options, command, peer_name(model, "eval", setting), limit)[-1]
     return {
         "tokens_per_second": summary["tokens_per_second"],
         "questions_per_second": summary["questions_per_second"],
