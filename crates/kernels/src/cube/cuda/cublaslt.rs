@@ -140,14 +140,28 @@ unsafe impl Send for Plan {}
 #[derive(Debug, Clone, Copy)]
 struct Library {
     handle: sys::cublasLtHandle_t,
-    /// Used by one product after the other, which the stream sees to.
-    workspace: CUdeviceptr,
 }
 
 // SAFETY: the library may be used from every thread.
 unsafe impl Send for Library {}
 
 static LIBRARIES: LazyLock<Mutex<HashMap<DeviceId, Library>>> = LazyLock::new(Mutex::default);
+
+/// Memory for products of one stream, which computes them one after the other. By the stream's
+/// address.
+static WORKSPACES: LazyLock<Mutex<HashMap<usize, CUdeviceptr>>> = LazyLock::new(Mutex::default);
+
+/// The workspace of a stream of the current device, made when it is first asked for.
+fn workspace(stream: CUstream) -> Result<CUdeviceptr, CudaError> {
+    let mut workspaces = WORKSPACES.lock().unwrap_or_else(PoisonError::into_inner);
+    match workspaces.entry(stream.addr()) {
+        Entry::Occupied(entry) => Ok(*entry.get()),
+        Entry::Vacant(entry) => {
+            // SAFETY: the memory is used by products on this stream only, and never freed.
+            Ok(*entry.insert(unsafe { cudarc::driver::result::malloc_sync(WORKSPACE)? }))
+        }
+    }
+}
 
 /// None where cuBLASLt has no algorithm.
 type Plans = HashMap<(DeviceId, Matrices), Option<Plan>>;
@@ -220,6 +234,7 @@ impl Plan {
     ) -> Result<(), CudaError> {
         let [right, left, addend, output] = addresses.map(|address| address as *mut c_void);
         let layouts = layouts(matrices)?;
+        let workspace = workspace(stream)?;
         // SAFETY: the layouts are those of live tensors at these addresses, cuBLASLt checks that
         // the algorithm takes them, and the workspace is as large as the plan was told.
         unsafe {
@@ -237,7 +252,7 @@ impl Plan {
                 output,
                 layouts[3].0,
                 &self.algorithm,
-                self.library.workspace as *mut c_void,
+                workspace as *mut c_void,
                 WORKSPACE,
                 stream.cast(),
             )?;
@@ -254,8 +269,6 @@ impl Library {
             Entry::Occupied(entry) => Ok(*entry.get()),
             Entry::Vacant(entry) => Ok(*entry.insert(Self {
                 handle: result::create_handle()?,
-                // SAFETY: the memory is used by this library's products only.
-                workspace: unsafe { cudarc::driver::result::malloc_sync(WORKSPACE)? },
             })),
         }
     }

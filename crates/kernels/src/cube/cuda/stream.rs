@@ -1,6 +1,5 @@
-//! A CUDA stream of ours beside CubeCL's, which CubeCL does not hand out.
+//! Work of ours on CubeCL's own CUDA streams, between its kernels.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn_cubecl::cubecl;
@@ -10,61 +9,18 @@ use cubecl::server::Handle;
 use cubecl_common::device_handle::DeviceHandle;
 use cubecl_environment::stream::StreamId;
 use cubecl_runtime::runtime::Runtime;
-use cubecl_runtime::server::ServerStorage;
-use cudarc::driver::result;
-use cudarc::driver::sys::{
-    CUcontext, CUdeviceptr, CUevent, CUevent_flags, CUevent_wait_flags, CUstream, cuCtxGetCurrent,
-    cuCtxRecordEvent, cuCtxWaitEvent,
-};
+use cubecl_server::stream::{FailureStore, WriteScoped};
+use cudarc::driver::sys::{CUcontext, CUdeviceptr, CUstream, cuCtxGetCurrent};
 
 use super::CudaError;
 
 type Server = <CudaRuntime as Runtime>::Server;
-
-/// The stream of one CUDA context, and the events that order its work.
-#[derive(Debug, Clone, Copy)]
-struct Ordered {
-    stream: CUstream,
-    /// All work of the context that came before ours.
-    before: CUevent,
-    /// Our work.
-    after: CUevent,
-}
-
-// SAFETY: a stream and an event may be used from every thread; `in_order` uses them on the device's
-// one runner thread.
-unsafe impl Send for Ordered {}
-
-/// By the address of a context. A context lives as long as the program.
-static STREAMS: Mutex<Option<HashMap<usize, Ordered>>> = Mutex::new(None);
 
 pub(super) fn current_context() -> Result<CUcontext, CudaError> {
     let mut context = std::ptr::null_mut();
     // SAFETY: the call writes the current context through the pointer.
     unsafe { cuCtxGetCurrent(&mut context) }.result()?;
     Ok(context)
-}
-
-impl Ordered {
-    fn new() -> Result<Self, CudaError> {
-        let flags = CUevent_flags::CU_EVENT_DISABLE_TIMING;
-        Ok(Self {
-            stream: result::stream::create(result::stream::StreamKind::NonBlocking)?,
-            before: result::event::create(flags)?,
-            after: result::event::create(flags)?,
-        })
-    }
-
-    fn of(context: CUcontext) -> Result<Self, CudaError> {
-        let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
-        let streams = streams.get_or_insert_default();
-        if let Some(found) = streams.get(&context.addr()) {
-            return Ok(*found);
-        }
-        let new = Self::new()?;
-        streams.insert(context.addr(), new);
-        Ok(new)
-    }
 }
 
 /// The first failure of queued work, which nobody waits for.
@@ -86,9 +42,10 @@ pub(super) fn on_runner<R: Send>(
     found.map_err(|_| CudaError::Memory)?
 }
 
-/// Hands `work` to the device's runner thread, and does not wait for it. What `work` queues on the
-/// stream that it gets runs after everything that was queued on the device before this call, and
-/// before everything that will be after it. It also gets the addresses of `handles`.
+/// Hands `work` to the device's runner thread, and does not wait for it. `work` gets the stream on
+/// which CubeCL runs what this thread asks for: what it queues there runs after everything that was
+/// queued before this call, and before everything that will be after it. It also gets the addresses
+/// of `handles`.
 ///
 /// # Panics
 ///
@@ -103,13 +60,21 @@ pub(super) fn queue(
     let bindings: Vec<_> = handles.into_iter().map(Handle::binding).collect();
     server(client).submit(move |server: &mut Server| {
         let run = || {
-            let memory = bindings
-                .into_iter()
-                .map(|binding| server.get_resource(binding, stream_id))
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|_| CudaError::Memory)?;
-            let addresses: Vec<CUdeviceptr> = memory.iter().map(|m| m.resource().ptr).collect();
-            in_order(|stream| work(stream, &addresses))
+            let streams = server.write_streams();
+            let is_written = streams.ensure_written(bindings.iter());
+            is_written.map_err(|_| CudaError::Memory)?;
+            // The stream waits for others that wrote the memory. What belongs to others is kept
+            // until the work is done, which an event tells that is recorded when this is dropped.
+            let resolved = streams.resolve(stream_id, bindings.iter());
+            let mut streams = resolved.map_err(|_| CudaError::Memory)?;
+            let mut addresses = Vec::with_capacity(bindings.len());
+            for binding in bindings {
+                let memory = &mut streams.get(&binding.stream).memory_management_gpu;
+                let found =
+                    memory.get_resource(binding.memory, binding.offset_start, binding.offset_end);
+                addresses.push(found.map_err(|_| CudaError::Memory)?.ptr);
+            }
+            work(streams.current().sys, &addresses)
         };
         if let Err(error) = run() {
             failure().get_or_insert(error);
@@ -130,21 +95,4 @@ pub(in crate::cube) fn check() {
 
 fn failure() -> MutexGuard<'static, Option<CudaError>> {
     FAILURE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `work` with our stream, which waits for the current context's other streams, and they for
-/// it.
-fn in_order(work: impl FnOnce(CUstream) -> Result<(), CudaError>) -> Result<(), CudaError> {
-    let context = current_context()?;
-    let ordered = Ordered::of(context)?;
-    // SAFETY: context, stream and events belong together and live as long as the program.
-    unsafe {
-        cuCtxRecordEvent(context, ordered.before).result()?;
-        let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        result::stream::wait_event(ordered.stream, ordered.before, flags)?;
-        let found = work(ordered.stream);
-        result::event::record(ordered.after, ordered.stream)?;
-        cuCtxWaitEvent(context, ordered.after).result()?;
-        found
-    }
 }
