@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use plw_batch::{Batch, Role, Segment, Sequence};
+use plw_kernels::{LinearInput, LinearOperands, LinearWeight, WeightMatrix};
 use plw_model::{DropoutKey, Llama, NamedTensors};
 use serde::Deserialize;
 
@@ -33,10 +34,11 @@ pub(crate) struct GoldenGradient {
     pub(crate) first: Vec<f32>,
 }
 
+/// A case's folder. The program may run where it was not built.
 pub(crate) fn fixture(case: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(case)
+    let package = std::env::var_os("CARGO_MANIFEST_DIR");
+    let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).join("tests/fixtures").join(case)
 }
 
 impl Golden {
@@ -66,9 +68,15 @@ pub(crate) fn sequence(example: u32, token_ids: &[u32], completion_start: u32) -
 /// Logits of all positions: `[batch * seq, vocab]`.
 pub(crate) fn logits(model: &Llama, batch: &Batch, dropout: Option<&DropoutKey>) -> Tensor<2> {
     let rows: Vec<u32> = (0..batch.positions() as u32).collect();
-    model
-        .forward(batch, &rows, dropout)
-        .matmul(model.lm_head().transpose())
+    // Burn's own product rounds f32 on some GPUs.
+    plw_kernels::linear(LinearOperands {
+        input: LinearInput::Plain(model.forward(batch, &rows, dropout)),
+        weights: vec![LinearWeight {
+            weight: WeightMatrix::Dense(model.lm_head()),
+            adapter: None,
+        }],
+        residual: None,
+    })
 }
 
 /// sum(w l) / sum(w) over the targets of a batch, by plain operations.
@@ -133,8 +141,19 @@ pub(crate) fn relative_difference(found: &[f32], expected: &[f32]) -> f64 {
     norm(&difference) / norm(expected).max(1e-12)
 }
 
+/// The CPU, or the device that `PLW_TEST_DEVICE` names: `cpu`, `cuda` or `wgpu`, of which the last
+/// two are built in by the feature of that name.
 pub(crate) fn training_device() -> Device {
-    Device::flex().autodiff()
+    let name = std::env::var("PLW_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_string());
+    let device = match name.as_str() {
+        "cpu" => Device::flex(),
+        #[cfg(feature = "cuda")]
+        "cuda" => Device::cuda(0),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Device::wgpu(burn::tensor::DeviceKind::default()),
+        other => panic!("PLW_TEST_DEVICE: the device `{other}` is not built in"),
+    };
+    device.autodiff()
 }
 
 /// Stacks batches of one row each as the rows of one batch, padded to the longest.
