@@ -8,15 +8,16 @@
 #           f32 on the same card and plw's CPU
 #   fast    speed and memory of training and evaluation beside PyTorch's best setting
 #   profile where the time of a step goes: ten steps of the small model, traced kernel by kernel
+#   presets a few steps, an evaluation and a checkpoint of the presets with Llama-2-7B
 #
 # README.md beside this file says how to spend a few minutes on a GPU well.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 stage=${1:-none}
 case $stage in
-    right) binaries=(plw device) ;;
-    fast | profile) binaries=(plw) ;;
-    *) sed -n 2,11p "$0" | cut -c3-; exit 2 ;;
+    right) binaries=(plw device golden) ;;
+    fast | profile | presets) binaries=(plw) ;;
+    *) sed -n 2,12p "$0" | cut -c3-; exit 2 ;;
 esac
 shift
 if ! [ -d "${DEVICE_FILES:-.device}" ]; then
@@ -73,10 +74,13 @@ common=(--plw "$work/plw" --peer "$here/../peer" --work "$work/$stage" --out "$o
 case $stage in
     right)
         exec "$python" "$here/right.py" "${common[@]}" --tests "$work/device" \
+            --golden "$work/golden" --package "$here/../../crates/model" \
             --config "$device/config.json" --tokenizer "$device/tokenizer" \
             --data "$device/rows.parquet" "$@"
         ;;
-    fast) exec "$python" "$here/fast.py" "${common[@]}" --files "$device" "$@" ;;
+    fast | presets)
+        exec "$python" "$here/$stage.py" "${common[@]}" --files "$device" "$@"
+        ;;
     profile)
         tracer=$device/trace_kernels.so
         if ! [ -f "$tracer" ]; then

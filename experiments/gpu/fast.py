@@ -102,7 +102,7 @@ def models(options: argparse.Namespace) -> tuple[Model, ...]:
     small = Model(
         name="small",
         folder=options.models / "small",
-        questions=4 if quick else 68,
+        batch=4 if quick else 68,
         steps=3 if quick else 16,
         skipped=1 if quick else 5,
         eval_batch=4 if quick else 64,
@@ -111,7 +111,8 @@ def models(options: argparse.Namespace) -> tuple[Model, ...]:
     large = Model(
         name="7b",
         folder=options.models / "7b",
-        questions=8 if quick else 32,
+        batch=8,
+        is_packed=True,
         steps=3 if quick else 9,
         skipped=1 if quick else 3,
         eval_batch=4 if quick else 32,
@@ -120,11 +121,10 @@ def models(options: argparse.Namespace) -> tuple[Model, ...]:
         plw_training=("--lora-r", 64, "--lora-alpha", 64, "--dtype", "bfloat16"),
         peer_training=("--precision", "bf16", "--lora", "64,64"),
     )
-    # Base weights of 4 bits, on the same weights: a batch of 8 x 512.
+    # Base weights of 4 bits, on the same weights: packs of 8 x 512.
     qlora = replace(
         large,
         name="7b-qlora",
-        questions=8,
         max_length=512,
         plw_training=("--lora-r", 64, "--lora-alpha", 64, "--dtype", "nf4"),
         peer_training=(

@@ -4,11 +4,12 @@
 # and tokenizers of a small model and of Llama-2-7B, and the first rows of RACE. RACE is a parquet
 # file or a folder with some; LLAMA_TOKENIZER is a tokenizer.json. BUILD is a script that takes a
 # folder and arguments of `cargo rustc`, and leaves NAME.xz and libllvm_stub.so there.
-# BINARIES names what to build (plw and device, the property tests); the rest stays as it is.
+# BINARIES names what to build (plw; device, the property tests; golden, the golden checkpoints);
+# the rest stays as it is.
 # The tracer of check.sh's stage profile is built too, where PYTHON has CUPTI's wheels.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ $# -lt 4 ] || ! [ -f "$3" ]; then sed -n 2,8p "$0" | cut -c3-; exit 2; fi
+if [ $# -lt 4 ] || ! [ -f "$3" ]; then sed -n 2,9p "$0" | cut -c3-; exit 2; fi
 model=$1 rows=$2 llama=$3; shift 3
 mkdir -p .device/tokenizer .device/llama-tokenizer
 cp "$model/config.json" .device/
@@ -32,14 +33,21 @@ if not files:
 table = pyarrow.parquet.ParquetFile(files[0]).read().slice(0, 2000)
 pyarrow.parquet.write_table(table, sys.argv[2], compression="zstd")
 PYTHON
-for binary in ${BINARIES-plw device}; do
+for binary in ${BINARIES-plw device golden}; do
     case $binary in
         plw) "$@" .device --bin plw -p plw --features cuda ;;
         device)
             "$@" .device --test device -p plw-kernels --features nccl
             mv -f .device/device-*.xz .device/device.xz
             ;;
-        *) echo "prepare.sh: BINARIES may name plw and device, not $binary" >&2; exit 2 ;;
+        golden)
+            "$@" .device --test golden -p plw-model --features cuda
+            mv -f .device/golden-*.xz .device/golden.xz
+            ;;
+        *)
+            echo "prepare.sh: BINARIES may name plw, device and golden, not $binary" >&2
+            exit 2
+            ;;
     esac
     mv -f .device/libllvm_stub.so ".device/stub_$binary.so"
 done

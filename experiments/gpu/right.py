@@ -1,10 +1,10 @@
 """Is plw right on this GPU? The stage `right` of check.sh.
 
-Runs the property tests of the kernels on the device, then the same work on the GPU by plw and by
-PyTorch in f32 (no TF32) and on the CPU by plw: five steps of full fine-tuning and of LoRA from
-random weights, an evaluation, prefixes shared and not, and a run that is killed and resumed; 20
-steps in bf16, beside what bf16 does to PyTorch's losses; and the memory of a thousand steps. All of
-it runs side by side. Prints a table and leaves it as JSON.
+Runs the property tests of the kernels and the golden checkpoints on the device, then the same work
+on the GPU by plw and by PyTorch in f32 (no TF32) and on the CPU by plw: five steps of full
+fine-tuning and of LoRA from random weights, an evaluation, prefixes shared and not, and a run that
+is killed and resumed; 20 steps in bf16, beside what bf16 does to PyTorch's losses; and the memory
+of a thousand steps. All of it runs side by side. Prints a table and leaves it as JSON.
 """
 
 from __future__ import annotations
@@ -281,27 +281,41 @@ def check_memory(options: argparse.Namespace, checks: Checks) -> None:
     checks.add("memory of the second half of 1000 steps, and of the first", growth, 0.01, note)
 
 
-def check_kernels(options: argparse.Namespace, checks: Checks) -> None:
-    device = options.device.split(":")[0]
-    log = options.work / "kernels.log"
-    variables = {"PLW_TEST_DEVICE": device, "PLW_TEST_CASES": str(options.cases)}
+def check_tests(options: argparse.Namespace, checks: Checks, name: str, program: Path) -> None:
+    """Runs a test program on the device; each of its tests is a row."""
+    log = options.work / f"{name}.log"
+    variables = {
+        "PLW_TEST_DEVICE": options.device.split(":")[0],
+        "PLW_TEST_CASES": str(options.cases),
+        "CARGO_MANIFEST_DIR": str(options.package.resolve()),
+    }
     try:
-        run([options.tests], log, options.seconds, options.budget, **variables)
+        run([program], log, options.seconds, options.budget, **variables)
     finally:
         output = log.with_suffix(".out")
         lines = output.read_text().splitlines() if output.exists() else []
         tests = [line for line in lines if line.startswith("test ") and " ... " in line]
         for line in tests:
-            name, found = line.removeprefix("test ").rsplit(" ... ", 1)
-            checks.add(f"kernel {name}", 0.0 if found == "ok" else None, None)
+            test, found = line.removeprefix("test ").rsplit(" ... ", 1)
+            checks.add(f"{name} {test}", 0.0 if found == "ok" else None, None)
     if not tests:
-        raise RuntimeError("no kernel test ran")
+        raise RuntimeError(f"no test of {program} ran")
+
+
+def check_kernels(options: argparse.Namespace, checks: Checks) -> None:
+    check_tests(options, checks, "kernel", options.tests)
+
+
+def check_golden(options: argparse.Namespace, checks: Checks) -> None:
+    check_tests(options, checks, "golden checkpoints:", options.golden)
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plw", type=Path, required=True)
     parser.add_argument("--tests", type=Path, required=True, help="the program of tests/device")
+    parser.add_argument("--golden", type=Path, required=True, help="that of plw-model's golden.rs")
+    parser.add_argument("--package", type=Path, required=True, help="plw-model's folder")
     parser.add_argument("--peer", type=Path, required=True, help="the folder experiments/peer")
     parser.add_argument("--config", type=Path, required=True, help="config.json of the model")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of its tokenizer")
@@ -311,7 +325,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=280, help="what is then undone is left")
-    names = ["kernels", "full", "lora", "evaluation", "resume", "bf16", "memory"]
+    names = ["kernels", "golden", "full", "lora", "evaluation", "resume", "bf16", "memory"]
     parser.add_argument("--checks", nargs="+", choices=names, default=names, help="which of all")
     options = parser.parse_args()
     options.model = options.work / "model"
@@ -336,6 +350,7 @@ def main() -> None:
     make_model(options)
     checks_by_name = {
         "kernels": check_kernels,
+        "golden": check_golden,
         "full": check_full,
         "lora": check_lora,
         "evaluation": check_evaluation,

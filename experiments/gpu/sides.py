@@ -40,8 +40,8 @@ class Model:
 
     name: str
     folder: Path
-    # Questions of an optimizer step, steps, and those of them that are not timed.
-    questions: int
+    # Questions (or packs) of an optimizer step, steps, and those of them that are not timed.
+    batch: int
     steps: int
     skipped: int
     # Questions of an evaluation's batch, and batches of an evaluation.
@@ -49,6 +49,8 @@ class Model:
     eval_batches: int
     # Longer questions are left out, and as many more are read.
     max_length: int = 2048
+    # Whether questions are packed to that length.
+    is_packed: bool = False
     # What both verbs of plw are given, and what training is.
     plw_flags: tuple = ()
     plw_training: tuple = ()
@@ -56,8 +58,12 @@ class Model:
 
     @property
     def rows(self) -> int:
-        """Rows of the data for all steps; more than half of RACE has at most 512 tokens."""
-        return self.questions * self.steps * (1 if self.max_length == 2048 else 3)
+        """Rows of the data for all steps. More than half of RACE has at most 512 tokens; a pack of
+        2048 holds about four questions."""
+        rows = self.batch * self.steps
+        if self.max_length < 2048:
+            return 3 * rows
+        return 5 * rows if self.is_packed else rows
 
 
 def of_steps(steps: list[dict], skipped: int) -> Figures:
@@ -119,6 +125,16 @@ def plw_flags(options: argparse.Namespace, model: Model) -> list:
     ]  # fmt: skip
 
 
+def plw_batches(options: argparse.Namespace, model: Model, micro_batches: int) -> list:
+    """Steps of the rows in file order, as the peer takes them."""
+    return [
+        "--train-data", options.data, "--limit", model.rows, "--max-steps", model.steps,
+        "--per-device-train-batch-size", max(1, model.batch // micro_batches),
+        "--gradient-accumulation-steps", micro_batches, "--shuffle", "false",
+        "--packing", "shortest-pack-first" if model.is_packed else "none",
+    ]  # fmt: skip
+
+
 def planned_bytes(options: argparse.Namespace, flags: list, log: Path) -> int | None:
     """What plw predicts that a run needs; a prediction that fails costs nothing else."""
     try:
@@ -138,16 +154,12 @@ def train_plw(
     micro_batches: int,
     more: tuple,
 ) -> Figures:
-    """Steps of whole questions in file order, as the peer takes them."""
     name = f"plw-{model.name}-{'shared' if shares else 'alone'}-{setting}"
     folder = options.work / "runs" / log_of(options, name).stem
     shutil.rmtree(folder, ignore_errors=True)
     flags = [
-        *plw_flags(options, model),
-        "--train-data", options.data, "--limit", model.rows,
-        "--per-device-train-batch-size", max(1, model.questions // micro_batches),
-        "--gradient-accumulation-steps", micro_batches, "--max-steps", model.steps,
-        "--packing", "none", "--shuffle", "false", "--share-prefixes", str(shares).lower(),
+        *plw_flags(options, model), *plw_batches(options, model, micro_batches),
+        "--share-prefixes", str(shares).lower(),
         "--prompt-loss-weight", "0.1", "--learning-rate", "2e-4", "--weight-decay", "0.001",
         "--max-grad-norm", "0.3", "--save-steps", 0, "--save-only-model",
         *model.plw_training, *more,
@@ -214,7 +226,7 @@ def warm_up_peer(
     training = ("--steps", 3, "--plw", "0.1", *model.peer_training)
     more = training if verb == "train" else ("--precision", "bf16")
     command = peer_command(options, model, verb, (*more, *flags))
-    command += ["--batch", 4, "--skip", 1, "--limit", 40, "--max-len", model.max_length]
+    command += ["--batch", 4, "--skip", 1, "--limit", 80, "--max-len", model.max_length]
     name = peer_name(model, verb, setting)
     run_peer(options, command, name, 150, TORCH_LOGS="recompiles")
     return {}
@@ -225,8 +237,9 @@ def train_peer(
 ) -> Figures:
     command = peer_command(options, model, "train", (*model.peer_training, *flags))
     command += [
-        "--batch", model.questions, "--steps", model.steps, "--skip", model.skipped,
+        "--batch", model.batch, "--steps", model.steps, "--skip", model.skipped,
         "--limit", model.rows, "--max-len", model.max_length, "--plw", "0.1",
+        *(["--pack", model.max_length] if model.is_packed else []),
     ]  # fmt: skip
     began = time.monotonic()
     *steps, summary = run_peer(options, command, peer_name(model, "train", setting), limit)

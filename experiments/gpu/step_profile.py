@@ -13,13 +13,13 @@ import json
 import re
 import shutil
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from command import Budget, run
 from fast import choose_space, make, models
 from measurements import Measurements
-from sides import plw_flags
+from sides import plw_batches, plw_flags
 
 STEPS = 10
 # The first and the last of the steps in the table: the earlier ones still compile kernels.
@@ -132,6 +132,7 @@ def trace(options: argparse.Namespace) -> Path:
     options.models = options.work.parent / "fast" / "models"
     choose_space(options)
     model = next(model for model in models(options) if model.name == options.model)
+    model = replace(model, steps=STEPS)
     found = Measurements(options.out / "profile-models.json", options.budget)
     if not make(options, found, model):
         raise SystemExit(f"no model: {found.rows[-1]['message']}")
@@ -140,10 +141,7 @@ def trace(options: argparse.Namespace) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     command = [
         options.plw, "train", "--output-dir", folder, *plw_flags(options, model),
-        "--train-data", options.files / "rows.parquet", "--limit", model.questions * STEPS,
-        "--per-device-train-batch-size", model.questions // parts,
-        "--gradient-accumulation-steps", parts, "--max-steps", STEPS,
-        "--packing", "none", "--shuffle", "false", "--share-prefixes", options.share_prefixes,
+        *plw_batches(options, model, parts), "--share-prefixes", options.share_prefixes,
         "--prompt-loss-weight", "0.1", "--learning-rate", "2e-4", "--max-grad-norm", "0.3",
         "--save-steps", 0, "--save-only-model", *model.plw_training,
     ]  # fmt: skip
@@ -175,6 +173,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--share-prefixes", default="false", choices=["true", "false"])
     parser.add_argument("--seconds", type=float, default=200, help="the time of everything")
     options = parser.parse_args()
+    if options.files:
+        options.data = options.files / "rows.parquet"
     options.budget = Budget(options.seconds)
     return options
 

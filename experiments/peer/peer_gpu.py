@@ -27,9 +27,9 @@ from questions import (
     Example,
     choose,
     fail,
-    fill_rows,
     letter_tokens,
     load_tokenizer,
+    pack,
     read_examples,
 )
 from timing import is_gpu, mark, peak_gpu_bytes, seconds_between, synchronize
@@ -62,7 +62,8 @@ def load_model(options: argparse.Namespace) -> PreTrainedModel:
         packed_attention.register(is_gpu(options))
         if is_gpu(options) and options.precision in ("f32", "tf32"):
             fail("packed attention is 16-bit only; give --layout padded with this precision")
-    quantization = {}
+    # Straight to the GPU, tensor by tensor.
+    places = dict(device_map={"": options.device}) if options.nf4 or is_gpu(options) else {}
     if options.nf4:
         from transformers import BitsAndBytesConfig
 
@@ -74,15 +75,15 @@ def load_model(options: argparse.Namespace) -> PreTrainedModel:
             if options.precision in ("autocast", "bf16")
             else torch.float32,
         )
-        quantization = dict(quantization_config=config, device_map={"": options.device})
+        places |= dict(quantization_config=config)
     model = LlamaForCausalLM.from_pretrained(
         options.model,
         dtype=weight_type(options),
         attn_implementation=packed_attention.NAME if options.layout == "packed" else "sdpa",
-        **quantization,
+        **places,
     )
     model.config.use_cache = False
-    return model if options.nf4 else model.to(options.device)
+    return model if places else model.to(options.device)
 
 
 def compile_layers(base: PreTrainedModel, options: argparse.Namespace) -> None:
@@ -162,8 +163,9 @@ def prepare_training(options: argparse.Namespace) -> tuple[PreTrainedModel, PreT
     base = model.get_base_model() if options.lora else model
     if options.checkpointing:
         base.gradient_checkpointing_enable(dict(use_reentrant=False))
-        if options.lora:
-            base.enable_input_require_grads()
+    # With --compile the layers then are all alike, the first one included, and compiled once.
+    if options.lora and (options.checkpointing or options.compile):
+        base.enable_input_require_grads()
     compile_layers(base, options)
     model.train()
     return model, base
@@ -177,7 +179,7 @@ def train(options: argparse.Namespace) -> None:
     examples = read_examples(
         options.data, tokenizer, options.max_len, options.limit, options.skip_rows
     )
-    rows = fill_rows(examples, options.pack)
+    rows = pack(examples, options.pack)
     firsts = range(0, len(rows) - options.batch + 1, options.batch)
     steps = [rows[first : first + options.batch] for first in firsts][: options.steps]
     results = []
@@ -311,7 +313,7 @@ def parse_options() -> argparse.Namespace:
     )
     add_options(parser)
     parser.add_argument(
-        "--pack", type=int, help="fill rows of at most so many tokens; --batch counts such rows"
+        "--pack", type=int, help="packs of at most so many tokens, which --batch then counts"
     )
     parser.add_argument("--batch", type=int, default=16, help="examples of a step, or rows")
     parser.add_argument("--micro-batches", type=int, default=1, help="parts of an optimizer step")

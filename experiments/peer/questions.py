@@ -6,6 +6,7 @@ as step n of another.
 
 from __future__ import annotations
 
+import heapq
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,18 +93,43 @@ def read_examples(
     return [example for example in examples if len(example.token_ids) <= max_length]
 
 
-def fill_rows(examples: list[Example], size: int | None) -> list[list[Example]]:
-    """Rows of at most `size` tokens, filled in file order; without a size one example each."""
-    rows: list[list[Example]] = [[]]
-    used = 0
+def passages(examples: list[Example], size: int) -> list[list[Example]]:
+    """The questions of each passage; those of a long one are divided above `size` tokens."""
+    units: list[list[Example]] = []
+    lengths: list[int] = []
+    unit_of: dict[str, int] = {}
     for example in examples:
-        length = len(example.token_ids)
-        if rows[-1] and (size is None or used + length > size):
-            rows.append([])
-            used = 0
-        rows[-1].append(example)
-        used += length
-    return rows
+        passage, length = example.row["article"], len(example.token_ids)
+        unit = unit_of.get(passage)
+        if unit is None or lengths[unit] + length > size:
+            unit = unit_of[passage] = len(units)
+            units.append([])
+            lengths.append(0)
+        units[unit].append(example)
+        lengths[unit] += length
+    return units
+
+
+def pack(examples: list[Example], size: int | None) -> list[list[Example]]:
+    """Packs of at most `size` tokens, the same as plw's: passages, longest first, each into the
+    shortest pack that has room for it (Krell et al. 2021, arXiv 2107.02027). Packs come in the
+    order of their first passage. Without a size one example each."""
+    if size is None:
+        return [[example] for example in examples]
+    units = passages(examples, size)
+    lengths = [sum(len(example.token_ids) for example in unit) for unit in units]
+    packs: list[list[int]] = []
+    shortest: list[tuple[int, int]] = []
+    for unit in sorted(range(len(units)), key=lambda unit: -lengths[unit]):
+        if shortest and shortest[0][0] + lengths[unit] <= size:
+            used, number = heapq.heappop(shortest)
+        else:
+            used, number = 0, len(packs)
+            packs.append([])
+        packs[number].append(unit)
+        heapq.heappush(shortest, (used + lengths[unit], number))
+    packs = sorted(sorted(members) for members in packs)
+    return [sum((units[unit] for unit in members), []) for members in packs]
 
 
 def letter_tokens(row: Row, tokenizer: PreTrainedTokenizerFast) -> list[int]:
