@@ -226,7 +226,9 @@ def warm_up_peer(
     training = ("--steps", 3, "--plw", "0.1", *model.peer_training)
     more = training if verb == "train" else ("--precision", "bf16")
     command = peer_command(options, model, verb, (*more, *flags))
-    command += ["--batch", 4, "--skip", 1, "--limit", 80, "--max-len", model.max_length]
+    # The longest row of all is compiled in.
+    rows = model.rows if verb == "train" else model.eval_batch * model.eval_batches
+    command += ["--batch", 4, "--skip", 1, "--limit", rows, "--max-len", model.max_length]
     name = peer_name(model, verb, setting)
     run_peer(options, command, name, 150, TORCH_LOGS="recompiles")
     return {}

@@ -64,7 +64,7 @@ def pack(examples: list[Example], options: argparse.Namespace) -> Batch:
         longest = max(options.max_len, options.multiple)
     elif options.compile:
         # Layers are compiled again for every other number.
-        longest = 1 << (longest - 1).bit_length()
+        longest = options.longest
     packed_attention.set_spans(ends, longest)
     last = ends[1 : len(examples) + 1].long() - 1
     return Batch(

@@ -154,6 +154,12 @@ def add_gradients(
     return sums
 
 
+def longest(examples: list[Example]) -> int:
+    """Tokens of the longest example, or some more: the next power of two."""
+    lengths = (len(example.token_ids) for example in examples)
+    return 1 << (max(lengths, default=1) - 1).bit_length()
+
+
 def prepare_training(options: argparse.Namespace) -> tuple[PreTrainedModel, PreTrainedModel]:
     """The model to train, and the Llama inside it where adapters wrap it."""
     torch.manual_seed(options.seed)
@@ -179,6 +185,7 @@ def train(options: argparse.Namespace) -> None:
     examples = read_examples(
         options.data, tokenizer, options.max_len, options.limit, options.skip_rows
     )
+    options.longest = longest(examples)
     rows = pack(examples, options.pack)
     firsts = range(0, len(rows) - options.batch + 1, options.batch)
     steps = [rows[first : first + options.batch] for first in firsts][: options.steps]
@@ -241,6 +248,7 @@ def evaluate(options: argparse.Namespace) -> None:
     examples = read_examples(
         options.data, tokenizer, options.max_len, options.limit, options.skip_rows
     )
+    options.longest = longest(examples)
     prompts = [
         replace(example, token_ids=example.token_ids[: example.completion_start])
         for example in examples
