@@ -56,7 +56,7 @@ pub use gpu::{CudaLibraries, Gpu, GpuRuntime, gpus, prepare_pages, reserved_memo
 pub use gradient_norm::{
     GradientFactor, GradientNorm, clip_factor, squared_norm, squared_norm_reference,
 };
-pub use linear::{linear, linear_reference};
+pub use linear::{linear, linear_gradients, linear_gradients_reference, linear_reference};
 pub use linear_cross_entropy::{
     DEFAULT_CHUNK, GPU_CHUNK, LinearCrossEntropy, default_chunk, linear_cross_entropy,
     linear_cross_entropy_chunked, linear_cross_entropy_reference,

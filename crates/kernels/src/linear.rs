@@ -1,7 +1,7 @@
 //! Linear layers of a Llama: several weights side by side with their adapters, the norm or gate
 //! before them and the residual after them.
 
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Gradients, Tensor};
 
 use crate::dequantize::dequantize_reference;
 use crate::half_precision::{is_half, rounded};
@@ -52,6 +52,30 @@ pub fn linear(operands: LinearOperands) -> Tensor<2> {
         return linear_reference(operands);
     }
     operations::linear::linear(operands.into_dispatch())
+}
+
+/// The gradients of `sum(linear(operands) * grad_output)`: the backward pass of a layer whose
+/// output nobody needs, as in activation checkpointing. Where there are kernels for the device the
+/// output is not computed.
+///
+/// `grad_output` is `[tokens, sum of out]`, without a graph.
+///
+/// # Panics
+///
+/// As [`linear`], and where no operand needs a gradient.
+pub fn linear_gradients(operands: LinearOperands, grad_output: Tensor<2>) -> Gradients {
+    let x = operands.input.x();
+    if !operations::has_kernels(x) || x.dims().contains(&0) {
+        return linear_gradients_reference(operands, grad_output);
+    }
+    check_shapes(&operands);
+    let grad_output = grad_output.autodiff().into_dispatch();
+    operations::linear::uncomputed(operands.into_dispatch(), grad_output).backward()
+}
+
+/// [`linear_gradients`] by computing the output.
+pub fn linear_gradients_reference(operands: LinearOperands, grad_output: Tensor<2>) -> Gradients {
+    (linear(operands) * grad_output.autodiff()).sum().backward()
 }
 
 /// [`linear`] of an input in half precision: the prepared input, weights and adapters are rounded

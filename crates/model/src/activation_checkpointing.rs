@@ -1,9 +1,11 @@
 //! Activation checkpointing by layer (Chen et al. 2016, arXiv 1604.06174): the forward pass keeps
-//! only each layer's input, and the backward pass computes the layer again from it.
+//! only each layer's input, and the backward pass computes the layer again from it, up to its last
+//! product, whose output no gradient needs.
 
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
 use plw_batch::Batch;
+use plw_kernels::linear_gradients;
 
 use crate::dropout::DropoutKey;
 use crate::llama::{ForwardContext, Llama};
@@ -11,7 +13,8 @@ use crate::parameters::{NamedTensors, accumulate};
 
 /// A forward pass that keeps only the layers' inputs, `[tokens, hidden]` each.
 ///
-/// Its gradients have the same bits as those of [`Llama::forward`]. It costs one more forward pass.
+/// Its gradients have the same bits as those of [`Llama::forward`]. It costs one more forward pass
+/// without the MLPs' last products.
 pub struct CheckpointedForward<'a> {
     model: &'a Llama,
     context: ForwardContext<'a>,
@@ -102,8 +105,8 @@ impl CheckpointedForward<'_> {
                     .autodiff()
                     .require_grad(),
             };
-            let output = model.layer(number, input.clone(), &context);
-            let mut layer_gradients = backward(output, grad);
+            let last = model.last_linear(number, input.clone(), &context);
+            let mut layer_gradients = linear_gradients(last, grad);
             grad_output = match number {
                 0 => None,
                 _ => input.grad_remove(&mut layer_gradients),
@@ -113,10 +116,4 @@ impl CheckpointedForward<'_> {
         }
         gradients
     }
-}
-
-/// The backward pass from a given gradient of `output`, which is the gradient of
-/// `sum(output * grad_output)`.
-fn backward(output: Tensor<2>, grad_output: Tensor<2>) -> Gradients {
-    (output * grad_output.autodiff()).sum().backward()
 }

@@ -136,11 +136,21 @@ impl Llama {
         hidden: Tensor<2>,
         context: &ForwardContext<'_>,
     ) -> Tensor<2> {
+        linear(self.last_linear(number, hidden, context))
+    }
+
+    /// The operands of a layer's last product, whose output is the layer's.
+    pub(crate) fn last_linear(
+        &self,
+        number: usize,
+        hidden: Tensor<2>,
+        context: &ForwardContext<'_>,
+    ) -> LinearOperands {
         // No token attends to the output of the last layer's MLP, so only the rows that are asked
         // for go through it.
         let is_last = number + 1 == self.model.layers.len();
         let rows = is_last.then_some(context.rows);
-        self.model.layers[number].forward(hidden, number, rows, context)
+        self.model.layers[number].last_linear(hidden, number, rows, context)
     }
 
     /// The norm after the last layer.
@@ -288,14 +298,15 @@ impl DecoderLayer {
     }
 
     /// The pre-norm residual blocks: `[tokens, hidden]` to `[tokens, hidden]`, or to `[rows,
-    /// hidden]` where only some rows are asked for.
-    fn forward(
+    /// hidden]` where only some rows are asked for. All is computed but the last product, which
+    /// activation checkpointing does not need.
+    fn last_linear(
         &self,
         x: Tensor<2>,
         number: usize,
         rows: Option<&[u32]>,
         context: &ForwardContext<'_>,
-    ) -> Tensor<2> {
+    ) -> LinearOperands {
         let SelfAttention {
             q_proj,
             k_proj,
@@ -344,11 +355,11 @@ impl DecoderLayer {
             ],
             residual: None,
         });
-        linear(LinearOperands {
+        LinearOperands {
             input: LinearInput::Gated(gate_up),
             weights: vec![self.mlp.down_proj.linear_weight(site(6))],
             residual: Some(x),
-        })
+        }
     }
 }
 

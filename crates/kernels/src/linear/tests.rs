@@ -124,10 +124,14 @@ impl Example {
             return (values, Vec::new());
         }
         let gradients = (output * self.grad_output.clone()).sum().backward();
-        let gradient = |leaf: &Tensor<2>| leaf.grad(&gradients).map(Tensor::into_data);
+        (values, self.of_leaves(&gradients))
+    }
+
+    fn of_leaves(&self, gradients: &Gradients) -> Vec<Option<TensorData>> {
+        let gradient = |leaf: &Tensor<2>| leaf.grad(gradients).map(Tensor::into_data);
         let mut found: Vec<_> = self.leaves.iter().map(gradient).collect();
-        found.push(self.norm.grad(&gradients).map(Tensor::into_data));
-        (values, found)
+        found.push(self.norm.grad(gradients).map(Tensor::into_data));
+        found
     }
 }
 
@@ -180,6 +184,13 @@ fn check(case: Case) {
             (None, None) => {}
             (fused, plain) => panic!("gradients: {} and {}", fused.is_some(), plain.is_some()),
         }
+    }
+    if !fused.1.is_empty() {
+        let gradients = linear_gradients(
+            example.operands.clone(),
+            example.grad_output.clone().inner(),
+        );
+        assert_eq!(example.of_leaves(&gradients), fused.1, "the same bits");
     }
 }
 

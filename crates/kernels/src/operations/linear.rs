@@ -65,11 +65,25 @@ impl<B: Backend> ExtensionType<B> for BackendOperands<B> {
 #[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "wgpu")), Autodiff)]
 trait Linear: Backend {
     fn linear(#[extension_type] operands: BackendOperands<Self>) -> FloatTensor<Self>;
+
+    fn uncomputed(
+        #[extension_type] operands: BackendOperands<Self>,
+        grad_output: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 }
 
 /// See [`crate::linear()`].
 pub(crate) fn linear(operands: Operands<DispatchTensor>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Linear>::linear(BackendOperands(operands)))
+}
+
+/// `sum(linear(operands) * grad_output)` for its gradients alone: its value is never computed.
+pub(crate) fn uncomputed(
+    operands: Operands<DispatchTensor>,
+    grad_output: DispatchTensor,
+) -> Tensor<1> {
+    let operands = BackendOperands(operands);
+    Tensor::from_dispatch(<Dispatch as Linear>::uncomputed(operands, grad_output))
 }
 
 /// The passes of a linear layer over a backend's tensors.
@@ -150,13 +164,23 @@ impl<B: LinearPasses> Linear for B {
     fn linear(operands: BackendOperands<B>) -> FloatTensor<B> {
         B::forward(&operands.0.map(&mut B::contiguous))
     }
+
+    fn uncomputed(_: BackendOperands<B>, grad_output: FloatTensor<B>) -> FloatTensor<B> {
+        uncomputed_sum::<B>(&grad_output)
+    }
+}
+
+/// An output that is not computed: one element, whatever it is.
+fn uncomputed_sum<B: Backend>(like: &FloatTensor<B>) -> FloatTensor<B> {
+    B::float_empty(Shape::new([1]), &like.device(), like.dtype().into())
 }
 
 #[derive(Debug)]
 struct LinearBackward;
 
 impl<B: LinearPasses> Backward<B, MAX_TENSORS> for LinearBackward {
-    type State = Operands<FloatTensor<B>>;
+    /// The operands, and of an output that was not computed the gradient.
+    type State = (Operands<FloatTensor<B>>, Option<FloatTensor<B>>);
 
     fn backward(
         self,
@@ -164,12 +188,14 @@ impl<B: LinearPasses> Backward<B, MAX_TENSORS> for LinearBackward {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let operands = ops.state;
+        let (operands, grad_output) = ops.state;
         let mut parents = ops.parents.into_iter();
         let parents = operands
             .as_ref()
             .map(&mut |_| parents.next().expect("each tensor has a node"));
-        let grad_output = gradients.consume::<B>(&ops.node);
+        // Where nothing was computed it is that of the sum, 1.
+        let grad_node = gradients.consume::<B>(&ops.node);
+        let grad_output = grad_output.unwrap_or(grad_node);
         if let Some(Some(node)) = &parents.residual {
             gradients.register::<B>(node.id, grad_output.clone());
         }
@@ -183,27 +209,45 @@ impl<B: LinearPasses> Backward<B, MAX_TENSORS> for LinearBackward {
     }
 }
 
+/// Records the operation that `output` computes, or whose output's gradient is given.
+fn record<B: LinearPasses, C: CheckpointStrategy>(
+    operands: BackendOperands<Autodiff<B, C>>,
+    grad_output: Option<FloatTensor<B>>,
+    output: impl FnOnce(&Operands<FloatTensor<B>>) -> FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let mut nodes = Vec::with_capacity(MAX_TENSORS);
+    let operands = operands.0.map(&mut |tensor| {
+        nodes.push(tensor.node());
+        B::contiguous(tensor.into_primitive())
+    });
+    // The graph wants a fixed number of parents: constants stand for the tensors that are not
+    // there.
+    let constant = operands.input.x().clone();
+    let constant = || <Autodiff<B, C> as AutodiffBackend>::from_inner(constant.clone()).node();
+    nodes.resize_with(MAX_TENSORS, constant);
+    let nodes = nodes.try_into().expect("resized to fit");
+    let operation = LinearBackward
+        .prepare::<C>(nodes)
+        .compute_bound()
+        .stateful();
+    let output = output(&operands);
+    match operation {
+        OpsKind::Tracked(operation) => operation.finish((operands, grad_output), output),
+        OpsKind::UnTracked(operation) => operation.finish(output),
+    }
+}
+
 impl<B: LinearPasses, C: CheckpointStrategy> Linear for Autodiff<B, C> {
     fn linear(operands: BackendOperands<Self>) -> FloatTensor<Self> {
-        let mut nodes = Vec::with_capacity(MAX_TENSORS);
-        let operands = operands.0.map(&mut |tensor| {
-            nodes.push(tensor.node());
-            B::contiguous(tensor.into_primitive())
-        });
-        // The graph wants a fixed number of parents: constants stand for the tensors that are not
-        // there.
-        let constant = operands.input.x().clone();
-        let constant = || <Self as AutodiffBackend>::from_inner(constant.clone()).node();
-        nodes.resize_with(MAX_TENSORS, constant);
-        let nodes = nodes.try_into().expect("resized to fit");
-        let operation = LinearBackward
-            .prepare::<C>(nodes)
-            .compute_bound()
-            .stateful();
-        let output = B::forward(&operands);
-        match operation {
-            OpsKind::Tracked(operation) => operation.finish(operands, output),
-            OpsKind::UnTracked(operation) => operation.finish(output),
-        }
+        record(operands, None, B::forward)
+    }
+
+    fn uncomputed(
+        operands: BackendOperands<Self>,
+        grad_output: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let grad_output = grad_output.into_primitive();
+        let sum = uncomputed_sum::<B>(&grad_output);
+        record(operands, Some(grad_output), |_| sum)
     }
 }
