@@ -22,6 +22,8 @@ import torch
 
 PARTS = ("primitives", "tiles", "forward", "backward")
 TILE, THREADS = 64, 128
+# Of a piece of the work for a tile of keys, and the slot of one that is all of it.
+LONGEST_PIECE, WHOLE = 16, -1
 # The greatest errors, as root mean squares relative to the values'.
 GRADIENTS = ("grad_query", "grad_key", "grad_value")
 BARS = {"log_sum_exp": 1e-5, "output": 8e-3, **dict.fromkeys(GRADIENTS, 8e-3)}
@@ -92,6 +94,7 @@ class Kernels:
             "output_products": 0,
             "grad_query": 4 * tile,
             "grad_key_value": 6 * tile + 4 * TILE * 4,
+            "add_pieces": 2 * tile,
         }
         self.functions = {name: self.function(module, name) for name in self.shared}
         self.facts = {f"{name} {head_dim}": self.describe(name) for name in self.shared}
@@ -129,6 +132,24 @@ class Kernels:
         self.check(self.driver.cuLaunchKernel(self.functions[name], *size, stream, pointers, None))
 
 
+def divide(reach) -> tuple[list, list]:
+    """The pieces of each tile of keys and the divided tiles, from `[batch, tiles]` until where a
+    tile is seen, as plw's `KeyPieces`."""
+    pieces, divided, slots = [], [], 0
+    for number, until in enumerate(reach.flatten().tolist()):
+        first = number % reach.shape[1]
+        length = -(-until // TILE) - first
+        parts = -(-length // LONGEST_PIECE)
+        bounds = [first + part * length // parts for part in range(parts + 1)]
+        for part, piece in enumerate(zip(bounds, bounds[1:])):
+            pieces.append([number, *piece, slots + part if parts > 1 else WHOLE])
+        if parts > 1:
+            divided.append([number, slots, slots + parts])
+            slots += parts
+    pieces.sort(key=lambda piece: piece[1] - piece[2])
+    return pieces, divided
+
+
 class Attention:
     """An attention of random numbers. `until` is `[batch, seq]`."""
 
@@ -147,7 +168,14 @@ class Attention:
         firsts = torch.arange(self.tiles) * TILE
         seen = (reach[:, None] > firsts[:, None]).int().argmax(2)
         spans = torch.stack([reach, seen], 2)
-        self.mask = [part.flatten().int().to(device) for part in (until, spans)]
+        pieces, divided = divide(reach)
+        self.piece_count, self.divided_count = len(pieces), len(divided)
+        slots = max((piece[3] + 1 for piece in pieces), default=0)
+        of_slot = key_value_heads * 2 * TILE * head_dim
+        self.piece_sums = torch.full((max(slots, 1), of_slot), math.nan, device=device)
+        tables = (until, spans, torch.tensor(pieces), torch.tensor(divided or [[0] * 3]))
+        tables = [table.flatten().int().to(device) for table in tables]
+        self.mask, self.pieces, self.divided = tables[:2], tables[2], tables[3]
         self.sizes = [self.seq, heads, key_value_heads, head_dim**-0.5]
 
     def forward(self, kernels) -> list:
@@ -164,9 +192,14 @@ class Attention:
         arguments = [output, self.grad_output, products, ctypes.c_longlong(count)]
         blocks = -(-count * self.head_dim // (8 * THREADS))
         kernels.launch("output_products", blocks, 1, arguments)
-        arguments = [self.qkv, *self.mask, log_sum_exp, products, self.grad_output, grad_qkv]
-        for name, height in (("grad_query", self.heads), ("grad_key_value", self.key_value_heads)):
-            kernels.launch(name, self.batch * self.tiles, height, [*arguments, *self.sizes])
+        rest = [log_sum_exp, products, self.grad_output, grad_qkv]
+        arguments = [self.qkv, *self.mask, *rest, *self.sizes]
+        kernels.launch("grad_query", self.batch * self.tiles, self.heads, arguments)
+        arguments = [self.qkv, self.mask[0], self.pieces, *rest, self.piece_sums, *self.sizes]
+        kernels.launch("grad_key_value", self.piece_count, self.key_value_heads, arguments)
+        if self.divided_count:
+            arguments = [self.divided, self.piece_sums, grad_qkv, *self.sizes]
+            kernels.launch("add_pieces", self.divided_count, self.key_value_heads, arguments)
         return grad_qkv
 
     def reference(self) -> list:
@@ -194,7 +227,7 @@ class Attention:
 def mask(kind: str, batch: int, seq: int):
     """`visible_until` of each token."""
     until = torch.empty(batch, seq, dtype=torch.int64)
-    longest = {"causal": seq, "race": 800}.get(kind, max(1, seq // 2))
+    longest = {"causal": seq, "race": 800, "system prompt": 800}.get(kind, max(1, seq // 2))
     at = torch.arange(seq)
     for row in until:
         start = 0
@@ -207,6 +240,8 @@ def mask(kind: str, batch: int, seq: int):
                 row[prompt:end] = (at[prompt:end] - prompt) // 8 * 8 + 8 + prompt
                 row.clamp_(max=seq)
             start = end
+        if kind == "system prompt":
+            row[:40] = seq
         if kind == "random":
             row.copy_(at + 1 + (torch.rand(seq) * (seq - at)).long())
             row.clamp_(max=seq)
@@ -309,10 +344,12 @@ def speed(kernels_of) -> list[dict]:
         ("SmolLM2-135M", 16, 9, 3, 64),
         ("Llama-2-7B", 8, 32, 32, 128),
     ):
-        for kind in ("race", "causal"):
-            until = mask(kind, batch, 2048)
+        for kind in ("race", "causal", "system prompt"):
+            # One row, as of shared prefixes.
+            shape = (1, batch * 1024) if kind == "system prompt" else (batch, 2048)
+            until = mask(kind, *shape)
             attention = Attention(until, heads, key_value_heads, head_dim, "cuda")
-            case = f"{model}, {batch} x 2048, {kind}"
+            case = f"{model}, {shape[0]} x {shape[1]}, {kind}"
             rows.append(speed_of(case, attention, kernels_of(head_dim)))
     return rows
 
@@ -343,6 +380,7 @@ def main() -> int:
         (2, 1500, 8, 2, "random"),
         (1, 2048, 9, 3, "packed"),
         (1, 2300, 6, 2, "causal"),
+        (1, 2300, 6, 2, "system prompt"),
     )
     rows = values(kernels_of, "cuda", cases)
     report = {

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import signal
 import sys
@@ -103,7 +104,7 @@ def models(options: argparse.Namespace) -> tuple[Model, ...]:
         name="small",
         folder=options.models / "small",
         batch=4 if quick else 68,
-        steps=3 if quick else 16,
+        steps=3 if quick else 28,
         skipped=1 if quick else 5,
         eval_batch=4 if quick else 64,
         eval_batches=3 if quick else 30,
@@ -170,18 +171,20 @@ def try_plw(
             return
 
 
-def is_asked(options: argparse.Namespace, setting: str) -> bool:
-    if options.quick and not options.settings:
-        return "compiled" not in setting and "padded" not in setting
-    return not options.settings or setting in options.settings
+def asked(options: argparse.Namespace, settings: list[tuple]) -> list[tuple]:
+    """Those of the peer's settings that are asked for, in the order of --settings."""
+    if options.settings:
+        found = [each for each in settings if each[0] in options.settings]
+        return sorted(found, key=lambda each: options.settings.index(each[0]))
+    if options.quick:
+        return [each for each in settings if not re.search("compiled|padded", each[0])]
+    return settings
 
 
 def search_peer(
     options: argparse.Namespace, found: Measurements, model: Model, settings: list[tuple]
 ) -> None:
     for setting, limit, flags in settings:
-        if not is_asked(options, setting):
-            continue
         limit = options.limit or limit
         measure = partial(train_peer, options, model, setting, limit, flags)
         found.take(model.name, "peer", setting, measure)
@@ -191,9 +194,7 @@ def evaluate(options: argparse.Namespace, found: Measurements, model: Model) -> 
     work = f"{model.name}-eval"
     limit = options.limit or (60 if model.name == "small" else 90)
     found.take(work, "plw", "bf16 shared", partial(evaluate_plw, options, model, limit))
-    for setting, limit, flags in EVAL_PEER:
-        if not is_asked(options, setting):
-            continue
+    for setting, limit, flags in asked(options, EVAL_PEER):
         limit = options.limit or limit
         measure = partial(evaluate_peer, options, model, setting, limit, flags)
         found.take(work, "peer", setting, measure)
@@ -230,10 +231,10 @@ def warm_ups(options: argparse.Namespace, model: Model) -> list[tuple[str, str, 
     """Verb, setting and flags of all that PyTorch compiles for a model."""
     found = []
     if model.name in options.rows:
-        found += [("train", setting, flags) for setting, _, flags in SETTINGS[model.name][1]]
+        found += [("train", *each) for each in asked(options, SETTINGS[model.name][1])]
     if f"{model.name}-eval" in options.rows:
-        found += [("eval", setting, flags) for setting, _, flags in EVAL_PEER]
-    return [w for w in found if "compiled" in w[1] and is_asked(options, w[1])]
+        found += [("eval", *each) for each in asked(options, EVAL_PEER)]
+    return [(verb, name, flags) for verb, name, _, flags in found if "compiled" in name]
 
 
 def prepare_model(options: argparse.Namespace, found: Measurements, model: Model) -> None:
@@ -272,7 +273,7 @@ def measure_all(options: argparse.Namespace, found: Measurements) -> None:
         plw, peer = settings[model.name]
         if model.name in rows:
             try_plw(options, found, model, model.name, plw)
-            search_peer(options, found, model, peer[:1])
+            search_peer(options, found, model, asked(options, peer)[:1])
         shared = LARGE_SHARED_PLW if model.name == "7b" else plw
         for work, plw in (("shared", shared), ("recomputed", RECOMPUTED_PLW)):
             if f"{model.name}-{work}" in rows:
@@ -281,7 +282,7 @@ def measure_all(options: argparse.Namespace, found: Measurements) -> None:
         if f"{model.name}-eval" in rows:
             evaluate(options, found, model)
         if model.name in rows:
-            search_peer(options, found, model, settings[model.name][1][1:])
+            search_peer(options, found, model, asked(options, settings[model.name][1])[1:])
 
 
 def work_of(row: str) -> str:
@@ -322,7 +323,9 @@ def parse_options() -> argparse.Namespace:
         help="what to measure: small or 7b for all of a model's, or small-train, small-shared, "
         "small-eval, 7b-train, 7b-shared, 7b-recomputed, 7b-eval, 7b-qlora",
     )
-    parser.add_argument("--settings", nargs="+", default=[], help="only these of the peer's")
+    parser.add_argument(
+        "--settings", nargs="+", default=[], help="only these of the peer's, in this order"
+    )
     parser.add_argument("--seconds", type=float, default=285, help="the time of everything")
     parser.add_argument("--limit", type=float, help="seconds of one measurement, for a trial")
     parser.add_argument(

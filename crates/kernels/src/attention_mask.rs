@@ -10,6 +10,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::integers;
+#[cfg(feature = "cuda")]
+use crate::key_pieces::KeyPieces;
 use crate::span::{Span, spans};
 
 /// Which tokens of a batch attend to which: within a row, token j is seen by the queries
@@ -36,6 +38,9 @@ pub struct AttentionMask {
     /// [`Self::tile_spans`] of the side that was asked for.
     #[cfg(feature = "cuda")]
     tile_spans: Arc<OnceLock<(usize, Tensor<1, Int>)>>,
+    /// [`Self::key_pieces`] of the side that was asked for.
+    #[cfg(feature = "cuda")]
+    key_pieces: Arc<OnceLock<(usize, KeyPieces<Tensor<1, Int>>)>>,
     /// The batch with a row for each span, where that leaves fewer pairs of tokens. Computed when
     /// it is first used.
     span_rows: Arc<OnceLock<Option<SpanRows>>>,
@@ -87,6 +92,8 @@ impl AttentionMask {
             tile_until: Arc::default(),
             #[cfg(feature = "cuda")]
             tile_spans: Arc::default(),
+            #[cfg(feature = "cuda")]
+            key_pieces: Arc::default(),
             span_rows: Arc::default(),
         }
     }
@@ -125,6 +132,21 @@ impl AttentionMask {
         let (made_for, spans) = self.tile_spans.get_or_init(make);
         assert_eq!(*made_for, side, "all layers have tiles of one side");
         spans.clone()
+    }
+
+    /// The work for the gradients of keys and values in pieces of at most `most` tiles of `side`
+    /// tokens, on the batch's device. Computed once for all layers, which all ask for one side.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn key_pieces(&self, side: usize, most: usize) -> KeyPieces<Tensor<1, Int>> {
+        let make = || {
+            let spans: Vec<u32> = self.rows().flat_map(|row| tile_spans(row, side)).collect();
+            let pieces = KeyPieces::new(&spans, self.shape[1].div_ceil(side), side, most);
+            let on_device = |table| integers::to_device(table, &self.device);
+            (side, pieces.map(on_device))
+        };
+        let (made_for, pieces) = self.key_pieces.get_or_init(make);
+        assert_eq!(*made_for, side, "all layers have tiles of one side");
+        pieces.clone()
     }
 
     /// `visible_until` of each row.

@@ -23,6 +23,8 @@ mod gpu;
 mod gradient_norm;
 mod half_precision;
 mod integers;
+#[cfg(any(feature = "cuda", test))]
+mod key_pieces;
 mod linear;
 mod linear_cross_entropy;
 mod linear_operands;

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use plw_kernels::{LinearWeight, LowRankAdapter};
+use plw_kernels::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
 
 use crate::dropout::Dropout;
 use crate::weight::Weight;
@@ -78,7 +78,15 @@ impl Linear {
         };
         let (a, b) = (lora.a.val(), lora.b.val());
         let device = b.device();
-        let update = b.inner().matmul(a.inner());
+        // B A. Burn's own product rounds f32 on some GPUs.
+        let update = plw_kernels::linear(LinearOperands {
+            input: LinearInput::Plain(b.inner()),
+            weights: vec![LinearWeight {
+                weight: a.inner().transpose().into(),
+                adapter: None,
+            }],
+            residual: None,
+        });
         let merged = self.weight.to_f32() + update.mul_scalar(lora.scaling());
         Self::new(Weight::dense(merged, &device))
     }

@@ -62,6 +62,8 @@ struct Attention {
     Array<Bf16> qkv, grad_output, output, grad_qkv;
     Array<unsigned> until;
     Array<TileSpan> spans;
+    std::vector<Piece> pieces;
+    std::vector<Divided> divided;
     Array<float> log_sum_exp, products;
     const float scale = 1.0f / sqrtf(HEAD_DIM);
 
@@ -87,12 +89,33 @@ struct Attention {
                 spans_of_row[tile].from = from;
             }
         }
+        divide();
+    }
+
+    // Pieces of at most three tiles of queries, in an order that is not that of the tiles.
+    void divide() {
+        unsigned slots = 0;
+        for (unsigned tile = 0; tile < (unsigned)(tiles * batch); tile++) {
+            unsigned first = tile % tiles, end = (spans[tile].until + TILE - 1) / TILE;
+            unsigned parts = (end - first + 2) / 3;
+            if (parts > 1) divided.push_back({tile, slots, slots + parts});
+            for (unsigned from = first; from < end; from += 3) {
+                pieces.push_back({tile, from, min(end, from + 3), parts > 1 ? slots++ : WHOLE});
+            }
+        }
+        std::shuffle(pieces.begin(), pieces.end(), generator);
+    }
+
+    size_t slots() const { return divided.empty() ? 0 : divided.back().until; }
+
+    static void blocks(int width, int height, unsigned bytes, const std::function<void()> &kernel) {
+        for (int y = 0; y < height; y++) {
+            for (int x = 0; x < width; x++) run_block(x, y, bytes, kernel);
+        }
     }
 
     void grid(int height, unsigned bytes, const std::function<void()> &kernel) const {
-        for (int y = 0; y < height; y++) {
-            for (int x = 0; x < tiles * batch; x++) run_block(x, y, bytes, kernel);
-        }
+        blocks(tiles * batch, height, bytes, kernel);
     }
 
     void run() const {
@@ -110,9 +133,14 @@ struct Attention {
             attention_grad_query(qkv, until, spans, log_sum_exp, products, grad_output,
                                  grad_qkv, seq, heads, key_value_heads, scale);
         });
-        grid(key_value_heads, stages + 2 * TILE_BYTES + 4 * TILE * 4, [&] {
-            attention_grad_key_value(qkv, until, spans, log_sum_exp, products, grad_output,
-                                     grad_qkv, seq, heads, key_value_heads, scale);
+        Array<float> piece_sums(slots() * key_value_heads * 2 * TILE * HEAD_DIM);
+        blocks(pieces.size(), key_value_heads, stages + 2 * TILE_BYTES + 4 * TILE * 4, [&] {
+            attention_grad_key_value(qkv, until, pieces.data(), log_sum_exp, products, grad_output,
+                                     grad_qkv, piece_sums, seq, heads, key_value_heads, scale);
+        });
+        blocks(divided.size(), key_value_heads, 2 * TILE_BYTES, [&] {
+            attention_add_pieces(divided.data(), piece_sums, grad_qkv, seq, heads, key_value_heads,
+                                 scale);
         });
     }
 };

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use plw_batch::{Batch, Role, Segment, Sequence};
-use plw_kernels::{LinearInput, LinearOperands, LinearWeight, WeightMatrix};
 use plw_model::{DropoutKey, Llama, NamedTensors};
 use serde::Deserialize;
 
@@ -68,15 +67,7 @@ pub(crate) fn sequence(example: u32, token_ids: &[u32], completion_start: u32) -
 /// Logits of all positions: `[batch * seq, vocab]`.
 pub(crate) fn logits(model: &Llama, batch: &Batch, dropout: Option<&DropoutKey>) -> Tensor<2> {
     let rows: Vec<u32> = (0..batch.positions() as u32).collect();
-    // Burn's own product rounds f32 on some GPUs.
-    plw_kernels::linear(LinearOperands {
-        input: LinearInput::Plain(model.forward(batch, &rows, dropout)),
-        weights: vec![LinearWeight {
-            weight: WeightMatrix::Dense(model.lm_head()),
-            adapter: None,
-        }],
-        residual: None,
-    })
+    plw_kernels::logits(model.forward(batch, &rows, dropout), model.lm_head())
 }
 
 /// sum(w l) / sum(w) over the targets of a batch, by plain operations.

@@ -133,7 +133,10 @@ impl AttentionPasses for Cube {
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
             let attended = attended(&qkv, &context);
-            let grad_qkv = flash::backward(&attended, [&output, &log_sum_exp], &grad_output);
+            let pieces = context.mask.key_pieces(flash::TILE, flash::LONGEST_PIECE);
+            let pieces = pieces.map(into_cube_int);
+            let saved = [&output, &log_sum_exp];
+            let grad_qkv = flash::backward(&attended, saved, &grad_output, &pieces);
             return rotated(grad_qkv, &context, Direction::Inverse);
         }
         let tile = tile_of(&qkv, &context);

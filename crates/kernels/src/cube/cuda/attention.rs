@@ -18,6 +18,7 @@ use super::stream::{current_context, queue};
 use super::{CudaError, is_cuda};
 use crate::cube::tensor::{CubeTensor, empty, empty_of};
 use crate::flex::attention::Shape;
+use crate::key_pieces::KeyPieces;
 
 const SOURCE: &str = concat!(
     include_str!("attention/primitives.cu"),
@@ -28,6 +29,10 @@ const SOURCE: &str = concat!(
 
 /// Queries or keys of a tile. The same as in the source.
 pub(in crate::cube) const TILE: usize = 64;
+
+/// Tiles of queries of a piece of the work for a tile of keys, at most. RACE's passages with their
+/// questions have about as many: only prefixes of several passages are divided.
+pub(in crate::cube) const LONGEST_PIECE: usize = 16;
 
 /// Threads of a block. The same as in the source.
 const THREADS: usize = 128;
@@ -80,7 +85,7 @@ pub(in crate::cube) fn forward(attended: &Attended<'_>) -> [CubeTensor; 2] {
 }
 
 /// The gradient of `qkv`, with those of queries and keys still rotated, for what [`forward`] found
-/// and the gradient of its output.
+/// and the gradient of its output. `pieces` are those of tiles of `TILE` tokens.
 ///
 /// # Panics
 ///
@@ -89,6 +94,7 @@ pub(in crate::cube) fn backward(
     attended: &Attended<'_>,
     [output, log_sum_exp]: [&CubeTensor; 2],
     grad_output: &CubeTensor,
+    pieces: &KeyPieces<CubeTensor>,
 ) -> CubeTensor {
     assert_eq!(grad_output.dtype, DType::BF16, "the output's type");
     let Attended {
@@ -100,6 +106,9 @@ pub(in crate::cube) fn backward(
     let shape = *shape;
     let products = empty(qkv, [shape.tokens(), shape.heads]);
     let grad_qkv = empty_of(qkv, [shape.tokens(), shape.width()], DType::BF16);
+    // Of each slot and head a tile of keys and one of values.
+    let of_slot = shape.key_value_heads * 2 * TILE * shape.head_dim;
+    let piece_sums = empty(qkv, [pieces.slots.max(1), of_slot]);
     let tensors = [
         qkv,
         visible_until,
@@ -109,25 +118,44 @@ pub(in crate::cube) fn backward(
         grad_output,
         &grad_qkv,
         output,
+        &pieces.pieces,
+        &pieces.divided,
+        &piece_sums,
     ];
+    let (count, divided_count) = (pieces.count, pieces.divided_count);
     run(&shape, &tensors, move |kernels, launch, found| {
-        let [inputs @ .., output] = found else {
-            unreachable!("an address for each tensor");
-        };
-        let (products, grad_output) = (inputs[4], inputs[5]);
-        let count = (shape.tokens() * shape.heads) as u64;
-        let grid = [(count as usize * shape.head_dim / 8).div_ceil(THREADS), 1];
+        let found = found.try_into().expect("an address for each tensor");
+        let [
+            qkv,
+            visible_until,
+            spans,
+            log_sum_exp,
+            products,
+            grad_output,
+            grad_qkv,
+            output,
+            pieces,
+            divided,
+            piece_sums,
+        ]: [CUdeviceptr; 11] = found;
+        let outputs = (shape.tokens() * shape.heads) as u64;
+        let blocks = (outputs as usize * shape.head_dim / 8).div_ceil(THREADS);
+        let rest = [log_sum_exp, products, grad_output, grad_qkv];
         // SAFETY: the tensors have the sizes that the kernels' comments name.
         unsafe {
-            launch.run(
-                &kernels.output_products,
-                grid,
-                &[*output, grad_output, products, count],
-            )?;
+            let operands = [output, grad_output, products, outputs];
+            launch.run(&kernels.output_products, [blocks, 1], &operands)?;
+            let operands = [&[qkv, visible_until, spans], &rest[..]].concat();
             let grid = [launch.tiles(), shape.heads];
-            launch.run(&kernels.grad_query, grid, inputs)?;
-            let grid = [launch.tiles(), shape.key_value_heads];
-            launch.run(&kernels.grad_key_value, grid, inputs)
+            launch.run(&kernels.grad_query, grid, &operands)?;
+            let operands = [&[qkv, visible_until, pieces], &rest[..], &[piece_sums]].concat();
+            let grid = [count, shape.key_value_heads];
+            launch.run(&kernels.grad_key_value, grid, &operands)?;
+            if divided_count == 0 {
+                return Ok(());
+            }
+            let grid = [divided_count, shape.key_value_heads];
+            launch.run(&kernels.add_pieces, grid, &[divided, piece_sums, grad_qkv])
         }
     });
     grad_qkv
@@ -169,6 +197,7 @@ struct Kernels {
     output_products: Kernel,
     grad_query: Kernel,
     grad_key_value: Kernel,
+    add_pieces: Kernel,
 }
 
 // SAFETY: a kernel may be launched from every thread, and is never unloaded.
@@ -218,6 +247,7 @@ impl Kernels {
             output_products: kernel("attention_output_products", 0)?,
             grad_query: kernel("attention_grad_query", 4 * tile)?,
             grad_key_value: kernel("attention_grad_key_value", 6 * tile + sums)?,
+            add_pieces: kernel("attention_add_pieces", 2 * tile)?,
         })
     }
 }

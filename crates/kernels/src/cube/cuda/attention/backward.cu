@@ -1,6 +1,6 @@
 // The backward pass. The scores are computed again, once with a block for each tile of queries
-// (for their gradients), once with a block for each tile of keys (for those of keys and values),
-// so that every sum has one owner and a fixed order.
+// (for their gradients), once with a block for each piece of a tile of keys (for those of keys and
+// values), so that every sum has one owner and a fixed order.
 
 // sum(output * grad_output) of each query and head, [tokens, heads]. CHUNKS lanes for each.
 KERNEL void __launch_bounds__(THREADS)
@@ -129,23 +129,79 @@ DEVICE void hide_keys(Products &scores, const int (&until)[2], int first_key, in
     }
 }
 
-// The gradients of keys and values, in their columns of `grad_qkv`. The grid is
-// (rows of the batch * tiles, key_value_heads).
+// Work for a tile of keys, which is numbered in the batch: the tiles of queries from `from` to
+// `until`, numbered in their row. Keys that many queries see, as those of a prefix that all
+// sequences share, are divided into pieces: their block alone would run while all others wait.
+struct Piece {
+    unsigned tile;
+    unsigned from;
+    unsigned until;
+    // Where its sums are kept, or WHOLE where the tile is not divided.
+    unsigned slot;
+};
+constexpr unsigned WHOLE = 0xffffffffu;
+
+// A tile of keys whose pieces have the slots from `from` to `until`.
+struct Divided {
+    unsigned tile;
+    unsigned from;
+    unsigned until;
+};
+
+// This thread's sums of a slot, for keys (`matrix` 0) or values (1). A number has those of all
+// threads side by side.
+DEVICE float *sums_of(float *piece_sums, unsigned slot, const Sizes &sizes, int key_head,
+                      int matrix) {
+    long long number = ((long long)slot * sizes.key_value_heads + key_head) * 2 + matrix;
+    return piece_sums + number * TILE * HEAD_DIM + thread_number();
+}
+
+DEVICE void keep_sums(const Sums &sums, float *to) {
+#pragma unroll
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) to[(chunk * 4 + i) * THREADS] = sums[chunk][i];
+    }
+}
+
+DEVICE void add_sums(Sums &sums, const float *from) {
+#pragma unroll
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) sums[chunk][i] += from[(chunk * 4 + i) * THREADS];
+    }
+}
+
+// Writes the gradients of a tile of keys and values. They pass through two tiles of shared memory.
+DEVICE void store_gradients(const Sums &grad_keys, const Sums &grad_values, unsigned shared,
+                            Bf16 *grad_qkv, const Sizes &sizes, unsigned tile, int key_head,
+                            float scale) {
+    int width = sizes.width(), first = tile % sizes.tiles() * TILE;
+    long long row_start = (long long)(tile / sizes.tiles()) * sizes.seq;
+    float scales[2] = {scale, scale}, ones[2] = {1.0f, 1.0f};
+    Bf16 *to = grad_qkv + (row_start + first) * width;
+    int rows = sizes.seq - first;
+    store_rows(grad_keys, scales, shared, to + sizes.key_column(key_head), width, rows);
+    store_rows(grad_values, ones, shared + TILE_BYTES, to + sizes.value_column(key_head), width,
+               rows);
+}
+
+// The gradients of keys and values, in their columns of `grad_qkv`, or a piece's part of them. The
+// grid is (pieces, key_value_heads).
 KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
-    attention_grad_key_value(const Bf16 *qkv, const unsigned *visible_until,
-                             const TileSpan *spans, const float *log_sum_exp,
-                             const float *output_products, const Bf16 *grad_output,
-                             Bf16 *grad_qkv, int seq, int heads, int key_value_heads,
-                             float scale) {
+    attention_grad_key_value(const Bf16 *qkv, const unsigned *visible_until, const Piece *pieces,
+                             const float *log_sum_exp, const float *output_products,
+                             const Bf16 *grad_output, Bf16 *grad_qkv, float *piece_sums, int seq,
+                             int heads, int key_value_heads, float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
     int lane = lane_number();
     int tiles = sizes.tiles(), width = sizes.width();
-    int tile = blockIdx.x % tiles, row = blockIdx.x / tiles, key_head = blockIdx.y;
-    int first = tile * TILE, row_of_warp = warp_number() * 16;
+    pieces += blockIdx.x;
+    int row = pieces->tile / tiles, key_head = blockIdx.y;
+    int first = (int)(pieces->tile % tiles) * TILE, row_of_warp = warp_number() * 16;
     long long row_start = (long long)row * seq;
-    // The tiles of queries that see a key, for each query head of the group.
-    int end = (spans[(long long)row * tiles + tile].until + TILE - 1) / TILE;
-    int count = (end - tile) * sizes.group();
+    // The tiles of queries, for each query head of the group.
+    int from = pieces->from, of_head = pieces->until - from, count = of_head * sizes.group();
 
     // A stage has a tile of queries and of gradients of the output, and of each query the
     // log-sum-exp and the output's product.
@@ -153,8 +209,8 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
     constexpr unsigned STAGE_BYTES = 2 * TILE_BYTES + 2 * TILE * 4;
     auto copy_stage = [&](int number) {
         unsigned stage = stages + number % 2 * STAGE_BYTES;
-        int head = key_head * sizes.group() + number / (end - tile);
-        int query = (tile + number % (end - tile)) * TILE;
+        int head = key_head * sizes.group() + number / of_head;
+        int query = (from + number % of_head) * TILE;
         int column = sizes.query_column(head);
         copy_tile(stage, rows_of(qkv, width, column, row_start, query, seq));
         copy_tile(stage + TILE_BYTES,
@@ -193,7 +249,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
 #pragma unroll 1
         for (int part = 0; part < TILE; part += PART) {
             // Rows are keys, columns queries.
-            int first_query = (tile + number % (end - tile)) * TILE + part;
+            int first_query = (from + number % of_head) * TILE + part;
             int last_query = first_query + PART - 1, first_key = first + row_of_warp;
             bool any = max(until[0], until[1]) > first_query && first_key <= last_query;
             if (lanes_where(any) == 0) continue;
@@ -227,8 +283,28 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
             accumulate(grad_keys, weights, queries, part);
         }
     }
-    float scales[2] = {scale, scale}, ones[2] = {1.0f, 1.0f};
-    Bf16 *to = grad_qkv + (row_start + first) * width;
-    store_rows(grad_keys, scales, keys, to + sizes.key_column(key_head), width, seq - first);
-    store_rows(grad_values, ones, values, to + sizes.value_column(key_head), width, seq - first);
+    if (pieces->slot == WHOLE) {
+        store_gradients(grad_keys, grad_values, keys, grad_qkv, sizes, pieces->tile, key_head,
+                        scale);
+    } else {
+        keep_sums(grad_keys, sums_of(piece_sums, pieces->slot, sizes, key_head, 0));
+        keep_sums(grad_values, sums_of(piece_sums, pieces->slot, sizes, key_head, 1));
+    }
+}
+
+// The gradients of the divided tiles, the sums of their pieces. The grid is
+// (divided tiles, key_value_heads).
+KERNEL void __launch_bounds__(THREADS)
+    attention_add_pieces(const Divided *divided, float *piece_sums, Bf16 *grad_qkv, int seq,
+                         int heads, int key_value_heads, float scale) {
+    Sizes sizes = {seq, heads, key_value_heads};
+    int key_head = blockIdx.y;
+    divided += blockIdx.x;
+    Sums grad_keys = {}, grad_values = {};
+    for (unsigned slot = divided->from; slot < divided->until; slot++) {
+        add_sums(grad_keys, sums_of(piece_sums, slot, sizes, key_head, 0));
+        add_sums(grad_values, sums_of(piece_sums, slot, sizes, key_head, 1));
+    }
+    store_gradients(grad_keys, grad_values, shared_memory(), grad_qkv, sizes, divided->tile,
+                    key_head, scale);
 }
