@@ -1,7 +1,8 @@
-//! The type of a model's activations.
+//! The type of a model's activations, and those of its weights, which depend on it.
 
 use burn::tensor::{Device, FloatDType};
 use miette::{Result, miette};
+use plw_model::{HeldWeights, LinearWeightType, WeightType};
 
 use crate::device::ComputeDevice;
 use crate::settings::SourceSettings;
@@ -23,4 +24,18 @@ pub(crate) fn activations(source: &SourceSettings, device: &Device) -> Result<Fl
         ));
     }
     Ok(FloatDType::BF16)
+}
+
+/// The types in which the weights are held. A GPU holds tables that are not trained in the type of
+/// the activations, to which they are rounded anyway.
+pub(crate) fn held_weights(source: &SourceSettings, activations: FloatDType) -> HeldWeights {
+    let is_frozen = source.dtype != LinearWeightType::F32;
+    let is_on_gpu = source.device != ComputeDevice::Cpu;
+    HeldWeights {
+        linear: source.dtype,
+        tables: match activations {
+            FloatDType::BF16 if is_frozen && is_on_gpu => WeightType::Bf16,
+            _ => WeightType::F32,
+        },
+    }
 }

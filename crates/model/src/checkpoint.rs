@@ -10,7 +10,7 @@ use crate::config_error::ConfigError;
 use crate::error::CheckpointError;
 use crate::llama::Llama;
 use crate::tensor_files::TensorFiles;
-use crate::weight::LinearWeightType;
+use crate::weight::{HeldWeights, LinearWeightType};
 use crate::weight_type::WeightType;
 use crate::write_tensors::{StoredTensor, write_weights};
 
@@ -59,8 +59,8 @@ fn no_model(directory: &Path) -> CheckpointError {
     }
 }
 
-/// A random model of the `config.json` at `path`, as [`Llama::init`] makes it, with the linear
-/// weights of the layers held in the type `linear_weights`.
+/// A random model of the `config.json` at `path`, as [`Llama::init`] makes it, with weights held in
+/// these types.
 ///
 /// # Errors
 ///
@@ -69,13 +69,13 @@ pub fn init_llama(
     path: &Path,
     seed: u64,
     device: &Device,
-    linear_weights: LinearWeightType,
+    held_as: impl Into<HeldWeights>,
 ) -> Result<Llama, CheckpointError> {
-    let config = read_config(path)?;
+    let (config, held_as) = (read_config(path)?, held_as.into());
     config
-        .check_memory(linear_weights)
+        .check_memory(held_as.linear)
         .map_err(in_config(path))?;
-    Ok(Llama::init_as(&config, seed, device, linear_weights))
+    Ok(Llama::init_as(&config, seed, device, held_as))
 }
 
 /// Loads a model from a Hugging Face directory: `config.json` and `model.safetensors`, or shards
@@ -89,9 +89,10 @@ pub fn load_llama(directory: &Path, device: &Device) -> Result<Llama, Checkpoint
     load_llama_as(directory, device, LinearWeightType::F32)
 }
 
-/// Like [`load_llama`], but keeps the linear weights of the layers in the type `linear_weights`.
-/// Use it for a model whose own weights are not trained. Matrix products convert the weights to
-/// f32, so nothing is lost if the file holds that type. NF4 does lose precision.
+/// Like [`load_llama`], but holds the weights in these types: a [`LinearWeightType`] for the linear
+/// weights of the layers alone, or [`HeldWeights`]. Use it for a model whose own weights are not
+/// trained. Matrix products convert the weights to f32, so nothing is lost if the file holds that
+/// type. NF4 does lose precision.
 ///
 /// # Errors
 ///
@@ -99,14 +100,14 @@ pub fn load_llama(directory: &Path, device: &Device) -> Result<Llama, Checkpoint
 pub fn load_llama_as(
     directory: &Path,
     device: &Device,
-    linear_weights: LinearWeightType,
+    held_as: impl Into<HeldWeights>,
 ) -> Result<Llama, CheckpointError> {
-    let config = load_config(directory)?;
+    let (config, held_as) = (load_config(directory)?, held_as.into());
     config
-        .check_memory(linear_weights)
+        .check_memory(held_as.linear)
         .map_err(in_config(&directory.join("config.json")))?;
     let mut files = open_weights(directory, &config)?;
-    let mut model = Llama::assemble(&config, device, linear_weights, |name, shape| {
+    let mut model = Llama::assemble(&config, device, held_as, |name, shape| {
         files.take(name, shape)
     })?;
     files.finish()?;

@@ -8,24 +8,24 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::LlamaConfig;
 use crate::llama::Llama;
-use crate::weight::LinearWeightType;
+use crate::weight::HeldWeights;
 
 impl Llama {
     /// A random model. Matrices `[out, in]` have standard deviation `1 / sqrt(in)`, so that each
     /// layer keeps the scale of its input. So have embeddings `[vocab, hidden]`, since a tied
     /// table is also the head, with `hidden` inputs. Norms are one.
     pub fn init(config: &LlamaConfig, seed: u64, device: &Device) -> Self {
-        Self::init_as(config, seed, device, LinearWeightType::F32)
+        Self::init_as(config, seed, device, HeldWeights::default())
     }
 
-    /// The same model with linear weights of the layers held in the type `linear_weights`.
+    /// The same model with weights held in these types.
     pub(crate) fn init_as(
         config: &LlamaConfig,
         seed: u64,
         device: &Device,
-        linear_weights: LinearWeightType,
+        held_as: HeldWeights,
     ) -> Self {
-        let built = Self::assemble(config, device, linear_weights, |name, shape| {
+        let built = Self::assemble(config, device, held_as, |name, shape| {
             Ok::<_, Infallible>(match shape {
                 [rows, columns] => {
                     let deviation = 1.0 / (*columns as f64).sqrt();

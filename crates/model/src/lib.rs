@@ -45,6 +45,6 @@ pub use shard_index::{IndexError, ShardIndex};
 pub use size::PassSize;
 pub use tensor_files::TensorFiles;
 pub use tensor_header::{HeaderError, TensorHeader, TensorPlace};
-pub use weight::LinearWeightType;
+pub use weight::{HeldWeights, LinearWeightType};
 pub use weight_type::WeightType;
 pub use write_tensors::{StoredTensor, write_tensors};

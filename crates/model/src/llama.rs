@@ -11,7 +11,7 @@ use plw_kernels::{
 use crate::config::LlamaConfig;
 use crate::dropout::{Dropout, DropoutKey};
 use crate::linear::{DropoutSite, Linear};
-use crate::weight::{LinearWeightType, Weight};
+use crate::weight::{HeldWeights, LinearWeightType, Weight, held};
 
 /// A Llama (Touvron et al. 2023, arXiv 2302.13971, with grouped-query attention as in Llama 2 and
 /// 3). Its weights are in f32, but for frozen linear weights that may be in half precision or NF4;
@@ -203,17 +203,19 @@ impl Llama {
     }
 
     /// Builds a model from the row-major values that `provide` returns for each Hugging Face name
-    /// and shape. The layers' linear weights are kept in `linear_weights`, everything else in f32.
+    /// and shape.
     pub(crate) fn assemble<E>(
         config: &LlamaConfig,
         device: &Device,
-        linear_weights: LinearWeightType,
+        held_as: HeldWeights,
         mut provide: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let mut matrix = |name: &str, shape: [usize; 2]| {
             let values = provide(name, &shape)?;
-            Ok(Param::from_tensor(Tensor::from_data(
-                TensorData::new(values, shape),
+            Ok(Param::from_tensor(held(
+                values,
+                shape,
+                held_as.tables,
                 device,
             )))
         };
@@ -233,7 +235,7 @@ impl Llama {
                 config,
                 number,
                 device,
-                linear_weights,
+                held_as.linear,
                 &mut provide,
             )?);
         }

@@ -117,16 +117,32 @@ impl LlamaConfig {
         hidden.max(queries + 2 * keys).max(2 * intermediate)
     }
 
+    /// Elements of the embedding table and of a head of its own.
+    pub fn table_parameter_count(&self) -> u64 {
+        let tables = if self.tie_word_embeddings { 1 } else { 2 };
+        tables * self.embedding_parameter_count()
+    }
+
     /// Bytes of the largest tensor of a training step on a GPU: an activation of `positions`
     /// positions whose elements have `activation_bytes` bytes each, `logits` rows of logits in f32,
-    /// or the gradient in f32 of the embedding table or of a block's gate and up projections.
-    pub fn largest_tensor(&self, positions: u64, activation_bytes: u64, logits: u64) -> u64 {
+    /// the embedding table, or a block's gate and up projections. Where the model's own weights are
+    /// trained, the last two have gradients in f32. Where they are not (`frozen`), the table's
+    /// elements have `frozen` bytes each, and the projections are multiplied in the activations'
+    /// type.
+    pub fn largest_tensor(
+        &self,
+        positions: u64,
+        activation_bytes: u64,
+        logits: u64,
+        frozen: Option<u64>,
+    ) -> u64 {
         let [intermediate, hidden] = self.linear_shape(TargetModule::GateProj);
-        let in_f32 = (logits * self.vocab_size as u64)
-            .max(self.embedding_parameter_count())
-            .max(2 * intermediate * hidden);
+        let in_f32 = WeightType::F32.bytes();
+        let logits = logits.saturating_mul(self.vocab_size as u64 * in_f32);
+        let table = self.embedding_parameter_count() * frozen.unwrap_or(in_f32);
+        let projections = 2 * intermediate * hidden * frozen.map_or(in_f32, |_| activation_bytes);
         let activation = positions.saturating_mul(self.widest_activation() * activation_bytes);
-        activation.max(WeightType::F32.bytes() * in_f32)
+        activation.max(logits).max(table).max(projections)
     }
 
     /// Elements per position.
@@ -180,5 +196,23 @@ mod tests {
                 count(&adapted)
             );
         }
+    }
+
+    #[test]
+    fn the_largest_tensor_of_a_step_is_found() {
+        let config = LlamaConfig::from_json(
+            r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 16,
+                "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "tie_word_embeddings": true}"#,
+        )
+        .expect("a valid config.json");
+        // Gate and up projection, 2 x 24 a position.
+        assert_eq!(config.largest_tensor(1000, 2, 3, None), 1000 * 48 * 2);
+        assert_eq!(config.largest_tensor(1, 2, 1000, None), 1000 * 23 * 4);
+        // The gradient of gate and up, and where they are frozen their values.
+        assert_eq!(config.largest_tensor(1, 2, 1, None), 2 * 24 * 16 * 4);
+        assert_eq!(config.largest_tensor(1, 2, 1, Some(2)), 2 * 24 * 16 * 2);
+        assert_eq!(config.largest_tensor(1, 2, 1, Some(4)), 2 * 24 * 16 * 2);
+        assert_eq!(config.largest_tensor(1, 2, 1, Some(8)), 23 * 16 * 8);
     }
 }

@@ -7,6 +7,8 @@ use plw_kernels::{Nf4Weight, WeightMatrix, dequantize};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::weight_type::WeightType;
+
 /// In which type the linear weights of the layers are held in memory. All but f32 are for weights
 /// that are not trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,6 +39,50 @@ impl LinearWeightType {
     }
 }
 
+/// In which types a model's weights are held in memory. Norms are always in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HeldWeights {
+    /// The linear weights of the layers.
+    pub linear: LinearWeightType,
+    /// The embedding table and the language-model head. A half precision is for a GPU, for tables
+    /// that are not trained, and for activations of that type, to which both are rounded anyway.
+    pub tables: WeightType,
+}
+
+/// Tables in f32.
+impl From<LinearWeightType> for HeldWeights {
+    fn from(linear: LinearWeightType) -> Self {
+        Self {
+            linear,
+            tables: WeightType::F32,
+        }
+    }
+}
+
+/// The values as the elements of a tensor on a device.
+///
+/// They are converted here, so that no device holds a matrix in f32 beside the one that it keeps.
+pub(crate) fn held<const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+    held_as: WeightType,
+    device: &Device,
+) -> Tensor<D> {
+    // By reference: what `into_iter` is collected into would keep the room of the f32.
+    let (data, dtype) = match held_as {
+        WeightType::F32 => (TensorData::new(values, shape), DType::F32),
+        WeightType::Bf16 => {
+            let values: Vec<bf16> = values.par_iter().map(|v| bf16::from_f32(*v)).collect();
+            (TensorData::new(values, shape), DType::BF16)
+        }
+        WeightType::F16 => {
+            let values: Vec<f16> = values.par_iter().map(|v| f16::from_f32(*v)).collect();
+            (TensorData::new(values, shape), DType::F16)
+        }
+    };
+    Tensor::from_data(data, (device, dtype))
+}
+
 /// A weight `[out, in]`.
 #[derive(Module, Debug)]
 pub(crate) enum Weight {
@@ -59,24 +105,16 @@ impl Weight {
         held_as: LinearWeightType,
         device: &Device,
     ) -> Self {
-        // Converted here, so that no device holds a matrix in f32 beside the one that it keeps. By
-        // reference: what `into_iter` is collected into would keep the room of the f32.
-        let (data, dtype) = match held_as {
-            LinearWeightType::F32 => (TensorData::new(values, shape), DType::F32),
-            LinearWeightType::Bf16 => {
-                let values: Vec<bf16> = values.par_iter().map(|v| bf16::from_f32(*v)).collect();
-                (TensorData::new(values, shape), DType::BF16)
-            }
-            LinearWeightType::F16 => {
-                let values: Vec<f16> = values.par_iter().map(|v| f16::from_f32(*v)).collect();
-                (TensorData::new(values, shape), DType::F16)
-            }
+        let held_as = match held_as {
+            LinearWeightType::F32 => WeightType::F32,
+            LinearWeightType::Bf16 => WeightType::Bf16,
+            LinearWeightType::F16 => WeightType::F16,
             LinearWeightType::Nf4 => {
                 let weight = Nf4Weight::quantize(&values, shape, device);
                 return Self::Nf4(FrozenWeight { weight });
             }
         };
-        Self::Dense(Param::from_tensor(Tensor::from_data(data, (device, dtype))))
+        Self::Dense(Param::from_tensor(held(values, shape, held_as, device)))
     }
 
     /// A weight in f32 of these values, which have no graph; it may be trained where its device has

@@ -5,12 +5,12 @@ mod cases;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, FloatDType};
 use cases::*;
 use plw_batch::Batch;
 use plw_model::{
-    CheckpointError, LinearWeightType, Llama, LlamaConfig, LoraConfig, TargetModule, WeightType,
-    load_adapter, load_llama, load_llama_as, save_adapter, save_llama,
+    CheckpointError, HeldWeights, LinearWeightType, Llama, LlamaConfig, LoraConfig, TargetModule,
+    WeightType, load_adapter, load_llama, load_llama_as, save_adapter, save_llama,
 };
 
 fn equal(a: &Llama, b: &Llama) -> bool {
@@ -79,6 +79,30 @@ fn computed(model: &Llama, batch: &Batch) -> (Vec<f32>, Vec<(String, Vec<f32>)>)
     let found = gradients(model, batch, 1.0, None).into_iter();
     let found = found.map(|(name, gradient)| (name, values(gradient)));
     (values(hidden.flatten::<1>(0, 1)), found.collect())
+}
+
+#[test]
+fn tables_in_bf16_compute_what_rounded_ones_do() {
+    let lora = LoraConfig {
+        r: 2,
+        alpha: 4.0,
+        dropout: 0.0,
+        target_modules: TargetModule::ALL.into(),
+    };
+    for case in ["grouped_tied", "untied_sharded_bf16"] {
+        let batch = pad(&Golden::read(case).sequences());
+        let [wide, half] = [WeightType::F32, WeightType::Bf16].map(|tables| {
+            let held_as = HeldWeights {
+                linear: LinearWeightType::Bf16,
+                tables,
+            };
+            let model = load_llama_as(&fixture(case), &training_device(), held_as);
+            let model = model.expect("a model").with_activations(FloatDType::BF16);
+            model.with_lora(&lora, 3).expect("valid")
+        });
+        assert_eq!(half.lm_head().dtype(), DType::BF16);
+        assert_eq!(computed(&wide, &batch), computed(&half, &batch), "{case}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The memory of a GPU that a training run needs, estimated before anything is allocated.
 
 use plw_loss::GPU_CHUNK;
-use plw_model::WeightType;
+use plw_model::{LinearWeightType, WeightType};
 use serde::Serialize;
 
 use crate::{MemoryEstimate, ModelSize, TrainingArguments};
@@ -49,9 +49,20 @@ impl GpuMemoryEstimate {
         let chunk = size.rows.min(GPU_CHUNK as u64);
         let logits =
             chunk * config.vocab_size() as u64 * (WeightType::F32.bytes() + activation_bytes);
-        let lm_head = match activation_bytes == WeightType::F32.bytes() {
-            true => 0,
-            false => activation_bytes * config.embedding_parameter_count(),
+        let in_half = activation_bytes < WeightType::F32.bytes();
+        // Tables that are not trained are held in the activations' type, else the head is rounded
+        // to it for the loss.
+        let is_frozen = model.lora.is_some() && model.linear_weights != LinearWeightType::F32;
+        let (weights, lm_head) = match (in_half, is_frozen) {
+            (false, _) => (host.weights, 0),
+            (true, false) => {
+                let lm_head = activation_bytes * config.embedding_parameter_count();
+                (host.weights, lm_head)
+            }
+            (true, true) => {
+                let narrower = WeightType::F32.bytes() - activation_bytes;
+                (host.weights - narrower * config.table_parameter_count(), 0)
+            }
         };
         let hidden = 2 * activation_bytes * config.hidden_size() as u64;
         let loss = (logits + lm_head + in_f32(model.trained_table()))
@@ -61,16 +72,21 @@ impl GpuMemoryEstimate {
             1 => 0,
             _ => in_f32(host.trainable_parameters),
         };
-        let largest = config.largest_tensor(size.positions, activation_bytes, chunk);
+        let table_bytes = match is_frozen && in_half {
+            true => activation_bytes,
+            false => WeightType::F32.bytes(),
+        };
+        let frozen = model.lora.map(|_| table_bytes);
+        let largest = config.largest_tensor(size.positions, activation_bytes, chunk, frozen);
         let of_step = activations
             .saturating_add(loss)
             .max(in_f32(host.trainable_parameters + model.trained_table()));
         let tensors =
-            (host.weights + host.optimizer_state + accumulated_gradients).saturating_add(of_step);
+            (weights + host.optimizer_state + accumulated_gradients).saturating_add(of_step);
         let pages = largest.max(tensors / PARTLY_EMPTY);
         Self {
             context: CONTEXT,
-            weights: host.weights,
+            weights,
             optimizer_state: host.optimizer_state,
             accumulated_gradients,
             activations,
@@ -83,7 +99,7 @@ impl GpuMemoryEstimate {
 
 #[cfg(test)]
 mod tests {
-    use plw_model::{LinearWeightType, LlamaConfig, PassSize};
+    use plw_model::{LlamaConfig, LoraConfig, PassSize, TargetModule};
 
     use super::*;
     use crate::Workload;
@@ -123,5 +139,44 @@ mod tests {
         let (half, whole) = (of(36_284, 2), of(36_284, 4));
         assert_eq!(2 * half.activations, whole.activations);
         assert!(whole.peak > half.peak + half.activations);
+    }
+
+    #[test]
+    fn frozen_tables_have_the_type_of_the_activations() {
+        let config = LlamaConfig::from_json(
+            r#"{"model_type": "llama", "vocab_size": 10, "hidden_size": 4,
+                "intermediate_size": 6, "num_hidden_layers": 2, "num_attention_heads": 2,
+                "num_key_value_heads": 1, "tie_word_embeddings": false}"#,
+        )
+        .expect("a valid config.json");
+        let lora = LoraConfig {
+            r: 1,
+            alpha: 1.0,
+            dropout: 0.0,
+            target_modules: [TargetModule::QProj].into(),
+        };
+        let training = TrainingArguments::default();
+        let less = |linear_weights, activation_bytes| {
+            let model = ModelSize {
+                config: &config,
+                lora: Some(&lora),
+                linear_weights,
+            };
+            let workload = Workload {
+                largest: PassSize {
+                    positions: 7,
+                    rows: 3,
+                },
+                largest_evaluation: None,
+                examples: 0,
+            };
+            let host = MemoryEstimate::new(model, &training, workload);
+            let on_gpu = GpuMemoryEstimate::new(model, &training, &host, activation_bytes);
+            host.weights - on_gpu.weights
+        };
+        assert_eq!(less(LinearWeightType::F32, 2), 0);
+        assert_eq!(less(LinearWeightType::Bf16, 4), 0);
+        // Two tables of 10 x 4.
+        assert_eq!(less(LinearWeightType::Bf16, 2), 2 * 2 * 40);
     }
 }

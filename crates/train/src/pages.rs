@@ -21,9 +21,10 @@ pub(crate) fn prepare(run: &Run<'_>, plan: &Plan<'_>, taken: u64, model: &Llama,
     let largest = steps.map(|step| most_positions(&step, packs, layout)).max();
     let bytes = DType::from(model.activations()).size() as u64;
     let logits = default_chunk(device) as u64;
+    let frozen = model.lora().map(|_| model.lm_head().dtype().size() as u64);
     let largest = model
         .config()
-        .largest_tensor(largest.unwrap_or(0), bytes, logits);
+        .largest_tensor(largest.unwrap_or(0), bytes, logits, frozen);
     prepare_pages(device, largest);
 }
 

@@ -17,7 +17,7 @@ use plw_record::{
     write_predictions,
 };
 
-use crate::activations::activations;
+use crate::activations::{activations, held_weights};
 use crate::examples::{check_first, check_for_model, encoder, examples};
 use crate::failure::Failure;
 use crate::flags::EvalFlags;
@@ -113,7 +113,8 @@ fn model_and_examples(
         encoder.check_answers().into_diagnostic()?;
     }
     let activations = activations(source, device)?;
-    let mut llama = load_llama_as(model, device, source.dtype).into_diagnostic()?;
+    let held_as = held_weights(source, activations);
+    let mut llama = load_llama_as(model, device, held_as).into_diagnostic()?;
     llama = llama.with_activations(activations);
     if let Some(adapter) = &source.init_adapter {
         llama = load_adapter(llama, adapter).into_diagnostic()?;

@@ -8,7 +8,7 @@ use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory, TrainingSummary};
 use plw_train::{Observer, Outcome, Run, check_directory, train};
 
-use crate::activations::activations;
+use crate::activations::{activations, held_weights};
 use crate::complete_run::check_complete;
 use crate::examples::{RunData, checked_encoder};
 use crate::failure::Failure;
@@ -215,12 +215,11 @@ fn is_done(directory: &RunDirectory, config: &RunConfig) -> Result<bool> {
 fn starting_model(settings: &Settings, device: &Device) -> Result<Llama> {
     let source = &settings.source;
     let activations = activations(source, device)?;
+    let held_as = held_weights(source, activations);
     check_saved(source)?;
     let model = match source.starting_weights()? {
-        StartingWeights::Model(folder) => load_llama_as(folder, device, source.dtype),
-        StartingWeights::Random(file) => {
-            init_llama(file, settings.training.seed, device, source.dtype)
-        }
+        StartingWeights::Model(folder) => load_llama_as(folder, device, held_as),
+        StartingWeights::Random(file) => init_llama(file, settings.training.seed, device, held_as),
     };
     let model = model.into_diagnostic()?.with_activations(activations);
     match (&source.init_adapter, settings.lora.config()) {
