@@ -235,6 +235,16 @@ fn without_targets(
     }
 }
 
+/// Rows of each chunk but the last, at most `most`: about as many as of the last. A last chunk of
+/// any size would ask for products of a new size in most steps, for which cuBLASLt looks for an
+/// algorithm and loads a kernel, both of which take milliseconds.
+fn chunk_rows(rows: usize, most: usize) -> usize {
+    // Chunks begin where wide loads may.
+    const STEP: usize = 8;
+    let chunks = rows.div_ceil(most);
+    rows.div_ceil(chunks).next_multiple_of(STEP).min(most)
+}
+
 impl CrossEntropyPasses for Cube {
     fn loss_and_gradients(
         hidden: CubeTensor,
@@ -262,7 +272,7 @@ impl CrossEntropyPasses for Cube {
             .hidden
             .then(|| empty_of(&hidden, [row_count, hidden_size], dtype));
         let grad_lm_head = wanted.lm_head.then(|| empty(&hidden, [vocab, hidden_size]));
-        let chunk = targets.chunk.clamp(1, row_count);
+        let chunk = chunk_rows(row_count, targets.chunk.max(1));
         for first in (0..row_count).step_by(chunk) {
             let rows = first..row_count.min(first + chunk);
             let part = Block::of(&hidden).rows(rows.clone());
@@ -319,5 +329,26 @@ impl CrossEntropyPasses for Cube {
             element(&scaled),
         );
         scaled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_of_about_one_size() {
+        for (rows, most, expected) in [
+            (1, 2048, 8),
+            (2048, 2048, 2048),
+            (2049, 2048, 1032),
+            (12_000, 2048, 2000),
+            (33_000, 2048, 1944),
+            (10, 3, 3),
+        ] {
+            let chunk = chunk_rows(rows, most);
+            assert_eq!(chunk, expected, "{rows} rows in chunks of at most {most}");
+            assert!(chunk <= most && chunk * rows.div_ceil(most) >= rows);
+        }
     }
 }
