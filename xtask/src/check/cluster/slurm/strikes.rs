@@ -175,7 +175,7 @@ impl Strikes {
                 let words = ["scancel", "--signal=USR1", &task.id];
                 cluster.output(&words).is_ok()
             }
-            _ if self.out.is_some() && strike.takes_a_node() => false,
+            _ if self.out.is_some() => false,
             Strike::KillDaemon => {
                 let sent = cluster.daemon(node).map(|daemon| send(daemon, "SIGKILL"));
                 sent.is_some_and(|sent| sent.is_ok())
