@@ -24,6 +24,14 @@ impl Failure {
         }
     }
 
+    /// One of which `is_final` says whether it comes again however often the command is tried.
+    pub(crate) fn never_if(is_final: bool, report: Report) -> Self {
+        match is_final {
+            true => Self::never(report),
+            false => report.into(),
+        }
+    }
+
     /// One after which another try is needed, or is another worker's.
     pub(crate) fn again(report: Report) -> Self {
         Self {
@@ -39,10 +47,8 @@ impl Failure {
             error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound
         };
         let mut causes = report.chain().filter_map(|error| error.downcast_ref());
-        match are_downloaded || causes.any(may_pass) {
-            true => report.into(),
-            false => Self::never(report),
-        }
+        let is_final = !are_downloaded && !causes.any(may_pass);
+        Self::never_if(is_final, report)
     }
 
     /// Whether another try would end the same.

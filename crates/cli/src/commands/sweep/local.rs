@@ -87,10 +87,7 @@ pub(super) fn run(
         help = format!("see {}, and run the sweep again", logs.display()),
         "not every worker ended well{failed}"
     );
-    Err(match is_final {
-        true => Failure::never(report),
-        false => report.into(),
-    })
+    Err(Failure::never_if(is_final, report))
 }
 
 /// Waits for the workers, and returns how each ended in the end.
