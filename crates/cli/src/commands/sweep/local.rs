@@ -8,14 +8,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use miette::{IntoDiagnostic, miette};
-use plw_files::FileError;
 use plw_sweep::{NEVER, RunStatus, State, status};
 
 use super::all_runs::{MOST_KILLS, Running, alone};
 use super::grid::Planned;
 use super::one_run::check;
 use super::status::counts;
-use super::{arguments, cannot};
+use super::{arguments, cannot, make_logs};
 use crate::device::ComputeDevice;
 use crate::failure::Failure;
 use crate::flags::SweepFlags;
@@ -48,9 +47,7 @@ pub(super) fn run(
     for run in runs {
         check(run, &mut inputs)?;
     }
-    let logs = flags.output_dir().join("logs");
-    let made = std::fs::create_dir_all(&logs).map_err(FileError::cannot("create", &logs));
-    made.into_diagnostic()?;
+    let logs = make_logs(flags.output_dir())?;
     let gpus = Gpus::of(runs, workers);
     let running = Running::watch()?;
     tracing::info!("{workers} workers, which log to {}", logs.display());
