@@ -2,6 +2,7 @@
 
 mod all_runs;
 mod cluster;
+mod gpus;
 mod grid;
 mod leased;
 mod list;
