@@ -62,15 +62,12 @@ fn word(word: &OsString) -> Result<String> {
 
 /// The list of the sweep in its folder, as this preset and these flags make it.
 fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList, Failure> {
-    list_of(preset, runs).map_err(Failure::never)
-}
-
-fn list_of(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
     let decided = runs.first().map_or(Vec::new(), Planned::decided);
-    let listed: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
+    let settings = Settings::shared_by_runs(preset, &decided).map_err(Failure::never)?;
+    let runs: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
     Ok(SweepList {
-        settings: Settings::shared_by_runs(preset, &decided)?,
-        runs: listed?,
+        settings,
+        runs: runs.map_err(Failure::never)?,
     })
 }
 
