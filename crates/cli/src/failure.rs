@@ -3,9 +3,9 @@
 
 use std::io;
 
-use miette::Report;
+use miette::{Report, miette};
 use plw_report::printable;
-use plw_sweep::{NEVER, TRY_AGAIN};
+use plw_sweep::{NEVER, SweepError, TRY_AGAIN};
 
 /// A command that failed.
 #[derive(Debug)]
@@ -49,6 +49,18 @@ impl Failure {
         let mut causes = report.chain().filter_map(|error| error.downcast_ref());
         let is_final = !are_downloaded && !causes.any(may_pass);
         Self::never_if(is_final, report)
+    }
+
+    /// One over the files of a sweep that are read, and not written.
+    pub(crate) fn of_sweep(error: SweepError) -> Self {
+        let report = match error {
+            SweepError::List { .. } => miette!(
+                help = "start or submit the sweep again, which writes the list",
+                "{error}"
+            ),
+            error => Report::from_err(error),
+        };
+        report.into()
     }
 
     /// Whether another try would end the same.

@@ -139,7 +139,7 @@ pub(super) fn join(
 ) -> Result<(), Failure> {
     let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
     let theirs = match flags.parent {
-        Some(_) => read_list(folder).into_diagnostic()?,
+        Some(_) => read_list(folder).map_err(Failure::of_sweep)?,
         None => match read(runs, folder)? {
             Some(theirs) => theirs,
             None => return Ok(write_list(folder, &ours).into_diagnostic()?),

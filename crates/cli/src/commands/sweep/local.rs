@@ -72,7 +72,7 @@ pub(super) fn run(
     let is_final = failed
         .iter()
         .all(|status| status.code() == Some(NEVER.into()));
-    let runs = status(flags.output_dir()).into_diagnostic()?;
+    let runs = status(flags.output_dir()).map_err(Failure::of_sweep)?;
     let failed = runs.iter().filter(|run| run.state == State::Failed);
     let reason = |run: &RunStatus| {
         run.reason
