@@ -51,8 +51,9 @@ impl Failure {
         Self::never_if(is_final, report)
     }
 
-    /// One over the files of a sweep that are read, and not written.
+    /// One over the files of a sweep. It comes again where they are damaged.
     pub(crate) fn of_sweep(error: SweepError) -> Self {
+        let is_final = error.is_damage();
         let report = match error {
             SweepError::List { .. } => miette!(
                 help = "start or submit the sweep again, which writes the list",
@@ -60,7 +61,7 @@ impl Failure {
             ),
             error => Report::from_err(error),
         };
-        report.into()
+        Self::never_if(is_final, report)
     }
 
     /// Whether another try would end the same.

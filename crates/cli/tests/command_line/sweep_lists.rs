@@ -128,7 +128,9 @@ fn a_lost_list_is_written_by_its_own_sweep_alone() {
             None => fs::remove_file(&list).expect("there"),
             Some(text) => {
                 fs::write(&list, text).expect("written");
-                let said = failed(&smoke.run("sweep --status grid"));
+                let output = smoke.run("sweep --status grid");
+                assert_eq!(code(&output), Some(78));
+                let said = failed(&output);
                 assert!(said.contains("grid/sweep.json is no list"), "{said}");
                 assert!(said.contains("start or submit the sweep again"), "{said}");
             }

@@ -227,7 +227,9 @@ impl Sweep {
                 Ok(events) => events,
                 Err(error) => {
                     tracing::error!("{}: {error}", directory.name());
-                    self.failed.insert(run.index, Failed::of(run, error, false));
+                    let is_final = error.is_damage();
+                    let failed = Failed::of(run, error, is_final);
+                    self.failed.insert(run.index, failed);
                     continue;
                 }
             };
