@@ -69,9 +69,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Plan(flags) => commands::plan::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
         Command::Ratio(flags) => commands::ratio::run(flags),
-        Command::Data(flags) => Ok(commands::data::run(flags)?),
+        Command::Data(flags) => commands::data::run(flags),
         Command::Devices => Ok(commands::devices::run()?),
-        Command::Report(flags) => Ok(commands::report::run(flags)?),
+        Command::Report(flags) => commands::report::run(flags),
     }
 }
 

@@ -120,6 +120,16 @@ fn what_is_no_file_or_folder_is_called_what_it_is() {
 #[test]
 fn files_that_cannot_be_used_end_every_command_that_reads_them_for_good() {
     let smoke = Smoke::new();
+    for line in [
+        "report none",
+        "report smoke.toml",
+        "data synth --config missing.toml --output-dir new",
+        "data synth --config smoke.toml --output-dir new",
+        "data pretraining-text --config missing.toml --output-dir new",
+    ] {
+        let output = smoke.run(line);
+        assert_eq!(code(&output), Some(78), "{line}: {}", failed(&output));
+    }
     fs::write(smoke.path("bad.jsonl"), "{\n").expect("written");
     for command in [
         "train --config smoke.toml --output-dir run --train-data",
@@ -130,8 +140,12 @@ fn files_that_cannot_be_used_end_every_command_that_reads_them_for_good() {
     ] {
         for data in ["nowhere.jsonl", "bad.jsonl"] {
             let output = smoke.run(&format!("{command} {data}"));
-            let code = output.status.code();
-            assert_eq!(code, Some(78), "{command} {data}: {}", failed(&output));
+            assert_eq!(
+                code(&output),
+                Some(78),
+                "{command} {data}: {}",
+                failed(&output)
+            );
         }
     }
 }
