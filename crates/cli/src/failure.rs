@@ -3,9 +3,9 @@
 
 use std::io;
 
-use miette::Report;
+use miette::{Report, miette};
 use plw_report::printable;
-use plw_sweep::{NEVER, TRY_AGAIN};
+use plw_sweep::{NEVER, SweepError, TRY_AGAIN};
 
 /// A command that failed.
 #[derive(Debug)]
@@ -24,6 +24,14 @@ impl Failure {
         }
     }
 
+    /// One of which `is_final` says whether it comes again however often the command is tried.
+    pub(crate) fn never_if(is_final: bool, report: Report) -> Self {
+        match is_final {
+            true => Self::never(report),
+            false => report.into(),
+        }
+    }
+
     /// One after which another try is needed, or is another worker's.
     pub(crate) fn again(report: Report) -> Self {
         Self {
@@ -39,10 +47,21 @@ impl Failure {
             error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound
         };
         let mut causes = report.chain().filter_map(|error| error.downcast_ref());
-        match are_downloaded || causes.any(may_pass) {
-            true => report.into(),
-            false => Self::never(report),
-        }
+        let is_final = !are_downloaded && !causes.any(may_pass);
+        Self::never_if(is_final, report)
+    }
+
+    /// One over the files of a sweep. It comes again where they are damaged.
+    pub(crate) fn of_sweep(error: SweepError) -> Self {
+        let is_final = error.is_damage();
+        let report = match error {
+            SweepError::List { .. } => miette!(
+                help = "start or submit the sweep again, which writes the list",
+                "{error}"
+            ),
+            error => Report::from_err(error),
+        };
+        Self::never_if(is_final, report)
     }
 
     /// Whether another try would end the same.

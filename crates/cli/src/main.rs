@@ -35,9 +35,9 @@ use flags::{Cli, Command};
 use logging::{LogFlags, LogFormat};
 
 /// Exits with 0 when done, 1 on an error, 2 on wrong arguments (clap) and 78 on settings that make
-/// no sense or name files that cannot be used. A run that stopped at a checkpoint exits with 130
-/// after Ctrl-C, 129 after the terminal's end, and with 75, which asks for another try, after
-/// SIGTERM and SIGUSR1.
+/// no sense or name files that cannot be used, and on damaged checkpoints and events. A run that
+/// stopped at a checkpoint exits with 130 after Ctrl-C, 129 after the terminal's end, and with 75,
+/// which asks for another try, after SIGTERM and SIGUSR1.
 fn main() -> ExitCode {
     allocator::configure();
     file_size_limit::become_an_error();
@@ -69,9 +69,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Plan(flags) => commands::plan::run(flags),
         Command::Inspect(flags) => commands::inspect::run(flags),
         Command::Ratio(flags) => commands::ratio::run(flags),
-        Command::Data(flags) => Ok(commands::data::run(flags)?),
+        Command::Data(flags) => commands::data::run(flags),
         Command::Devices => Ok(commands::devices::run()?),
-        Command::Report(flags) => Ok(commands::report::run(flags)?),
+        Command::Report(flags) => commands::report::run(flags),
     }
 }
 

@@ -25,7 +25,7 @@ mod wording;
 
 pub(crate) use environment::{environment_of_settings, is_setting, variable};
 pub(crate) use preset::{Preset, read_toml};
-pub(crate) use source::{SourceSettings, StartingWeights, TrainingData};
+pub(crate) use source::{SourceSettings, StartingWeights, TrainingData, is_on_hub};
 pub(crate) use wording::nearest;
 
 /// Every setting, by concept; flat in TOML.

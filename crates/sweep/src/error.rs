@@ -66,3 +66,11 @@ pub enum SweepError {
         problem: String,
     },
 }
+
+impl SweepError {
+    /// Whether a file is not as it was written, so that another try ends the same. Missing ones may
+    /// come back: a run's folder that was removed is begun anew.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Event { .. } | Self::List { .. })
+    }
+}

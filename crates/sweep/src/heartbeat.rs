@@ -79,8 +79,9 @@ impl Heartbeat {
             text.and_then(|text| overwrite(&own_path, text.as_bytes()))
                 .map_err(FileError::cannot("write", &own_path))
         };
-        let mut phase = progress.now().phase;
-        write(0, progress.now())?;
+        let first = progress.now();
+        let mut phase = first.phase.clone();
+        write(0, first)?;
         let shared = Arc::new((Mutex::new(false), Condvar::new()));
         let (ended, mut beat) = (shared.clone(), 0);
         let thread = std::thread::Builder::new().name("heartbeat".to_string());

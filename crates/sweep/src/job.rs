@@ -38,10 +38,15 @@ pub struct Job {
     pub environment: Vec<(String, String)>,
 }
 
+/// Where the workers of the sweep in this folder log.
+pub fn logs_of(sweep: &Path) -> PathBuf {
+    sweep.join("logs")
+}
+
 impl Job {
     /// Where its tasks log. The folder must be there before a task starts.
     pub fn logs(&self) -> PathBuf {
-        self.output_directory.join("logs")
+        logs_of(&self.output_directory)
     }
 
     /// The command, as words. It has `usual` seconds to stop, if the arguments say nothing. More

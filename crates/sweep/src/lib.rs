@@ -27,7 +27,7 @@ pub use cluster_settings::ClusterSettings;
 pub use error::SweepError;
 pub use event::{Attempt, Event, EventKind, read_events};
 pub use heartbeat::{Progress, SharedProgress};
-pub use job::{Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS};
+pub use job::{Job, NEVER, TRY_AGAIN, WRONG_ARGUMENTS, logs_of};
 pub use kubernetes::kubernetes_manifest;
 pub use kubernetes_settings::KubernetesSettings;
 pub use lease::{

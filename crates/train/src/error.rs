@@ -1,5 +1,8 @@
 //! What can stop a run.
 
+use std::error::Error;
+use std::io;
+use std::iter::successors;
 use std::path::PathBuf;
 
 use plw_files::FileError;
@@ -132,7 +135,7 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        problem: String,
+        problem: io::Error,
     },
     /// A checkpoint that is used as a model is not as it was written.
     #[error(
@@ -181,7 +184,7 @@ pub enum TrainError {
         /// Its directory.
         path: PathBuf,
         /// What is wrong with it.
-        problem: String,
+        problem: Box<TrainError>,
     },
     /// A process has other settings or files than the first one.
     #[error(
@@ -218,6 +221,22 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// Whether the run's checkpoint is not as it was written, so that another try ends the same;
+    /// not if the system failed to read a file that is there.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::TrainerState { problem, .. } => is_of_content(problem),
+            Self::Checkpoint { problem, .. } => {
+                let problem: &(dyn Error + 'static) = &**problem;
+                let mut causes = successors(Some(problem), |&error| error.source());
+                causes.all(|error| error.downcast_ref().is_none_or(is_of_content))
+            }
+            Self::BestCheckpoint { problem, .. } => problem.is_damage(),
+            Self::OtherCheckpoint { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn setting(
         name: &'static str,
         value: impl std::fmt::Debug,
@@ -228,5 +247,53 @@ impl TrainError {
             value: format!("{value:?}"),
             expected,
         }
+    }
+}
+
+/// Whether a file was read that is not as it should be, or is missing.
+fn is_of_content(error: &io::Error) -> bool {
+    error.raw_os_error().is_none() || error.kind() == io::ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use plw_model::CheckpointError;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_system_did_not_read_is_no_damage() {
+        let path = PathBuf::from("step-4");
+        let of_state = |problem: io::Error| TrainError::TrainerState {
+            path: path.clone(),
+            problem,
+        };
+        let of_weights = |problem: io::Error| TrainError::Checkpoint {
+            path: path.clone(),
+            problem: Box::new(CheckpointError::File(FileError::cannot("read", &path)(
+                problem,
+            ))),
+        };
+        let of_best = |problem: io::Error| TrainError::BestCheckpoint {
+            path: path.clone(),
+            problem: Box::new(of_state(problem)),
+        };
+        for (problem, is_damage) in [
+            (
+                (|| io::Error::from_raw_os_error(5)) as fn() -> io::Error,
+                false,
+            ),
+            (|| io::Error::from_raw_os_error(2), true),
+            (|| io::Error::other("its digest is another"), true),
+        ] {
+            for error in [
+                of_state(problem()),
+                of_weights(problem()),
+                of_best(problem()),
+            ] {
+                assert_eq!(error.is_damage(), is_damage, "{error}");
+            }
+        }
+        assert!(!TrainError::NoSteps.is_damage());
     }
 }

@@ -99,7 +99,7 @@ fn result(
         Ok(model) => Ok((best.step, model)),
         Err(problem) => Err(TrainError::BestCheckpoint {
             path,
-            problem: problem.to_string(),
+            problem: Box::new(problem),
         }),
     }
 }

@@ -173,13 +173,16 @@ fn files_of(checkpoint: &Path) -> Result<Vec<String>, FileError> {
 }
 
 fn unusable(error: FileError) -> TrainError {
-    damaged(&error.path, error.source.to_string())
+    TrainError::TrainerState {
+        path: error.path,
+        problem: error.source,
+    }
 }
 
 /// A file of a checkpoint that cannot be used.
 pub(crate) fn damaged(path: &Path, problem: impl Into<String>) -> TrainError {
     TrainError::TrainerState {
         path: PathBuf::from(path),
-        problem: problem.into(),
+        problem: io::Error::other(problem.into()),
     }
 }

@@ -17,11 +17,12 @@ use plw_synthetic::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::failure::Failure;
 use crate::flags::{DataCommand, DataFlags};
 use crate::output::print;
 use crate::settings::read_toml;
 
-pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
+pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode, Failure> {
     match &flags.command {
         DataCommand::Synth {
             output_dir: folder,
@@ -31,7 +32,8 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             let mut settings: SyntheticConfig = config
                 .as_deref()
                 .map(read_toml)
-                .transpose()?
+                .transpose()
+                .map_err(Failure::never)?
                 .unwrap_or_default();
             settings.seed = seed.unwrap_or(settings.seed);
             once(folder, "plw data synth", &settings, || {
@@ -50,7 +52,7 @@ pub(crate) fn run(flags: &DataFlags) -> Result<ExitCode> {
             config,
             output_dir: folder,
         } => {
-            let stage: PretrainingStage = read_toml(config)?;
+            let stage: PretrainingStage = read_toml(config).map_err(Failure::never)?;
             once(folder, "plw data pretraining-text", &stage, || {
                 let path = folder.join("train-00000-of-00001.parquet");
                 let rows = pretraining_text(&stage).into_diagnostic()?;

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::flags::{LengthUnit, RatioFlags, TableFormat};
 use crate::output::print;
 use crate::output_folder::check_writable;
-use crate::settings::Settings;
+use crate::settings::{Settings, is_on_hub};
 
 /// A data set, and what it is called.
 struct Named {
@@ -26,8 +26,8 @@ struct Named {
 
 pub(crate) fn run(flags: &RatioFlags) -> Result<ExitCode, Failure> {
     let settings = Settings::load(flags.config.as_deref(), flags).map_err(Failure::never)?;
-    let is_on_hub = |text: &String| named(text).source.starts_with("hub:");
-    let are_downloaded = flags.article || flags.sources.iter().any(is_on_hub);
+    let is_downloaded = |text: &String| is_on_hub(&named(text).source);
+    let are_downloaded = flags.article || flags.sources.iter().any(is_downloaded);
     ratio(flags, &settings).map_err(|report| Failure::of_inputs(report, are_downloaded))
 }
 

@@ -2,22 +2,23 @@
 
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, miette};
 
+use crate::failure::Failure;
 use crate::flags::ReportFlags;
 use crate::output::print;
 
-pub(crate) fn run(flags: &ReportFlags) -> Result<ExitCode> {
+pub(crate) fn run(flags: &ReportFlags) -> Result<ExitCode, Failure> {
     if !flags.runs.is_dir() {
         let path = flags.runs.display();
         let problem = match flags.runs.exists() {
             true => format!("{path} is not a folder"),
             false => format!("there is no folder {path}"),
         };
-        return Err(miette!(
+        return Err(Failure::never(miette!(
             help = "give the folder that a sweep's --output-dir named",
             "{problem}"
-        ));
+        )));
     }
     let page = flags.page();
     let report = plw_report::write_report(&flags.runs, &page).into_diagnostic()?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use miette::{IntoDiagnostic, Result};
+use miette::{IntoDiagnostic, Report, Result};
 use plw_model::{Llama, init_llama, load_adapter, load_llama_as};
 use plw_record::{RunConfig, RunDirectory, TrainingSummary};
 use plw_train::{Observer, Outcome, Run, check_directory, train};
@@ -168,7 +168,9 @@ pub(super) fn fine_tune(
         transport: processes.transport.as_ref(),
     };
     begins();
-    match train(&run, model, &device, observer).into_diagnostic()? {
+    let trained = train(&run, model, &device, observer)
+        .map_err(|error| Failure::never_if(error.is_damage(), Report::from_err(error)));
+    match trained? {
         Outcome::Complete(summary) => Ok(Tuned::Complete(Some(summary))),
         Outcome::Stopped { step } => Ok(Tuned::Stopped {
             step,

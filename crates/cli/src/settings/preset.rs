@@ -8,6 +8,8 @@ use plw_files::{MOST_SETTINGS, read_text};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::source::is_on_hub;
+
 /// The table of a preset with the values that the runs of a sweep go through.
 const SWEEP: &str = "sweep";
 
@@ -87,7 +89,7 @@ impl Preset {
                 ChatTemplateChoice::try_from(value.to_string()),
                 Ok(ChatTemplateChoice::File(_))
             ),
-            _ => PATHS.contains(&name) && !value.is_empty() && !value.starts_with("hub:"),
+            _ => PATHS.contains(&name) && !value.is_empty() && !is_on_hub(value),
         };
         let beside = folder.join(value);
         if !is_path || Path::new(value).is_absolute() || !beside.exists() {

@@ -26,6 +26,11 @@ pub(crate) enum StartingWeights<'a> {
     Random(&'a Path),
 }
 
+/// Whether data are downloaded from the hub.
+pub(crate) fn is_on_hub(data: &str) -> bool {
+    data.starts_with("hub:")
+}
+
 /// Which model, which rows, and where.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -104,7 +109,7 @@ impl SourceSettings {
             &self.test_data,
         ];
         let mut named = sources.into_iter().flatten();
-        named.any(|source| source.starts_with("hub:"))
+        named.any(|source| is_on_hub(source))
     }
 
     /// What the columns of data are.

@@ -126,7 +126,14 @@ fn a_lost_list_is_written_by_its_own_sweep_alone() {
     for damage in [None, Some("{")] {
         match damage {
             None => fs::remove_file(&list).expect("there"),
-            Some(text) => fs::write(&list, text).expect("written"),
+            Some(text) => {
+                fs::write(&list, text).expect("written");
+                let output = smoke.run("sweep --status grid");
+                assert_eq!(code(&output), Some(78));
+                let said = failed(&output);
+                assert!(said.contains("grid/sweep.json is no list"), "{said}");
+                assert!(said.contains("start or submit the sweep again"), "{said}");
+            }
         }
         for how in ["--index 0", "--index 1", "", "--submit slurm --print"] {
             let line = format!("sweep --config other.toml --seeds 1 --output-dir grid {how}");

@@ -316,6 +316,25 @@ fn a_failed_run_does_not_end_the_sweep_and_is_tried_again() {
 }
 
 #[test]
+fn a_damaged_event_ends_its_run_for_good() {
+    let smoke = Smoke::new();
+    let line = format!("-q {SWEEP} grid --prompt-loss-weight 0");
+    let events = smoke.path("grid").join(RUN).join("events");
+    fs::create_dir_all(&events).expect("made");
+    fs::write(events.join("000001.json"), "{").expect("written");
+    for how in ["--index 0", "", "--submit local"] {
+        let output = smoke.run(&format!("{line} {how}"));
+        let said = failed(&output);
+        assert_eq!(code(&output), Some(78), "{how}: {said}");
+        let is_named = said.contains("events/000001.json is no event of a run");
+        assert!(
+            is_named && said.contains("remove the run's folder"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_sweep_whose_runs_all_fail_for_good_says_so() {
     let smoke = Smoke::new();
     let mut plw = smoke.plw(&format!("{SWEEP} grid"));

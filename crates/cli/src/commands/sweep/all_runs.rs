@@ -152,10 +152,7 @@ pub(super) fn run(
             runs.len(),
             failed.join("; ")
         );
-        return Err(match is_final {
-            true => Failure::never(report),
-            false => report.into(),
-        });
+        return Err(Failure::never_if(is_final, report));
     }
     // Whoever completed the last run may have been killed before it made the report.
     write_where_due(runs, flags.output_dir(), false);
@@ -230,7 +227,9 @@ impl Sweep {
                 Ok(events) => events,
                 Err(error) => {
                     tracing::error!("{}: {error}", directory.name());
-                    self.failed.insert(run.index, Failed::of(run, error, false));
+                    let is_final = error.is_damage();
+                    let failed = Failed::of(run, error, is_final);
+                    self.failed.insert(run.index, failed);
                     continue;
                 }
             };

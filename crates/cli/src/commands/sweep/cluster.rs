@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
-use plw_files::{FileError, write_atomic};
+use plw_files::write_atomic;
 use plw_sweep::{ClusterSettings, Job, kubernetes_manifest, slurm_script};
 
 use super::grid::Planned;
-use super::{arguments, list};
+use super::{arguments, list, make_logs};
 use crate::device::ComputeDevice;
 use crate::failure::Failure;
 use crate::flags::{Scheduler, SweepFlags};
@@ -176,9 +176,8 @@ fn prepare(
     job: &Job,
 ) -> Result<(), Failure> {
     list::write(preset, runs, flags)?;
-    let logs = job.logs();
-    let made = std::fs::create_dir_all(&logs).map_err(FileError::cannot("create", &logs));
-    Ok(made.into_diagnostic()?)
+    make_logs(&job.output_directory)?;
+    Ok(())
 }
 
 /// The table `cluster` of a preset.

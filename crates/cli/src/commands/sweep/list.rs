@@ -62,15 +62,12 @@ fn word(word: &OsString) -> Result<String> {
 
 /// The list of the sweep in its folder, as this preset and these flags make it.
 fn listed(preset: &Preset, runs: &[Planned]) -> Result<SweepList, Failure> {
-    list_of(preset, runs).map_err(Failure::never)
-}
-
-fn list_of(preset: &Preset, runs: &[Planned]) -> Result<SweepList> {
     let decided = runs.first().map_or(Vec::new(), Planned::decided);
-    let listed: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
+    let settings = Settings::shared_by_runs(preset, &decided).map_err(Failure::never)?;
+    let runs: Result<Vec<_>> = runs.iter().map(|run| run.listed()).collect();
     Ok(SweepList {
-        settings: Settings::shared_by_runs(preset, &decided)?,
-        runs: listed?,
+        settings,
+        runs: runs.map_err(Failure::never)?,
     })
 }
 
@@ -142,7 +139,7 @@ pub(super) fn join(
 ) -> Result<(), Failure> {
     let (ours, folder) = (listed(preset, runs)?, flags.output_dir());
     let theirs = match flags.parent {
-        Some(_) => read_list(folder).into_diagnostic()?,
+        Some(_) => read_list(folder).map_err(Failure::of_sweep)?,
         None => match read(runs, folder)? {
             Some(theirs) => theirs,
             None => return Ok(write_list(folder, &ours).into_diagnostic()?),

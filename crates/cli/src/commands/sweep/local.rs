@@ -8,15 +8,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use miette::{IntoDiagnostic, miette};
-use plw_files::FileError;
 use plw_sweep::{NEVER, RunStatus, State, status};
 
 use super::all_runs::{MOST_KILLS, Running, alone};
+use super::gpus::Gpus;
 use super::grid::Planned;
 use super::one_run::check;
 use super::status::counts;
-use super::{arguments, cannot};
-use crate::device::ComputeDevice;
+use super::{arguments, cannot, make_logs};
 use crate::failure::Failure;
 use crate::flags::SweepFlags;
 use crate::inputs::Inputs;
@@ -48,9 +47,7 @@ pub(super) fn run(
     for run in runs {
         check(run, &mut inputs)?;
     }
-    let logs = flags.output_dir().join("logs");
-    let made = std::fs::create_dir_all(&logs).map_err(FileError::cannot("create", &logs));
-    made.into_diagnostic()?;
+    let logs = make_logs(flags.output_dir())?;
     let gpus = Gpus::of(runs, workers);
     let running = Running::watch()?;
     tracing::info!("{workers} workers, which log to {}", logs.display());
@@ -75,7 +72,7 @@ pub(super) fn run(
     let is_final = failed
         .iter()
         .all(|status| status.code() == Some(NEVER.into()));
-    let runs = status(flags.output_dir()).into_diagnostic()?;
+    let runs = status(flags.output_dir()).map_err(Failure::of_sweep)?;
     let failed = runs.iter().filter(|run| run.state == State::Failed);
     let reason = |run: &RunStatus| {
         run.reason
@@ -87,10 +84,7 @@ pub(super) fn run(
         help = format!("see {}, and run the sweep again", logs.display()),
         "not every worker ended well{failed}"
     );
-    Err(match is_final {
-        true => Failure::never(report),
-        false => report.into(),
-    })
+    Err(Failure::never_if(is_final, report))
 }
 
 /// Waits for the workers, and returns how each ended in the end.
@@ -142,47 +136,6 @@ fn supervise(
     Ok(ended)
 }
 
-/// What tells CUDA which GPUs a process sees.
-const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
-
-/// The GPUs that workers share out among them, as CUDA names them. None where the runs compute on
-/// the CPU, or name a GPU themselves.
-struct Gpus(Vec<String>);
-
-impl Gpus {
-    fn of(runs: &[Planned], workers: usize) -> Self {
-        let is_any = |run: &Planned| {
-            let settings = run.settings();
-            settings.is_ok_and(|settings| settings.source.device == ComputeDevice::Cuda(0))
-        };
-        if !runs.iter().all(is_any) {
-            return Self(Vec::new());
-        }
-        let count = plw_kernels::GpuRuntime::Cuda.devices().len();
-        let gpus = Self::named(std::env::var(VISIBLE_GPUS).ok().as_deref(), count);
-        if (1..workers).contains(&count) {
-            tracing::warn!(
-                "{workers} workers share {count} GPUs: --workers {count} gives each one"
-            );
-        }
-        gpus
-    }
-
-    /// Those that CUDA shows, and how many it shows.
-    fn named(visible: Option<&str>, count: usize) -> Self {
-        Self(match visible {
-            Some(list) => list.split(',').take(count).map(str::to_string).collect(),
-            None => (0..count).map(|number| number.to_string()).collect(),
-        })
-    }
-
-    /// The one of a worker, from 1.
-    fn of_worker(&self, number: usize) -> Option<&str> {
-        let place = (number - 1).checked_rem(self.0.len())?;
-        self.0.get(place).map(String::as_str)
-    }
-}
-
 fn start(
     number: usize,
     workers: usize,
@@ -201,9 +154,7 @@ fn start(
     if std::env::var_os(threads::VARIABLE).is_none() {
         command.env(threads::VARIABLE, (processors / workers).max(1).to_string());
     }
-    if let Some(gpu) = gpus.of_worker(number) {
-        command.env(VISIBLE_GPUS, gpu);
-    }
+    command.envs(gpus.variable_of(number));
     alone(&mut command);
     command.stderr(file);
     let started = command.spawn();
@@ -220,23 +171,5 @@ fn show(sweep: &Path, shown: &mut String) {
         // The workers go on where nobody reads any more.
         drop(print(&format!("{counts}\n")));
         *shown = counts;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_worker_gets_a_gpu_of_those_that_are_visible() {
-        let of = |visible, count| {
-            let gpus = Gpus::named(visible, count);
-            [1, 2, 3].map(|worker| gpus.of_worker(worker).map(str::to_string))
-        };
-        let some = |names: [&str; 3]| names.map(|name| Some(name.to_string()));
-        assert_eq!(of(None, 8), some(["0", "1", "2"]));
-        assert_eq!(of(None, 2), some(["0", "1", "0"]));
-        assert_eq!(of(Some("5,GPU-a,7"), 3), some(["5", "GPU-a", "7"]));
-        assert_eq!(of(None, 0), [None, None, None]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod all_runs;
 mod cluster;
+mod gpus;
 mod grid;
 mod leased;
 mod list;
@@ -12,9 +13,12 @@ mod report;
 mod status;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use miette::{Report, miette};
+use miette::{IntoDiagnostic, Report, Result, miette};
+use plw_files::FileError;
+use plw_sweep::logs_of;
 
 use crate::failure::Failure;
 use crate::flags::{DEFAULT_LEASE, Scheduler, SweepFlags};
@@ -155,6 +159,14 @@ fn arguments(flags: &SweepFlags, log: LogFlags) -> Vec<OsString> {
     }
     arguments.extend(log.arguments().into_iter().map(OsString::from));
     arguments
+}
+
+/// Makes the folder that the workers of a sweep log to.
+fn make_logs(sweep: &Path) -> Result<PathBuf> {
+    let logs = logs_of(sweep);
+    let made = std::fs::create_dir_all(&logs).map_err(FileError::cannot("create", &logs));
+    made.into_diagnostic()?;
+    Ok(logs)
 }
 
 /// A request of the operating system that failed, with what was to be done.

@@ -268,7 +268,7 @@ fn wait_for(
     let this = Worker::this();
     let mut first: Option<(Attempt, Option<u64>)> = None;
     loop {
-        let held = match take(run, &this, lease_seconds).into_diagnostic()? {
+        let held = match take(run, &this, lease_seconds).map_err(Failure::of_sweep)? {
             Taken::Held(attempt) => attempt,
             taken => return Ok(taken),
         };
@@ -323,7 +323,7 @@ pub(super) fn check_same_run(
     inputs: &mut Inputs,
 ) -> Result<(), Failure> {
     let directory = RunDirectory::new(&run.directory);
-    let Some(records) = records(&directory).into_diagnostic()? else {
+    let Some(records) = records(&directory).map_err(Failure::of_sweep)? else {
         return Ok(());
     };
     let before = records.read_config().into_diagnostic()?;

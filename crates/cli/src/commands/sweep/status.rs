@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, miette};
 use plw_report::printable;
 use plw_sweep::{RunStatus, State, TRY_AGAIN, status};
 
@@ -22,7 +22,7 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Exits with 75 for a run that is not complete, where one is asked for.
 pub(super) fn run(sweep: &Path, flags: &SweepFlags) -> Result<ExitCode, Failure> {
-    let mut runs = status(sweep).into_diagnostic()?;
+    let mut runs = status(sweep).map_err(Failure::of_sweep)?;
     if let Some(index) = flags.index {
         let last = runs.len().saturating_sub(1);
         runs.retain(|run| run.index == index);
@@ -51,11 +51,11 @@ pub(super) fn run(sweep: &Path, flags: &SweepFlags) -> Result<ExitCode, Failure>
 
 /// Shows the table until nothing is left to do: on a terminal again and again in one place,
 /// elsewhere whenever something is new.
-fn watch(sweep: &Path) -> Result<()> {
+fn watch(sweep: &Path) -> Result<(), Failure> {
     let is_terminal = std::io::stdout().is_terminal();
     let mut shown = String::new();
     loop {
-        let runs = status(sweep).into_diagnostic()?;
+        let runs = status(sweep).map_err(Failure::of_sweep)?;
         let now = table(&runs);
         if now != shown {
             let reader = match is_terminal {

@@ -1,5 +1,5 @@
-//! The printed job array on a Slurm cluster of several nodes, whose tasks are killed, put back into
-//! the queue and pre-empted, and whose nodes fail, until it is complete.
+//! Printed job arrays on a Slurm cluster of several nodes, whose tasks are killed, put back into
+//! the queue and pre-empted, and whose nodes fail, until each is complete.
 
 mod cluster;
 mod nodes;
@@ -33,7 +33,8 @@ const PAUSES: [f64; 2] = [0.5, 3.0];
 /// An array that needs longer does not end.
 const LONGEST: Duration = Duration::from_secs(900);
 
-/// One array, disturbed until it is complete.
+/// Whole arrays until each kind of strike was done. An array ends when its runs are complete,
+/// however few strikes there was time for: what is missing then is due first in another one.
 pub(super) fn run(
     sweep: &Sweep,
     reference: &Reference,
@@ -41,8 +42,53 @@ pub(super) fn run(
     seed: u64,
 ) -> Result<Slurm> {
     let began = Instant::now();
-    let round = scratch.path("slurm").join(sweep.name);
-    remove(&round)?;
+    let folder = scratch.path("slurm").join(sweep.name);
+    remove(&folder)?;
+    let mut cluster = Cluster::start(&folder.join("cluster"))?;
+    let mut slurm = Slurm {
+        version: cluster.output(&["sbatch", "-V"])?.trim().to_string(),
+        requeues: 0,
+        releases: 0,
+        disturbed: Disturbed::default(),
+    };
+    let mut chance = Chance::new(seed, u64::MAX);
+    let mut strikes = Strikes::default();
+    let mut missing = strikes.missing();
+    while !missing.is_empty() && slurm.disturbed.problems.is_empty() {
+        let round = folder.join(slurm.disturbed.sweeps.to_string());
+        run_array(
+            &mut cluster,
+            sweep,
+            reference,
+            &round,
+            &mut chance,
+            &mut strikes,
+            &mut slurm,
+        )?;
+        let before = std::mem::replace(&mut missing, strikes.missing());
+        if missing == before {
+            let told = format!("a whole array had no time for any of {missing:?}");
+            slurm.disturbed.problems.push(told);
+        }
+    }
+    slurm.disturbed.seconds = began.elapsed().as_secs_f64();
+    if slurm.disturbed.problems.is_empty() {
+        drop(cluster);
+        remove(&folder)?;
+    }
+    Ok(slurm)
+}
+
+/// One array, disturbed until it is complete.
+fn run_array(
+    cluster: &mut Cluster,
+    sweep: &Sweep,
+    reference: &Reference,
+    round: &Path,
+    chance: &mut Chance,
+    strikes: &mut Strikes,
+    slurm: &mut Slurm,
+) -> Result<()> {
     let sweep_folder = round.join(FOLDER);
     let script = round.join("array.sh");
     let mut print = sweep.command(&sweep_folder);
@@ -51,46 +97,25 @@ pub(super) fn run(
     write_atomic(&script, &printed).into_diagnostic()?;
     // Printing writes nothing.
     std::fs::create_dir_all(sweep_folder.join("logs")).into_diagnostic()?;
-    let mut cluster = Cluster::start(&round.join("cluster"))?;
-    let mut slurm = Slurm {
-        version: cluster.output(&["sbatch", "-V"])?.trim().to_string(),
-        requeues: 0,
-        releases: 0,
-        disturbed: Disturbed::default(),
-    };
-    cancel(sweep, &cluster, &script)?;
-    let array = submit(&cluster, &script)?;
-    let mut chance = Chance::new(seed, u64::MAX);
-    let mut strikes = Strikes::default();
-    strike_until_complete(
-        &mut cluster,
-        sweep,
-        reference,
-        &mut chance,
-        &mut strikes,
-        &mut slurm,
-    )?;
+    cancel(sweep, cluster, &script)?;
+    let array = submit(cluster, &script)?;
+    strike_until_complete(cluster, sweep, reference, chance, strikes, slurm)?;
     let jobs = cluster.output(&["scontrol", "--oneliner", "show", "job", &array])?;
-    slurm.requeues = jobs
+    slurm.requeues += jobs
         .lines()
         .filter_map(|job| field(job, "Restarts")?.parse::<u64>().ok())
-        .sum();
+        .sum::<u64>();
     slurm
         .disturbed
         .problems
         .extend(lost(&jobs, reference.names.len()));
-    slurm.disturbed.problems.extend(strikes.missing());
     let mut last = sweep.command(&sweep_folder);
     process::run_logged(last.args(["--lease-seconds", LEASE]), &round.join("last"))?;
-    let is_stale = |worker: &Worker| strikes.cut_off.contains(worker);
+    let cut_off = std::mem::take(&mut strikes.cut_off);
+    let is_stale = |worker: &Worker| cut_off.contains(worker);
     reference.judge(&sweep_folder, &mut slurm.disturbed, is_stale)?;
-    slurm.disturbed.sweeps = 1;
-    slurm.disturbed.seconds = began.elapsed().as_secs_f64();
-    if slurm.disturbed.problems.is_empty() {
-        drop(cluster);
-        remove(&round)?;
-    }
-    Ok(slurm)
+    slurm.disturbed.sweeps += 1;
+    Ok(())
 }
 
 /// Submits the array, and returns its number.

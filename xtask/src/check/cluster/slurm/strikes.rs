@@ -38,21 +38,23 @@ enum Strike {
 }
 
 impl Strike {
+    /// In the order in which they are due: first those that wait until no node is out of service.
+    /// The others are done in between.
     const ALL: [Self; 8] = [
-        Self::Kill,
-        Self::Requeue,
-        Self::Preempt,
-        Self::TimeLimit,
-        Self::Down,
-        Self::KillDaemon,
         Self::Cut,
         Self::Crash,
+        Self::Down,
+        Self::KillDaemon,
+        Self::TimeLimit,
+        Self::Preempt,
+        Self::Requeue,
+        Self::Kill,
     ];
 
-    /// Of those that are due, then of all.
+    /// The first of those that are due; any where none is.
     fn choose(chance: &mut Chance, due: &[Self]) -> Self {
-        if !due.is_empty() {
-            return chance.one_of(due);
+        if let Some(first) = due.first() {
+            return *first;
         }
         match chance.below(100) {
             0..28 => Self::Kill,
@@ -99,12 +101,13 @@ struct Out {
     stays: Duration,
 }
 
-/// Strikes one after another: each kind once, and then any.
+/// Strikes one after another: each kind once, and then any. What an array was too short for is due
+/// in the next.
 pub(super) struct Strikes {
     /// What was not done yet.
     due: Vec<Strike>,
     out: Option<Out>,
-    /// Workers that were at work on nodes when these were cut off, and lived on there.
+    /// Workers of the array that were at work on nodes when these were cut off, and lived on there.
     pub(super) cut_off: BTreeSet<Worker>,
 }
 
@@ -119,15 +122,9 @@ impl Default for Strikes {
 }
 
 impl Strikes {
-    /// What was never done: without it the check shows less than it says.
-    pub(super) fn missing(&self) -> impl Iterator<Item = String> {
-        let due = self.due.iter();
-        due.map(|strike| {
-            format!(
-                "the array was complete before this was done: {}",
-                strike.label()
-            )
-        })
+    /// What was not done yet: without it the check shows less than it says.
+    pub(super) fn missing(&self) -> Vec<&'static str> {
+        self.due.iter().map(|strike| strike.label()).collect()
     }
 
     /// Strikes where there is something to strike, and says what was done.
@@ -149,8 +146,8 @@ impl Strikes {
         let Some(task) = running.get(chance.below(running.len() as u64) as usize) else {
             return Ok(None);
         };
-        // The last ones get on between two strikes as well.
-        if chance.below(3) >= running.len() as u64 {
+        // The last ones get on between two strikes as well, once each kind was done.
+        if due.is_empty() && chance.below(3) >= running.len() as u64 {
             return Ok(None);
         }
         // A task may end before it is struck: then Slurm refuses, and nothing was done.
@@ -175,7 +172,7 @@ impl Strikes {
                 let words = ["scancel", "--signal=USR1", &task.id];
                 cluster.output(&words).is_ok()
             }
-            _ if self.out.is_some() && strike.takes_a_node() => false,
+            _ if self.out.is_some() => false,
             Strike::KillDaemon => {
                 let sent = cluster.daemon(node).map(|daemon| send(daemon, "SIGKILL"));
                 sent.is_some_and(|sent| sent.is_ok())
@@ -277,8 +274,18 @@ mod tests {
             .map(|_| Strike::choose(&mut chance, &[]).label())
             .collect();
         assert_eq!(labels.len(), Strike::ALL.len(), "{labels:?}");
-        let due = [Strike::Cut];
-        assert_eq!(Strike::choose(&mut chance, &due), Strike::Cut);
-        assert_eq!(Strikes::default().missing().count(), Strike::ALL.len());
+        assert_eq!(Strikes::default().missing().len(), Strike::ALL.len());
+    }
+    #[test]
+    fn those_that_wait_for_nodes_are_due_first() {
+        let mut chance = Chance::new(1, 1);
+        let mut due = Strike::ALL.to_vec();
+        let mut takes_a_node = Vec::new();
+        while !due.is_empty() {
+            let strike = Strike::choose(&mut chance, &due);
+            assert_eq!(strike, due.remove(0));
+            takes_a_node.push(strike.takes_a_node());
+        }
+        assert!(takes_a_node.is_sorted_by(|first, second| first >= second));
     }
 }
