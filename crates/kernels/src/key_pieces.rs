@@ -104,7 +104,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_pieces_of_a_tile_are_its_work(
-            rows in 1usize..4, lengths in prop::collection::vec(0usize..40, 1..30), most in 1usize..9,
+            rows in 1usize..4,
+            lengths in prop::collection::vec(0usize..40, 1..30),
+            most in 1usize..9,
         ) {
             let (tiles, side) = (lengths.len(), 8);
             let until = |tile: usize| (tile + 1 + lengths[tile]).min(tiles);
