@@ -64,6 +64,7 @@ impl KeyPieces<Vec<u32>> {
     }
 }
 
+#[cfg(feature = "cuda")]
 impl<T> KeyPieces<T> {
     /// The same tables in another form.
     pub(crate) fn map<U>(self, mut form: impl FnMut(T) -> U) -> KeyPieces<U> {

@@ -32,6 +32,7 @@ mod logits;
 mod nf4;
 mod nf4_weight;
 mod operations;
+mod queue_point;
 mod readback;
 mod rms_norm;
 mod rope;
@@ -68,6 +69,7 @@ pub use linear_operands::{
 };
 pub use logits::logits;
 pub use nf4_weight::Nf4Weight;
+pub use queue_point::QueuePoint;
 pub use readback::{Readback, has_queue};
 pub use rms_norm::{rms_norm, rms_norm_reference};
 pub use rope::{apply_rotary, apply_rotary_reference};

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{mem, thread, vec};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use plw_kernels::{Readback, device_sum, is_on_cuda};
+use plw_kernels::{QueuePoint, Readback, device_sum, is_on_cuda};
 use plw_model::{Llama, NamedTensors, accumulate};
 use plw_transport::{DeviceTransport, Transport, TransportError};
 
@@ -30,7 +30,7 @@ struct Parameter {
 /// Takes the gradients of this process, stage by stage.
 pub(crate) struct Sending {
     stages: vec::IntoIter<Stage>,
-    to_sum: Sender<Stage>,
+    to_sum: Sender<(QueuePoint, Stage)>,
 }
 
 impl Sending {
@@ -49,7 +49,7 @@ impl Sending {
             parameter.gradient = sum.remove(&parameter.name);
         }
         // Where nobody receives any more, the thread that did tells why.
-        let _ = self.to_sum.send(stage);
+        let _ = self.to_sum.send((QueuePoint::here(), stage));
         true
     }
 }
@@ -122,7 +122,7 @@ fn stage_of(name: &str, layers: usize) -> usize {
 
 /// Adds up the stages as they come.
 fn sums_of(
-    stages: Receiver<Stage>,
+    stages: Receiver<(QueuePoint, Stage)>,
     transport: &dyn Transport,
     device: &Device,
 ) -> Result<NamedTensors, TransportError> {
@@ -136,7 +136,8 @@ fn sums_of(
         }
         None => add(bucket, transport, device, &mut sums),
     };
-    for stage in stages {
+    for (computed, stage) in stages {
+        computed.wait(device);
         let mut bucket: Stage = Vec::new();
         let mut elements = 0;
         for parameter in stage {

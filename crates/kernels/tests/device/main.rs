@@ -12,6 +12,7 @@ mod frozen;
 #[cfg(feature = "nccl")]
 mod nccl;
 mod optimizer;
+mod queue_point;
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use plw_kernels::{

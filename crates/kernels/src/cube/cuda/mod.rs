@@ -6,15 +6,25 @@
 pub(super) mod attention;
 pub(crate) mod collectives;
 pub(super) mod cublaslt;
-pub(super) mod stream;
+pub(crate) mod stream;
 
+use burn::backend::DispatchDevice;
 use burn_cubecl::cubecl::Device;
+use burn_cubecl::cubecl::client::Client;
 
 use super::tensor::CubeTensor;
 
 /// Whether a tensor is on a GPU that CubeCL reaches through CUDA.
 pub(crate) fn is_cuda(tensor: &CubeTensor) -> bool {
     matches!(tensor.device, Device::Cuda(_))
+}
+
+/// The client of a GPU that CubeCL reaches through CUDA. None where a device is no such GPU.
+pub(crate) fn client(device: &burn::tensor::Device) -> Option<Client> {
+    match device.clone().inner().as_dispatch() {
+        DispatchDevice::Cube(device @ Device::Cuda(_)) => Some(device.client()),
+        _ => None,
+    }
 }
 
 /// What NVIDIA's driver or library refused.

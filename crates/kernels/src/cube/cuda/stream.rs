@@ -10,7 +10,10 @@ use cubecl_common::device_handle::DeviceHandle;
 use cubecl_environment::stream::StreamId;
 use cubecl_runtime::runtime::Runtime;
 use cubecl_server::stream::{FailureStore, WriteScoped};
-use cudarc::driver::sys::{CUcontext, CUdeviceptr, CUstream, cuCtxGetCurrent};
+use cudarc::driver::result;
+use cudarc::driver::sys::{
+    CUcontext, CUdeviceptr, CUevent_flags, CUevent_wait_flags, CUstream, cuCtxGetCurrent,
+};
 
 use super::CudaError;
 
@@ -43,9 +46,9 @@ pub(super) fn on_runner<R: Send>(
 }
 
 /// Hands `work` to the device's runner thread, and does not wait for it. `work` gets the stream on
-/// which CubeCL runs what this thread asks for: what it queues there runs after everything that was
-/// queued before this call, and before everything that will be after it. It also gets the addresses
-/// of `handles`.
+/// which CubeCL runs what this thread asks for: what it queues there runs after everything that
+/// this thread queued before the call, and before everything that it will queue after it. It also
+/// gets the addresses of `handles`.
 ///
 /// # Panics
 ///
@@ -75,6 +78,36 @@ pub(super) fn queue(
                 addresses.push(found.map_err(|_| CudaError::Memory)?.ptr);
             }
             work(streams.current().sys, &addresses)
+        };
+        if let Err(error) = run() {
+            failure().get_or_insert(error);
+        }
+    });
+}
+
+/// Lets what this thread queues from now on wait for all that the thread of another stream has
+/// queued.
+pub(crate) fn wait_for(client: &Client, other: StreamId) {
+    let own = StreamId::current();
+    server(client).submit(move |server: &mut Server| {
+        let mut run = || {
+            let streams = server.write_streams();
+            // A thread without a stream has queued nothing.
+            let Some(other) = streams.try_stream_mut(&other).map(|stream| stream.sys) else {
+                return Ok(());
+            };
+            let resolved = streams.resolve(own, std::iter::empty());
+            let own = resolved.map_err(|_| CudaError::Memory)?.current().sys;
+            let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
+            // SAFETY: both streams are CubeCL's, which live as long as the program. The driver
+            // keeps an event that was destroyed until nobody waits for it.
+            unsafe {
+                result::event::record(event, other)?;
+                let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+                result::stream::wait_event(own, event, flags)?;
+                result::event::destroy(event)?;
+            }
+            Ok(())
         };
         if let Err(error) = run() {
             failure().get_or_insert(error);
