@@ -22,8 +22,9 @@ import torch
 
 PARTS = ("primitives", "tiles", "forward", "backward")
 TILE, THREADS = 64, 128
-# Of a piece of the work for a tile of keys, and the slot of one that is all of it.
-LONGEST_PIECE, WHOLE = 16, -1
+# Of a piece of the work for a tile of keys: the shortest that is worth it, the blocks that all are
+# to occupy, and the slot of one that is all of its tile's work.
+SHORTEST_PIECE, BLOCKS, WHOLE = 16, 512, -1
 # The greatest errors, as root mean squares relative to the values'.
 GRADIENTS = ("grad_query", "grad_key", "grad_value")
 BARS = {"log_sum_exp": 1e-5, "output": 8e-3, **dict.fromkeys(GRADIENTS, 8e-3)}
@@ -132,14 +133,17 @@ class Kernels:
         self.check(self.driver.cuLaunchKernel(self.functions[name], *size, stream, pointers, None))
 
 
-def divide(reach) -> tuple[list, list]:
+def divide(reach, key_heads: int) -> tuple[list, list]:
     """The pieces of each tile of keys and the divided tiles, from `[batch, tiles]` until where a
     tile is seen, as plw's `KeyPieces`."""
     pieces, divided, slots = [], [], 0
-    for number, until in enumerate(reach.flatten().tolist()):
-        first = number % reach.shape[1]
-        length = -(-until // TILE) - first
-        parts = -(-length // LONGEST_PIECE)
+    firsts = [number % reach.shape[1] for number in range(reach.numel())]
+    lengths = [
+        -(-until // TILE) - first for until, first in zip(reach.flatten().tolist(), firsts)
+    ]
+    longest = max(SHORTEST_PIECE, sum(lengths) * key_heads // BLOCKS)
+    for number, (first, length) in enumerate(zip(firsts, lengths)):
+        parts = -(-length // longest)
         bounds = [first + part * length // parts for part in range(parts + 1)]
         for part, piece in enumerate(zip(bounds, bounds[1:])):
             pieces.append([number, *piece, slots + part if parts > 1 else WHOLE])
@@ -168,7 +172,7 @@ class Attention:
         firsts = torch.arange(self.tiles) * TILE
         seen = (reach[:, None] > firsts[:, None]).int().argmax(2)
         spans = torch.stack([reach, seen], 2)
-        pieces, divided = divide(reach)
+        pieces, divided = divide(reach, key_value_heads)
         self.piece_count, self.divided_count = len(pieces), len(divided)
         slots = max((piece[3] + 1 for piece in pieces), default=0)
         of_slot = key_value_heads * 2 * TILE * head_dim

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::EvaluationError;
 use crate::gathered::gathered;
+use crate::pages;
 use crate::passes::lay_out;
 use crate::score::{BatchScore, Scorer};
 
@@ -122,6 +123,13 @@ fn score_share(
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Vec<BatchScore>>, EvaluationError> {
     let share = scorer.options.share(&examples.sequences, layout, transport);
+    pages::prepare(
+        scorer.model,
+        scorer.options,
+        &examples.sequences,
+        &share,
+        layout,
+    );
     let total: usize = share.iter().map(|(_, numbers)| numbers.len()).sum();
     let mut scored: Vec<BatchScore> = Vec::with_capacity(share.len());
     let mut queue = VecDeque::new();

@@ -6,6 +6,7 @@
 mod error;
 mod evaluate;
 mod gathered;
+mod pages;
 mod passes;
 mod score;
 

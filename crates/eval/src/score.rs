@@ -43,7 +43,7 @@ struct OptionScore {
 
 /// Computes batches of one evaluation.
 pub(crate) struct Scorer<'a> {
-    model: &'a Llama,
+    pub(crate) model: &'a Llama,
     /// In the type of the activations: rounded once, and not in every batch.
     lm_head: Tensor<2>,
     pub(crate) options: &'a EvaluationOptions,

@@ -134,13 +134,13 @@ impl AttentionMask {
         spans.clone()
     }
 
-    /// The work for the gradients of keys and values in pieces of at most `most` tiles of `side`
-    /// tokens, on the batch's device. Computed once for all layers, which all ask for one side.
+    /// The work for the gradients of so many heads of keys and values in pieces of tiles of `side`
+    /// tokens, on the batch's device. Computed once for all layers, which all ask for the same.
     #[cfg(feature = "cuda")]
-    pub(crate) fn key_pieces(&self, side: usize, most: usize) -> KeyPieces<Tensor<1, Int>> {
+    pub(crate) fn key_pieces(&self, side: usize, key_heads: usize) -> KeyPieces<Tensor<1, Int>> {
         let make = || {
             let spans: Vec<u32> = self.rows().flat_map(|row| tile_spans(row, side)).collect();
-            let pieces = KeyPieces::new(&spans, self.shape[1].div_ceil(side), side, most);
+            let pieces = KeyPieces::new(&spans, self.shape[1].div_ceil(side), side, key_heads);
             let on_device = |table| integers::to_device(table, &self.device);
             (side, pieces.map(on_device))
         };

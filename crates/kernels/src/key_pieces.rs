@@ -3,6 +3,13 @@
 /// Says that a piece is all of its tile's work.
 const WHOLE: u32 = u32::MAX;
 
+/// Tiles of queries of the shortest piece that is worth its sums, which are written and read again.
+/// RACE's passages with their questions have about as many.
+const SHORTEST: usize = 16;
+
+/// Blocks that all pieces together are to occupy. A large GPU of today runs 264 to 396 at a time.
+const BLOCKS: usize = 512;
+
 /// The pieces of a batch's tiles of keys, as tables of u32.
 ///
 /// A tile of keys is seen by a range of the tiles of queries of its row. Where all sequences of a
@@ -25,15 +32,20 @@ pub(crate) struct KeyPieces<T> {
 }
 
 impl KeyPieces<Vec<u32>> {
-    /// The pieces of at most `most` tiles of queries, for [`tile_spans`](crate::AttentionMask) of
-    /// rows with so many tiles of `side` tokens.
-    pub(crate) fn new(tile_spans: &[u32], tiles: usize, side: usize, most: usize) -> Self {
+    /// The pieces for [`tile_spans`](crate::AttentionMask) of rows with so many tiles of `side`
+    /// tokens, and so many heads of keys. None is longer than a block's share of all work: where
+    /// all tiles are seen by many queries, nothing is divided, and sums take little memory.
+    pub(crate) fn new(tile_spans: &[u32], tiles: usize, side: usize, key_heads: usize) -> Self {
         let mut pieces: Vec<[u32; 4]> = Vec::new();
         let mut divided: Vec<[u32; 3]> = Vec::new();
         let mut slots = 0;
-        for (tile, span) in tile_spans.chunks_exact(2).enumerate() {
-            let first = tile % tiles;
-            let length = (span[0] as usize).div_ceil(side) - first;
+        let spans = || tile_spans.chunks_exact(2).enumerate();
+        let length =
+            |(tile, span): (usize, &[u32])| (span[0] as usize).div_ceil(side) - tile % tiles;
+        let work: usize = spans().map(length).sum();
+        let most = (work * key_heads / BLOCKS).max(SHORTEST);
+        for (tile, span) in spans() {
+            let (first, length) = (tile % tiles, length((tile, span)));
             let parts = length.div_ceil(most);
             for part in 0..parts {
                 let [from, until] = [part, part + 1].map(|p| (first + p * length / parts) as u32);
@@ -85,42 +97,55 @@ mod tests {
 
     #[test]
     fn a_prefix_of_all_is_divided_and_the_longest_piece_comes_first() {
-        // A row of four tiles of 8 tokens; all 30 tokens see the first, 20 the second.
-        let found = KeyPieces::new(&[30, 0, 20, 0, 24, 0, 30, 0], 4, 8, 2);
+        // A row of 40 tiles of 8 tokens. All queries see the first, those of the row's first half
+        // the second, and of its own tile each other.
+        let until = |tile: u32| [40 * 8, 20 * 8][..].get(tile as usize).copied();
+        let spans = (0..40).flat_map(|tile| [until(tile).unwrap_or(8 * tile + 8), 0]);
+        let found = KeyPieces::new(&spans.collect::<Vec<_>>(), 40, 8, 1);
         let pieces: Vec<&[u32]> = found.pieces.chunks(4).collect();
         assert_eq!(
-            pieces,
+            pieces[..6],
             [
-                [0, 0, 2, 0],
-                [0, 2, 4, 1],
-                [1, 1, 3, WHOLE],
+                [0, 26, 40, 2],
+                [0, 0, 13, 0],
+                [0, 13, 26, 1],
+                [1, 10, 20, 4],
+                [1, 1, 10, 3],
                 [2, 2, 3, WHOLE],
-                [3, 3, 4, WHOLE],
             ]
         );
-        assert_eq!(found.divided, [0, 0, 2]);
-        assert_eq!((found.count, found.divided_count, found.slots), (5, 1, 2));
+        assert_eq!(found.divided, [0, 0, 3, 1, 3, 5]);
+        assert_eq!((found.count, found.divided_count, found.slots), (43, 2, 5));
+    }
+
+    #[test]
+    fn the_sums_of_long_rows_take_little_memory() {
+        for (tiles, key_heads) in [(32, 32), (512, 32), (512, 1), (2048, 8)] {
+            let causal: Vec<u32> = (0..tiles).flat_map(|_| [tiles * 64, 0]).collect();
+            let found = KeyPieces::new(&causal, tiles as usize, 64, key_heads);
+            assert!(found.slots * key_heads <= 2 * BLOCKS, "{}", found.slots);
+        }
     }
 
     proptest! {
         #[test]
         fn the_pieces_of_a_tile_are_its_work(
             rows in 1usize..4,
-            lengths in prop::collection::vec(0usize..40, 1..30),
-            most in 1usize..9,
+            lengths in prop::collection::vec(0usize..200, 1..200),
+            key_heads in 1usize..40,
         ) {
             let (tiles, side) = (lengths.len(), 8);
             let until = |tile: usize| (tile + 1 + lengths[tile]).min(tiles);
             let spans: Vec<u32> = (0..rows * tiles)
                 .flat_map(|tile| [(until(tile % tiles) * side) as u32, 0])
                 .collect();
-            let found = KeyPieces::new(&spans, tiles, side, most);
+            let found = KeyPieces::new(&spans, tiles, side, key_heads);
             prop_assert_eq!(found.pieces.len(), 4 * found.count);
             let mut work = vec![Vec::new(); rows * tiles];
             let mut slots = vec![None; found.slots];
             for piece in found.pieces.chunks_exact(4) {
                 let [tile, from, until, slot] = piece else { unreachable!() };
-                prop_assert!((1..=most as u32).contains(&(until - from)));
+                prop_assert!(from < until);
                 work[*tile as usize].extend(*from..*until);
                 if *slot != WHOLE {
                     prop_assert!(slots[*slot as usize].replace(*tile).is_none());

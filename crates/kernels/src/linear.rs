@@ -28,21 +28,7 @@ use crate::swiglu::{swiglu, swiglu_reference};
 /// or where a weight, a part of an adapter, the norm or the residual does not fit the input's
 /// shape. Each is a bug of the caller.
 pub fn linear(operands: LinearOperands) -> Tensor<2> {
-    assert!(
-        (1..=MAX_WEIGHTS).contains(&operands.weights.len()),
-        "a linear layer has one to three weights, not {}",
-        operands.weights.len()
-    );
-    for LinearWeight { weight, .. } in &operands.weights {
-        let WeightMatrix::Dense(weight) = weight else {
-            continue;
-        };
-        assert!(
-            weight.dtype() == DType::F32 || !weight.is_tracked(),
-            "a weight in half precision cannot have a gradient"
-        );
-    }
-    check_shapes(&operands);
+    check(&operands);
     let x = operands.input.x();
     let has_kernels = operations::has_kernels(x);
     if is_half(x) && !has_kernels {
@@ -58,17 +44,21 @@ pub fn linear(operands: LinearOperands) -> Tensor<2> {
 /// output nobody needs, as in activation checkpointing. Where there are kernels for the device the
 /// output is not computed.
 ///
-/// `grad_output` is `[tokens, sum of out]`, without a graph.
+/// `grad_output` is `[tokens, sum of out]`, of the output's type and without a graph.
 ///
 /// # Panics
 ///
-/// As [`linear`], and where no operand needs a gradient.
+/// As [`linear`], where the gradient has another shape or type, and where no operand needs a
+/// gradient.
 pub fn linear_gradients(operands: LinearOperands, grad_output: Tensor<2>) -> Gradients {
+    let width = check(&operands);
     let x = operands.input.x();
+    let expected: [usize; 2] = [x.dims()[0], width];
+    assert_eq!(grad_output.dims(), expected, "the output's gradient");
+    assert_eq!(grad_output.dtype(), x.dtype(), "the output's gradient");
     if !operations::has_kernels(x) || x.dims().contains(&0) {
         return linear_gradients_reference(operands, grad_output);
     }
-    check_shapes(&operands);
     let grad_output = grad_output.autodiff().into_dispatch();
     operations::linear::uncomputed(operands.into_dispatch(), grad_output).backward()
 }
@@ -116,7 +106,13 @@ fn half_precision(operands: LinearOperands) -> Tensor<2> {
     output.cast(half)
 }
 
-fn check_shapes(operands: &LinearOperands) {
+/// Checks the operands, and returns the width of the output.
+fn check(operands: &LinearOperands) -> usize {
+    assert!(
+        (1..=MAX_WEIGHTS).contains(&operands.weights.len()),
+        "a linear layer has one to three weights, not {}",
+        operands.weights.len()
+    );
     let [tokens, inputs] = match &operands.input {
         LinearInput::Plain(x) => x.dims(),
         LinearInput::Normalized { x, weight, .. } => {
@@ -134,6 +130,12 @@ fn check_shapes(operands: &LinearOperands) {
         }
     };
     for LinearWeight { weight, adapter } in &operands.weights {
+        if let WeightMatrix::Dense(weight) = weight {
+            assert!(
+                weight.dtype() == DType::F32 || !weight.is_tracked(),
+                "a weight in half precision cannot have a gradient"
+            );
+        }
         let [outputs, width] = weight.dims();
         assert_eq!(width, inputs, "a weight's width and its input's");
         let Some(LowRankAdapter { a, b, mask, .. }) = adapter else {
@@ -147,11 +149,12 @@ fn check_shapes(operands: &LinearOperands) {
             assert_eq!(mask.tokens(), tokens, "a mask's tokens and the input's");
         }
     }
+    let outputs = operands.weights.iter().map(|w| w.weight.dims()[0]).sum();
     if let Some(residual) = &operands.residual {
-        let outputs = operands.weights.iter().map(|w| w.weight.dims()[0]).sum();
         let expected: [usize; 2] = [tokens, outputs];
         assert_eq!(residual.dims(), expected, "the residual: [tokens, out]");
     }
+    outputs
 }
 
 /// [`linear`] as a chain of Burn operations.

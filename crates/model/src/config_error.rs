@@ -35,6 +35,21 @@ pub enum ConfigError {
     /// A size is zero, too large, or contradicts another size.
     #[error("{0}")]
     Sizes(String),
+    /// The machine has not the memory for the weights now.
+    #[error(
+        "the weights of {parameters} parameters take {bytes} bytes, more memory than this machine \
+         gives; the greatest size is `{key}` ({size})"
+    )]
+    Memory {
+        /// Parameters of the model.
+        parameters: u64,
+        /// Bytes of its weights.
+        bytes: u64,
+        /// The greatest size.
+        key: &'static str,
+        /// Its value.
+        size: usize,
+    },
 }
 
 impl ConfigError {

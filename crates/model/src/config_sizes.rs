@@ -44,22 +44,23 @@ impl LlamaConfig {
     }
 
     /// Checks that the machine can give memory for the weights, with linear weights of the type
-    /// `linear_weights` and all others in f32.
+    /// `linear_weights` and all others in f32, as they are at most.
     ///
     /// # Errors
     ///
-    /// Names the greatest size if it cannot.
+    /// [`ConfigError::Memory`] if it cannot.
     pub fn check_memory(&self, linear_weights: LinearWeightType) -> Result<(), ConfigError> {
         let bytes = self.weight_bytes(linear_weights);
         if is_available(bytes) {
             return Ok(());
         }
         let (key, size) = self.greatest_size();
-        Err(ConfigError::Sizes(format!(
-            "the weights of {} parameters take {bytes} bytes, more memory than this machine \
-             gives; the greatest size is `{key}` ({size})",
-            self.parameter_count()
-        )))
+        Err(ConfigError::Memory {
+            parameters: self.parameter_count(),
+            bytes,
+            key,
+            size,
+        })
     }
 
     fn check_ranges(&self) -> Result<(), ConfigError> {

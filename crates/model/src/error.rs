@@ -190,3 +190,16 @@ pub enum CheckpointError {
     #[error("{0}")]
     AdapterState(&'static str),
 }
+
+impl CheckpointError {
+    /// Whether the machine has not the memory for the weights now, which is no fault of the files.
+    pub fn lacks_memory(&self) -> bool {
+        matches!(
+            self,
+            Self::Config {
+                source: ConfigError::Memory { .. },
+                ..
+            }
+        )
+    }
+}

@@ -206,6 +206,9 @@ pub(crate) fn load_moments(
 }
 
 fn unusable(checkpoint: &Path, problem: CheckpointError) -> TrainError {
+    if problem.lacks_memory() {
+        return problem.into();
+    }
     TrainError::Checkpoint {
         path: checkpoint.to_path_buf(),
         problem: Box::new(problem),

@@ -14,13 +14,14 @@ mod nccl;
 mod optimizer;
 mod queue_point;
 
-use burn::tensor::{Device, Tensor, TensorData, Tolerance};
+use burn::tensor::{Device, Gradients, Tensor, TensorData, Tolerance};
 use plw_kernels::{
     AttentionHeads, AttentionMask, DropoutMask, LinearInput, LinearOperands, LinearWeight,
     LowRankAdapter, Nf4Weight, RotaryEmbedding, TargetTable, TokenKeys, WeightMatrix, apply_rotary,
     apply_rotary_reference, attention, attention_reference, dequantize, dequantize_reference,
     embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
-    linear_reference, rms_norm, rms_norm_reference, split_mix, swiglu, swiglu_reference,
+    linear_gradients, linear_reference, rms_norm, rms_norm_reference, split_mix, swiglu,
+    swiglu_reference,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -226,10 +227,12 @@ proptest! {
         let case = LinearCase {
             tokens, inputs, outputs, form, rank, is_masked, has_residual, is_nf4,
         };
-        compare(
-            |device| case.run(linear, seed, device),
-            |device| case.run(linear_reference, seed, device),
-        );
+        for gradients in [None, Some(linear_gradients as GradientsOf)] {
+            compare(
+                |device| case.run(linear, gradients, seed, device),
+                |device| case.run(linear_reference, None, seed, device),
+            );
+        }
     }
 
     #[test]
@@ -297,6 +300,9 @@ fn visible_until(random: &mut Random, batch: usize, seq: usize) -> Vec<u32> {
     until
 }
 
+/// The gradients of a linear layer for that of its output.
+type GradientsOf = fn(LinearOperands, Tensor<2>) -> Gradients;
+
 /// A linear layer: what stands before and after it, and its weights' outputs.
 #[derive(Debug)]
 struct LinearCase {
@@ -324,9 +330,11 @@ fn nf4(data: &TensorData, shape: [usize; 2], device: &Device) -> Nf4Weight {
 }
 
 impl LinearCase {
+    /// Its output and gradients, those that `gradients` finds where it is given.
     fn run(
         &self,
         linear: fn(LinearOperands) -> Tensor<2>,
+        gradients: Option<GradientsOf>,
         seed: u64,
         device: &Device,
     ) -> Vec<TensorData> {
@@ -368,13 +376,17 @@ impl LinearCase {
             .has_residual
             .then(|| matrix(random.elements([tokens, total])));
         let grad_output = random.elements([tokens, total]);
-        let output = linear(LinearOperands {
+        let operands = LinearOperands {
             input,
             weights,
             residual,
-        });
+        };
+        let output = linear(operands.clone());
         let probe = Tensor::from_data(grad_output, device);
-        let gradients = (output.clone() * probe).sum().backward();
+        let gradients = match gradients {
+            Some(gradients) => gradients(operands, probe.inner()),
+            None => (output.clone() * probe).sum().backward(),
+        };
         let mut found = vec![output.into_data()];
         for leaf in &leaves {
             found.push(leaf.grad(&gradients).expect("tracked").into_data());

@@ -133,7 +133,7 @@ impl AttentionPasses for Cube {
         #[cfg(feature = "cuda")]
         if flash::supports(&qkv, shape.head_dim) {
             let attended = attended(&qkv, &context);
-            let pieces = context.mask.key_pieces(flash::TILE, flash::LONGEST_PIECE);
+            let pieces = context.mask.key_pieces(flash::TILE, shape.key_value_heads);
             let pieces = pieces.map(into_cube_int);
             let saved = [&output, &log_sum_exp];
             let grad_qkv = flash::backward(&attended, saved, &grad_output, &pieces);

@@ -30,10 +30,6 @@ const SOURCE: &str = concat!(
 /// Queries or keys of a tile. The same as in the source.
 pub(in crate::cube) const TILE: usize = 64;
 
-/// Tiles of queries of a piece of the work for a tile of keys, at most. RACE's passages with their
-/// questions have about as many: only prefixes of several passages are divided.
-pub(in crate::cube) const LONGEST_PIECE: usize = 16;
-
 /// Threads of a block. The same as in the source.
 const THREADS: usize = 128;
 

@@ -148,12 +148,11 @@ struct Divided {
     unsigned until;
 };
 
-// This thread's sums of a slot, for keys (`matrix` 0) or values (1). A number has those of all
-// threads side by side.
-DEVICE float *sums_of(float *piece_sums, unsigned slot, const Sizes &sizes, int key_head,
-                      int matrix) {
+// Where this thread's sums of a slot are, for keys (`matrix` 0) or values (1). A number has those
+// of all threads side by side.
+DEVICE long long place_of_sums(unsigned slot, const Sizes &sizes, int key_head, int matrix) {
     long long number = ((long long)slot * sizes.key_value_heads + key_head) * 2 + matrix;
-    return piece_sums + number * TILE * HEAD_DIM + thread_number();
+    return number * TILE * HEAD_DIM + thread_number();
 }
 
 DEVICE void keep_sums(const Sums &sums, float *to) {
@@ -287,23 +286,24 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
         store_gradients(grad_keys, grad_values, keys, grad_qkv, sizes, pieces->tile, key_head,
                         scale);
     } else {
-        keep_sums(grad_keys, sums_of(piece_sums, pieces->slot, sizes, key_head, 0));
-        keep_sums(grad_values, sums_of(piece_sums, pieces->slot, sizes, key_head, 1));
+        unsigned slot = pieces->slot;
+        keep_sums(grad_keys, piece_sums + place_of_sums(slot, sizes, key_head, 0));
+        keep_sums(grad_values, piece_sums + place_of_sums(slot, sizes, key_head, 1));
     }
 }
 
 // The gradients of the divided tiles, the sums of their pieces. The grid is
 // (divided tiles, key_value_heads).
 KERNEL void __launch_bounds__(THREADS)
-    attention_add_pieces(const Divided *divided, float *piece_sums, Bf16 *grad_qkv, int seq,
+    attention_add_pieces(const Divided *divided, const float *piece_sums, Bf16 *grad_qkv, int seq,
                          int heads, int key_value_heads, float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
     int key_head = blockIdx.y;
     divided += blockIdx.x;
     Sums grad_keys = {}, grad_values = {};
     for (unsigned slot = divided->from; slot < divided->until; slot++) {
-        add_sums(grad_keys, sums_of(piece_sums, slot, sizes, key_head, 0));
-        add_sums(grad_values, sums_of(piece_sums, slot, sizes, key_head, 1));
+        add_sums(grad_keys, piece_sums + place_of_sums(slot, sizes, key_head, 0));
+        add_sums(grad_values, piece_sums + place_of_sums(slot, sizes, key_head, 1));
     }
     store_gradients(grad_keys, grad_values, shared_memory(), grad_qkv, sizes, divided->tile,
                     key_head, scale);
