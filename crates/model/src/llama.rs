@@ -14,8 +14,8 @@ use crate::linear::{DropoutSite, Linear};
 use crate::weight::{HeldWeights, LinearWeightType, Weight, held};
 
 /// A Llama (Touvron et al. 2023, arXiv 2302.13971, with grouped-query attention as in Llama 2 and
-/// 3). Its weights are in f32, but for frozen linear weights that may be in half precision or NF4;
-/// its activations are in f32 or in bf16 ([`Llama::with_activations`]).
+/// 3). Its weights are in f32, but for frozen ones that may be in half precision or NF4
+/// ([`HeldWeights`]); its activations are in f32 or in bf16 ([`Llama::with_activations`]).
 ///
 /// Parameters are named as in Hugging Face checkpoints. A model on an autodiff device
 /// (`Device::flex().autodiff()`) can be trained; [`Module::valid`] returns the same weights

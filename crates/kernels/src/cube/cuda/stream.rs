@@ -48,7 +48,8 @@ pub(super) fn on_runner<R: Send>(
 /// Hands `work` to the device's runner thread, and does not wait for it. `work` gets the stream on
 /// which CubeCL runs what this thread asks for: what it queues there runs after everything that
 /// this thread queued before the call, and before everything that it will queue after it. It also
-/// gets the addresses of `handles`.
+/// gets the addresses of `handles`. What it writes must have been allocated by this thread: the
+/// owner of other memory would not wait for it.
 ///
 /// # Panics
 ///
