@@ -20,9 +20,10 @@ fn a_thread_waits_for_what_another_has_queued() {
         let delay = side.clone().matmul(side).mean().div_scalar(512.0);
         let vector = Tensor::<1>::from_data(data.clone(), &device) * delay;
         let point = QueuePoint::here();
+        // Not in place: the thread that allocated memory would not wait for who changes it.
         let twice = || {
             point.wait(&device);
-            vector.mul_scalar(2.0).into_data()
+            vector.clone().mul_scalar(2.0).into_data()
         };
         let found = thread::scope(|scope| scope.spawn(twice).join());
         let found = found.expect("nothing panics");
