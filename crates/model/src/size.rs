@@ -126,21 +126,22 @@ impl LlamaConfig {
     /// Bytes of the largest tensor of a training step on a GPU: an activation of `positions`
     /// positions whose elements have `activation_bytes` bytes each, `logits` rows of logits in f32,
     /// the embedding table, or a block's gate and up projections. Where the model's own weights are
-    /// trained, the last two have gradients in f32. Where they are not (`frozen`), the table's
-    /// elements have `frozen` bytes each, and the projections are multiplied in the activations'
+    /// trained, the last two have gradients in f32. Where they are not, the table's elements have
+    /// `frozen_table_bytes` bytes each, and the projections are multiplied in the activations'
     /// type.
     pub fn largest_tensor(
         &self,
         positions: u64,
         activation_bytes: u64,
         logits: u64,
-        frozen: Option<u64>,
+        frozen_table_bytes: Option<u64>,
     ) -> u64 {
         let [intermediate, hidden] = self.linear_shape(TargetModule::GateProj);
         let in_f32 = WeightType::F32.bytes();
         let logits = logits.saturating_mul(self.vocab_size as u64 * in_f32);
-        let table = self.embedding_parameter_count() * frozen.unwrap_or(in_f32);
-        let projections = 2 * intermediate * hidden * frozen.map_or(in_f32, |_| activation_bytes);
+        let table = self.embedding_parameter_count() * frozen_table_bytes.unwrap_or(in_f32);
+        let projection_bytes = frozen_table_bytes.map_or(in_f32, |_| activation_bytes);
+        let projections = 2 * intermediate * hidden * projection_bytes;
         let activation = positions.saturating_mul(self.widest_activation() * activation_bytes);
         activation.max(logits).max(table).max(projections)
     }

@@ -45,24 +45,22 @@ impl GpuMemoryEstimate {
         activation_bytes: u64,
     ) -> Self {
         let (config, size) = (model.config, host.largest);
-        let in_f32 = |elements: u64| WeightType::F32.bytes().saturating_mul(elements);
+        let f32_bytes = WeightType::F32.bytes();
+        let in_f32 = |elements: u64| f32_bytes.saturating_mul(elements);
         let chunk = size.rows.min(GPU_CHUNK as u64);
-        let logits =
-            chunk * config.vocab_size() as u64 * (WeightType::F32.bytes() + activation_bytes);
-        let in_half = activation_bytes < WeightType::F32.bytes();
-        // Tables that are not trained are held in the activations' type, else the head is rounded
-        // to it for the loss.
+        let logits = chunk * config.vocab_size() as u64 * (f32_bytes + activation_bytes);
+        // Tables that are not trained are held in the activations' type.
         let is_frozen = model.lora.is_some() && model.linear_weights != LinearWeightType::F32;
-        let (weights, lm_head) = match (in_half, is_frozen) {
-            (false, _) => (host.weights, 0),
-            (true, false) => {
-                let lm_head = activation_bytes * config.embedding_parameter_count();
-                (host.weights, lm_head)
-            }
-            (true, true) => {
-                let narrower = WeightType::F32.bytes() - activation_bytes;
-                (host.weights - narrower * config.table_parameter_count(), 0)
-            }
+        let table_bytes = if is_frozen {
+            activation_bytes
+        } else {
+            f32_bytes
+        };
+        let weights = host.weights - (f32_bytes - table_bytes) * config.table_parameter_count();
+        // A head of another type is rounded to theirs for the loss.
+        let lm_head = match table_bytes == activation_bytes {
+            true => 0,
+            false => activation_bytes * config.embedding_parameter_count(),
         };
         let hidden = 2 * activation_bytes * config.hidden_size() as u64;
         let loss = (logits + lm_head + in_f32(model.trained_table()))
@@ -72,12 +70,9 @@ impl GpuMemoryEstimate {
             1 => 0,
             _ => in_f32(host.trainable_parameters),
         };
-        let table_bytes = match is_frozen && in_half {
-            true => activation_bytes,
-            false => WeightType::F32.bytes(),
-        };
-        let frozen = model.lora.map(|_| table_bytes);
-        let largest = config.largest_tensor(size.positions, activation_bytes, chunk, frozen);
+        let frozen_table_bytes = model.lora.map(|_| table_bytes);
+        let largest =
+            config.largest_tensor(size.positions, activation_bytes, chunk, frozen_table_bytes);
         let of_step = activations
             .saturating_add(loss)
             .max(in_f32(host.trainable_parameters + model.trained_table()));
