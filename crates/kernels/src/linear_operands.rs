@@ -21,6 +21,20 @@ pub struct LinearOperands<M = Tensor<2>, V = Tensor<1>> {
     pub residual: Option<M>,
 }
 
+impl<M, V> LinearOperands<M, V> {
+    /// `x W^T` alone, for `x` `[tokens, in]` and a weight `[out, in]`.
+    pub fn plain(x: M, weight: M) -> Self {
+        Self {
+            input: LinearInput::Plain(x),
+            weights: vec![LinearWeight {
+                weight: WeightMatrix::Dense(weight),
+                adapter: None,
+            }],
+            residual: None,
+        }
+    }
+}
+
 /// The input of a linear layer, with what happens to it before the product. The result of that is
 /// not kept for the backward pass, which computes it again.
 #[derive(Debug, Clone)]

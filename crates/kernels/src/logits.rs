@@ -5,7 +5,7 @@ use burn::tensor::{FloatDType, Tensor};
 use crate::flex;
 use crate::half_precision::{is_half, rounded};
 use crate::linear::linear;
-use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight};
+use crate::linear_operands::LinearOperands;
 
 /// `hidden * lm_head^T` in f32, `[rows, vocab]`, of hidden states `[rows, hidden]` and a head
 /// `[vocab, hidden]`. Where the hidden states are in half precision, the head is rounded to their
@@ -26,12 +26,5 @@ pub fn logits(hidden: Tensor<2>, lm_head: Tensor<2>) -> Tensor<2> {
         return hidden.matmul(lm_head.transpose());
     }
     // Burn's own product may round f32 to TF32 on a GPU.
-    linear(LinearOperands {
-        input: LinearInput::Plain(hidden),
-        weights: vec![LinearWeight {
-            weight: lm_head.into(),
-            adapter: None,
-        }],
-        residual: None,
-    })
+    linear(LinearOperands::plain(hidden, lm_head))
 }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use plw_kernels::{LinearInput, LinearOperands, LinearWeight, LowRankAdapter};
+use plw_kernels::{LinearOperands, LinearWeight, LowRankAdapter, linear};
 
 use crate::dropout::Dropout;
 use crate::weight::Weight;
@@ -79,14 +79,7 @@ impl Linear {
         let (a, b) = (lora.a.val(), lora.b.val());
         let device = b.device();
         // B A. Burn's own product rounds f32 on some GPUs.
-        let update = plw_kernels::linear(LinearOperands {
-            input: LinearInput::Plain(b.inner()),
-            weights: vec![LinearWeight {
-                weight: a.inner().transpose().into(),
-                adapter: None,
-            }],
-            residual: None,
-        });
+        let update = linear(LinearOperands::plain(b.inner(), a.inner().transpose()));
         let merged = self.weight.to_f32() + update.mul_scalar(lora.scaling());
         Self::new(Weight::dense(merged, &device))
     }

@@ -167,15 +167,19 @@ mod tests {
     use crate::Llama;
     use burn::tensor::Device;
 
+    fn config(tied: bool) -> LlamaConfig {
+        LlamaConfig::from_json(&format!(
+            r#"{{"model_type": "llama", "vocab_size": 23, "hidden_size": 16,
+                "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "tie_word_embeddings": {tied}}}"#
+        ))
+        .expect("a valid config.json")
+    }
+
     #[test]
     fn counts_are_those_of_the_model_itself() {
         for tied in [true, false] {
-            let config = LlamaConfig::from_json(&format!(
-                r#"{{"model_type": "llama", "vocab_size": 23, "hidden_size": 16,
-                    "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
-                    "num_key_value_heads": 2, "tie_word_embeddings": {tied}}}"#
-            ))
-            .expect("a valid config.json");
+            let config = config(tied);
             let count = |model: &Llama| -> u64 {
                 let parameters = model.parameters();
                 let counts = parameters
@@ -201,12 +205,7 @@ mod tests {
 
     #[test]
     fn the_largest_tensor_of_a_step_is_found() {
-        let config = LlamaConfig::from_json(
-            r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 16,
-                "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
-                "num_key_value_heads": 2, "tie_word_embeddings": true}"#,
-        )
-        .expect("a valid config.json");
+        let config = config(true);
         // Gate and up projection, 2 x 24 a position.
         assert_eq!(config.largest_tensor(1000, 2, 3, None), 1000 * 48 * 2);
         assert_eq!(config.largest_tensor(1, 2, 1000, None), 1000 * 23 * 4);

@@ -99,6 +99,14 @@ mod tests {
     use super::*;
     use crate::Workload;
 
+    fn workload(positions: u64, rows: u64) -> Workload {
+        Workload {
+            largest: PassSize { positions, rows },
+            largest_evaluation: None,
+            examples: 0,
+        }
+    }
+
     /// The greatest step of SmolLM2-135M that was replayed through CubeCL's memory management took
     /// 16.3 GB, and the greatest with shared prefixes 8.7 GB, without CUDA's context.
     #[test]
@@ -116,15 +124,7 @@ mod tests {
         };
         let training = TrainingArguments::default();
         let of = |positions, activation_bytes| {
-            let workload = Workload {
-                largest: PassSize {
-                    positions,
-                    rows: positions,
-                },
-                largest_evaluation: None,
-                examples: 0,
-            };
-            let host = MemoryEstimate::new(model, &training, workload);
+            let host = MemoryEstimate::new(model, &training, workload(positions, positions));
             GpuMemoryEstimate::new(model, &training, &host, activation_bytes)
         };
         for (positions, replayed) in [(36_284, 16.34e9), (14_105, 8.67e9)] {
@@ -157,15 +157,7 @@ mod tests {
                 lora: Some(&lora),
                 linear_weights,
             };
-            let workload = Workload {
-                largest: PassSize {
-                    positions: 7,
-                    rows: 3,
-                },
-                largest_evaluation: None,
-                examples: 0,
-            };
-            let host = MemoryEstimate::new(model, &training, workload);
+            let host = MemoryEstimate::new(model, &training, workload(7, 3));
             let on_gpu = GpuMemoryEstimate::new(model, &training, &host, activation_bytes);
             host.weights - on_gpu.weights
         };

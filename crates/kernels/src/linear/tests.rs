@@ -212,24 +212,12 @@ proptest! {
     }
 }
 
-/// A layer without adapter and residual.
-fn plain(x: Tensor<2>, weight: Tensor<2>) -> LinearOperands {
-    LinearOperands {
-        input: LinearInput::Plain(x),
-        weights: vec![LinearWeight {
-            weight: weight.into(),
-            adapter: None,
-        }],
-        residual: None,
-    }
-}
-
 #[test]
 fn no_tokens_give_no_outputs_and_no_gradient() {
     let device = Device::flex().autodiff();
     let x = Tensor::<2>::zeros([0, 8], &device).require_grad();
     let weight = Tensor::<2>::ones([4, 8], &device).require_grad();
-    let output = linear(plain(x.clone(), weight.clone()));
+    let output = linear(LinearOperands::plain(x.clone(), weight.clone()));
     assert_eq!(output.dims(), [0, 4]);
     let gradients = output.sum().backward();
     assert_eq!(x.grad(&gradients).expect("tracked").dims(), [0, 8]);
@@ -248,7 +236,7 @@ fn shapes_that_do_not_fit_are_refused() {
                 scaling: 1.0,
                 mask: Some(dropout(mask[0])),
             });
-            let mut operands = plain(zeros(input), zeros(weight));
+            let mut operands = LinearOperands::plain(zeros(input), zeros(weight));
             operands.weights[0].adapter = adapter;
             operands.residual = Some(zeros(residual));
             linear(operands);
@@ -305,7 +293,7 @@ fn a_norm_of_another_width_is_refused() {
         Tensor::zeros([4, 6], &device),
         Tensor::zeros([4, 6], &device),
     );
-    let mut operands = plain(x.clone(), weight);
+    let mut operands = LinearOperands::plain(x.clone(), weight);
     operands.input = LinearInput::Normalized {
         x,
         weight: Tensor::zeros([8], &device),

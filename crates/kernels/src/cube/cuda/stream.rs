@@ -45,6 +45,18 @@ pub(super) fn on_runner<R: Send>(
     found.map_err(|_| CudaError::Memory)?
 }
 
+/// Runs `work` on the device's runner thread, later. Its failure is kept for [`check`].
+fn submit(
+    client: &Client,
+    work: impl FnOnce(&mut Server) -> Result<(), CudaError> + Send + 'static,
+) {
+    server(client).submit(move |server: &mut Server| {
+        if let Err(error) = work(server) {
+            failure().get_or_insert(error);
+        }
+    });
+}
+
 /// Hands `work` to the device's runner thread, and does not wait for it. `work` gets the stream on
 /// which CubeCL runs what this thread asks for: what it queues there runs after everything that
 /// this thread queued before the call, and before everything that it will queue after it. It also
@@ -62,27 +74,22 @@ pub(super) fn queue(
     check();
     let stream_id = StreamId::current();
     let bindings: Vec<_> = handles.into_iter().map(Handle::binding).collect();
-    server(client).submit(move |server: &mut Server| {
-        let run = || {
-            let streams = server.write_streams();
-            let is_written = streams.ensure_written(bindings.iter());
-            is_written.map_err(|_| CudaError::Memory)?;
-            // The stream waits for others that wrote the memory. What belongs to others is kept
-            // until the work is done, which an event tells that is recorded when this is dropped.
-            let resolved = streams.resolve(stream_id, bindings.iter());
-            let mut streams = resolved.map_err(|_| CudaError::Memory)?;
-            let mut addresses = Vec::with_capacity(bindings.len());
-            for binding in bindings {
-                let memory = &mut streams.get(&binding.stream).memory_management_gpu;
-                let found =
-                    memory.get_resource(binding.memory, binding.offset_start, binding.offset_end);
-                addresses.push(found.map_err(|_| CudaError::Memory)?.ptr);
-            }
-            work(streams.current().sys, &addresses)
-        };
-        if let Err(error) = run() {
-            failure().get_or_insert(error);
+    submit(client, move |server| {
+        let streams = server.write_streams();
+        let is_written = streams.ensure_written(bindings.iter());
+        is_written.map_err(|_| CudaError::Memory)?;
+        // The stream waits for others that wrote the memory. What belongs to others is kept
+        // until the work is done, which an event tells that is recorded when this is dropped.
+        let resolved = streams.resolve(stream_id, bindings.iter());
+        let mut streams = resolved.map_err(|_| CudaError::Memory)?;
+        let mut addresses = Vec::with_capacity(bindings.len());
+        for binding in bindings {
+            let memory = &mut streams.get(&binding.stream).memory_management_gpu;
+            let found =
+                memory.get_resource(binding.memory, binding.offset_start, binding.offset_end);
+            addresses.push(found.map_err(|_| CudaError::Memory)?.ptr);
         }
+        work(streams.current().sys, &addresses)
     });
 }
 
@@ -90,29 +97,24 @@ pub(super) fn queue(
 /// queued.
 pub(crate) fn wait_for(client: &Client, other: StreamId) {
     let own = StreamId::current();
-    server(client).submit(move |server: &mut Server| {
-        let mut run = || {
-            let streams = server.write_streams();
-            // A thread without a stream has queued nothing.
-            let Some(other) = streams.try_stream_mut(&other).map(|stream| stream.sys) else {
-                return Ok(());
-            };
-            let resolved = streams.resolve(own, std::iter::empty());
-            let own = resolved.map_err(|_| CudaError::Memory)?.current().sys;
-            let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
-            // SAFETY: both streams are CubeCL's, which live as long as the program. The driver
-            // keeps an event that was destroyed until nobody waits for it.
-            unsafe {
-                result::event::record(event, other)?;
-                let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-                result::stream::wait_event(own, event, flags)?;
-                result::event::destroy(event)?;
-            }
-            Ok(())
+    submit(client, move |server| {
+        let streams = server.write_streams();
+        // A thread without a stream has queued nothing.
+        let Some(other) = streams.try_stream_mut(&other).map(|stream| stream.sys) else {
+            return Ok(());
         };
-        if let Err(error) = run() {
-            failure().get_or_insert(error);
+        let resolved = streams.resolve(own, std::iter::empty());
+        let own = resolved.map_err(|_| CudaError::Memory)?.current().sys;
+        let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
+        // SAFETY: both streams are CubeCL's, which live as long as the program. The driver
+        // keeps an event that was destroyed until nobody waits for it.
+        unsafe {
+            result::event::record(event, other)?;
+            let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+            result::stream::wait_event(own, event, flags)?;
+            result::event::destroy(event)?;
         }
+        Ok(())
     });
 }
 
