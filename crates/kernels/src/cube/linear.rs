@@ -10,7 +10,7 @@ use burn_cubecl::kernel::into_contiguous;
 use super::adapters::Adapters;
 use super::cast::{cast_to_rows, joined_in_type};
 use super::matmul::{Addend, Block, multiply, product};
-use super::nf4::dequantize_to_rows;
+use super::nf4::dequantize_columns;
 use super::tensor::{CubeTensor, empty_of, row_range, sizes, starts_aligned};
 use super::{rms_norm, swiglu};
 use crate::linear_operands::{LinearInput, LinearOperands, LinearWeight, Operands, WeightMatrix};
@@ -71,33 +71,88 @@ fn prepared_sizes(input: &LinearInput<CubeTensor, CubeTensor>) -> [usize; 2] {
     }
 }
 
-/// The weights below each other in the type of the input, where one of them is of another type or
-/// in NF4.
-fn joined_weights(operands: &Operands<CubeTensor>) -> Option<CubeTensor> {
-    let input = operands.input.x();
-    let is_other = |weight: &LinearWeight<CubeTensor>| match &weight.weight {
-        WeightMatrix::Dense(weight) => weight.dtype != input.dtype,
+/// The most bytes that weights take where they are widened for a product, unless one takes more.
+/// Gate and up of Llama-2-7B take 180 MB, as much as what they compute of 4096 tokens.
+const MOST_WIDENED: usize = if cfg!(test) { 1 << 10 } else { 96 << 20 };
+
+/// Whether a product takes another matrix than the weight's: one of the input's type.
+fn is_widened(weight: &LinearWeight<CubeTensor>, dtype: DType) -> bool {
+    match &weight.weight {
+        WeightMatrix::Dense(weight) => weight.dtype != dtype,
         WeightMatrix::Nf4(_) => true,
-    };
-    if !operands.weights.iter().any(is_other) {
-        return None;
     }
-    let dense: Option<Vec<_>> = operands.weights.iter().map(dense_in_f32).collect();
-    if let Some(dense) = dense {
-        return joined_in_type(&dense, input.dtype);
+}
+
+/// Which weights a product of the forward pass takes together: as many as may be widened at one
+/// time, or one that is not.
+fn runs(operands: &Operands<CubeTensor>) -> Vec<Range<usize>> {
+    let (width, dtype) = (prepared_sizes(&operands.input)[1], operands.input.x().dtype);
+    let weights = &operands.weights;
+    let is_any_widened = weights.iter().any(|weight| is_widened(weight, dtype));
+    let most = if is_any_widened { MOST_WIDENED } else { 0 };
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (number, weight) in weights.iter().enumerate() {
+        let own = outputs(weight) * width * dtype.size();
+        match runs.last_mut() {
+            Some(run) if bytes + own <= most => run.end += 1,
+            _ => {
+                runs.push(number..number + 1);
+                bytes = 0;
+            }
+        }
+        bytes += own;
     }
-    let rows = operands.weights.iter().map(outputs).sum::<usize>();
-    let width = prepared_sizes(&operands.input)[1];
-    let joined = empty_of(input, [rows, width], input.dtype);
+    runs
+}
+
+/// These columns of weights, below each other, in a type. All columns, unless all are in NF4.
+fn joined(
+    weights: &[LinearWeight<CubeTensor>],
+    columns: Range<usize>,
+    like: &CubeTensor,
+) -> CubeTensor {
+    if let [one] = weights
+        && !is_widened(one, like.dtype)
+    {
+        return one.weight.dense().clone();
+    }
+    let dense: Option<Vec<_>> = weights.iter().map(dense_in_f32).collect();
+    if let Some(joined) = dense.and_then(|dense| joined_in_type(&dense, like.dtype)) {
+        return joined;
+    }
+    let rows = weights.iter().map(outputs).sum::<usize>();
+    let joined = empty_of(like, [rows, columns.len()], like.dtype);
     let mut first_row = 0;
-    for weight in &operands.weights {
+    for weight in weights {
         match &weight.weight {
             WeightMatrix::Dense(weight) => cast_to_rows(weight, &joined, first_row),
-            WeightMatrix::Nf4(weight) => dequantize_to_rows(weight, &joined, first_row),
+            WeightMatrix::Nf4(weight) => {
+                dequantize_columns(weight, columns.clone(), &joined, first_row);
+            }
         }
         first_row += outputs(weight);
     }
-    Some(joined)
+    joined
+}
+
+/// Which columns of all weights a product of the backward pass takes together. Each such product
+/// sums over all outputs, and rounds once.
+fn column_runs(operands: &Operands<CubeTensor>) -> Vec<Range<usize>> {
+    /// Columns that begin at multiples of so many keep the alignment of the whole matrix.
+    const STEP: usize = 64;
+    let (width, dtype) = (prepared_sizes(&operands.input)[1], operands.input.x().dtype);
+    let rows: usize = operands.weights.iter().map(outputs).sum();
+    let mut weights = operands.weights.iter();
+    let count = match weights.all(|weight| matches!(weight.weight, WeightMatrix::Nf4(_))) {
+        true => (rows * width * dtype.size()).div_ceil(MOST_WIDENED).max(1),
+        false => 1,
+    };
+    let length = width.div_ceil(count).next_multiple_of(STEP);
+    let starts = (0..width).step_by(length.max(1));
+    starts
+        .map(|start| start..width.min(start + length))
+        .collect()
 }
 
 /// The matrix of a weight in f32, as one that is trained is.
@@ -171,28 +226,26 @@ fn backward_prepared(
 ) -> CubeTensor {
     let x = operands.input.x();
     let gradient = empty_of(x, prepared_sizes(&operands.input), x.dtype);
-    let mut is_empty = true;
+    let whole = Block::of(&gradient);
     // First, as in the forward pass.
+    let mut addend = Addend::Nothing;
     if let Some((all, grad_inner)) = adapters {
         all.write_grad_input(grad_inner, &gradient);
-        is_empty = false;
+        addend = Addend::Output;
     }
-    let mut add = |part: &Block<'_>, weight: &CubeTensor| {
-        let addend = match std::mem::take(&mut is_empty) {
-            true => Addend::Nothing,
-            false => Addend::Output,
-        };
-        let operands = [part, &Block::of(weight)];
-        multiply(&Block::of(&gradient), operands, 1.0, &addend);
-    };
-    match joined_weights(operands) {
-        Some(weight) => add(grad_output, &weight),
-        None => {
-            for (LinearWeight { weight, .. }, columns) in operands.weights.iter().zip(columns) {
-                let part = grad_output.clone().columns(columns.clone());
-                add(&part, weight.dense());
-            }
+    let mut weights = operands.weights.iter();
+    if weights.any(|weight| is_widened(weight, x.dtype)) {
+        for run in column_runs(operands) {
+            let weight = joined(&operands.weights, run.clone(), x);
+            let factors = [grad_output, &Block::of(&weight)];
+            multiply(&whole.clone().columns(run), factors, 1.0, &addend);
         }
+        return gradient;
+    }
+    for (LinearWeight { weight, .. }, columns) in operands.weights.iter().zip(columns) {
+        let part = grad_output.clone().columns(columns.clone());
+        multiply(&whole, [&part, &Block::of(weight.dense())], 1.0, &addend);
+        addend = Addend::Output;
     }
     gradient
 }
@@ -228,15 +281,12 @@ impl LinearPasses for Cube {
             false => residual(columns),
         };
         let x = Block::of(&input);
-        if let Some(weight) = joined_weights(operands) {
-            let operands = [&x, &Block::of(&weight).transposed()];
-            multiply(&Block::of(&output), operands, 1.0, &addend(0..width));
-        } else {
-            for (LinearWeight { weight, .. }, columns) in operands.weights.iter().zip(&columns) {
-                let part = Block::of(&output).columns(columns.clone());
-                let operands = [&x, &Block::of(weight.dense()).transposed()];
-                multiply(&part, operands, 1.0, &addend(columns.clone()));
-            }
+        for run in runs(operands) {
+            let columns = columns[run.start].start..columns[run.end - 1].end;
+            let weight = joined(&operands.weights[run], 0..sizes(&input)[1], &input);
+            let factors = [&x, &Block::of(&weight).transposed()];
+            let part = Block::of(&output).columns(columns.clone());
+            multiply(&part, factors, 1.0, &addend(columns));
         }
         if let Some((all, inner)) = adapters.filter(|_| !are_first) {
             for (number, columns) in columns.iter().enumerate() {
@@ -269,16 +319,21 @@ impl LinearPasses for Cube {
         let wants_prepared = wanted.weights.iter().any(wants_gradient);
         let grad_prepared =
             wants_input.then(|| backward_prepared(&operands, adapters, &whole, &columns));
-        let (input, prepared) = match grad_prepared {
-            Some(gradient) => {
-                let input = operands.input.clone();
-                backward_input(input, &wanted.input, gradient, wants_prepared)
+        // Nobody else may hold the input, for the gradient to take its memory.
+        let LinearOperands {
+            input,
+            weights,
+            residual,
+        } = operands;
+        let (grad_input, prepared) = match grad_prepared {
+            Some(gradient) => backward_input(input, &wanted.input, gradient, wants_prepared),
+            None => {
+                let nothing = input.clone().map(&mut |_| None);
+                (nothing, wants_prepared.then(|| prepare(input)))
             }
-            None => (operands.input.clone().map(&mut |_| None), None),
         };
-        let weights = match wants_prepared {
-            true => {
-                let prepared = prepared.unwrap_or_else(|| prepare(operands.input));
+        let weights = match prepared.filter(|_| wants_prepared) {
+            Some(prepared) => {
                 let dense = backward_weights(wanted, &columns, &whole, &prepared);
                 let adapters = match adapters {
                     Some((all, grad_inner)) => {
@@ -295,16 +350,15 @@ impl LinearPasses for Cube {
                     })
                     .collect()
             }
-            false => operands
-                .weights
-                .into_iter()
-                .map(|weight| weight.map(&mut |_| None))
-                .collect(),
+            None => {
+                let nothing = weights.into_iter();
+                nothing.map(|weight| weight.map(&mut |_| None)).collect()
+            }
         };
         LinearOperands {
-            input,
+            input: grad_input,
             weights,
-            residual: operands.residual.map(|_| None),
+            residual: residual.map(|_| None),
         }
     }
 }

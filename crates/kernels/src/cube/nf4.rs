@@ -1,5 +1,7 @@
 //! Weights in NF4 on a GPU, as matrices for products.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Int, Tensor};
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
@@ -11,7 +13,8 @@ use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, into_cube, into_c
 use crate::nf4::{BLOCK, CODES_OF_WORD, GROUP, NF4, SCALE_CODES_OF_WORD};
 use crate::nf4_weight::Nf4Weight;
 
-/// A unit for each of `count` vectors. A vector lies within a word of codes.
+/// A unit for each of `count` vectors, `width` of them in a row. The weight has `weight_width` in a
+/// row, and the first is at `first_column`. A vector lies within a word of codes.
 #[cube(launch)]
 fn dequantize_kernel<F: Float, N: Size>(
     codes: &[u32],
@@ -21,13 +24,18 @@ fn dequantize_kernel<F: Float, N: Size>(
     output: &mut [Vector<F, N>],
     offset: usize,
     count: usize,
+    width: usize,
+    weight_width: usize,
+    first_column: usize,
     mean_scale: f32,
     #[define(F)] _element: ElemType,
 ) {
     if ABSOLUTE_POS < count {
         let mut elements = Vector::<f32, N>::zeroed();
         let size = elements.vector_size();
-        let first = ABSOLUTE_POS * size;
+        let row = ABSOLUTE_POS / width;
+        let column = ABSOLUTE_POS % width + first_column;
+        let first = (row * weight_width + column) * size;
         let block = first / BLOCK;
         let scale_shift = 8 * (block % SCALE_CODES_OF_WORD) as u32;
         let scale_code = (scale_codes[block / SCALE_CODES_OF_WORD] >> scale_shift) & 0xFF;
@@ -44,11 +52,19 @@ fn dequantize_kernel<F: Float, N: Size>(
     }
 }
 
-/// Writes a weight to the rows of a matrix from `first_row` on, in the matrix's type.
-pub(super) fn dequantize_to_rows(weight: &Nf4Weight, output: &CubeTensor, first_row: usize) {
-    let [rows, width] = weight.shape();
+/// Writes these columns of a weight to the rows of a matrix from `first_row` on, in the matrix's
+/// type.
+pub(super) fn dequantize_columns(
+    weight: &Nf4Weight,
+    columns: Range<usize>,
+    output: &CubeTensor,
+    first_row: usize,
+) {
+    let [rows, weight_width] = weight.shape();
+    let width = columns.len();
     debug_assert_eq!(sizes(output)[1], width);
-    let vector = vector_size(width);
+    // A power of two divides all of them where it divides their bits together.
+    let vector = vector_size(weight_width | columns.start | width);
     let count = rows * width / vector;
     let words = |words: &Tensor<1, Int>| into_contiguous(into_cube_int(words.clone()));
     let floats = |values: &Tensor<1>| into_contiguous(into_cube(values.clone()));
@@ -65,6 +81,9 @@ pub(super) fn dequantize_to_rows(weight: &Nf4Weight, output: &CubeTensor, first_
         output.clone().into_buffer(),
         first_row * width / vector,
         count,
+        width / vector,
+        weight_width / vector,
+        columns.start / vector,
         weight.tensors.mean_scale,
         element(output),
     );
@@ -74,6 +93,6 @@ pub(super) fn dequantize_to_rows(weight: &Nf4Weight, output: &CubeTensor, first_
 pub(crate) fn dequantize(weight: &Nf4Weight, dtype: DType) -> CubeTensor {
     let like = into_cube(weight.tensors.group_scales.clone());
     let output = empty_of(&like, weight.shape(), dtype);
-    dequantize_to_rows(weight, &output, 0);
+    dequantize_columns(weight, 0..weight.shape()[1], &output, 0);
     output
 }

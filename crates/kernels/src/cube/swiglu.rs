@@ -7,7 +7,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::launch::{elementwise, vector_size};
-use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, into_gradient, sizes};
+use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, into_gradient, into_unique, sizes};
 use crate::operations::swiglu::SwigluPasses;
 
 #[cube]
@@ -32,15 +32,14 @@ fn forward_kernel<F: Float, N: Size>(
     }
 }
 
-/// The gradient of `gate_up`, and where it is wanted the output. A unit for each vector of
-/// `grad_output`, of which a row has `width`.
+/// Writes the gradient of `gate_up` in its place, and where it is wanted the output in the place of
+/// its gradient. A unit for each vector of the output, of which a row has `width`.
 #[cube(launch)]
 fn backward_kernel<F: Float, N: Size>(
-    gate_up: &[Vector<F, N>],
-    grad_output: &[Vector<F, N>],
-    grad_gate_up: &mut [Vector<F, N>],
-    output: ComptimeOption<&mut [Vector<F, N>]>,
+    gate_up: &mut [Vector<F, N>],
+    grad_output: &mut [Vector<F, N>],
     width: usize,
+    #[comptime] wants_output: bool,
     #[define(F)] _element: ElemType,
 ) {
     if ABSOLUTE_POS < grad_output.len() {
@@ -51,42 +50,43 @@ fn backward_kernel<F: Float, N: Size>(
         let one = Vector::<f32, N>::new(f32::new(1.0));
         let sigmoid = sigmoid(x);
         let grad_gate = gradient * up * sigmoid * (one + x * (one - sigmoid));
-        grad_gate_up[gate] = Vector::cast_from(grad_gate);
-        grad_gate_up[gate + width] = Vector::cast_from(gradient * x * sigmoid);
-        #[comptime]
-        if let ComptimeOption::Some(output) = output {
-            output[ABSOLUTE_POS] = Vector::cast_from(x * sigmoid * up);
+        gate_up[gate] = Vector::cast_from(grad_gate);
+        gate_up[gate + width] = Vector::cast_from(gradient * x * sigmoid);
+        if wants_output {
+            grad_output[ABSOLUTE_POS] = Vector::cast_from(x * sigmoid * up);
         }
     }
 }
 
 /// The gradient of `gate_up`, and where it is wanted the output once more: the pass reads all that
-/// it is computed from.
+/// it is computed from. Both are in the memory of the arguments, the widest of a layer, unless
+/// somebody else holds it.
 pub(super) fn backward(
     gate_up: CubeTensor,
     grad_output: CubeTensor,
     wants_output: bool,
 ) -> (CubeTensor, Option<CubeTensor>) {
-    let gate_up = into_contiguous(gate_up);
+    let gate_up = into_unique(gate_up);
     let grad_output = into_gradient(grad_output, &gate_up);
+    let grad_output = match wants_output {
+        true => into_unique(grad_output),
+        false => grad_output,
+    };
     let [tokens, width] = sizes(&grad_output);
     let vector = vector_size(width);
-    let grad_gate_up = empty_of(&gate_up, [tokens, 2 * width], gate_up.dtype);
-    let output = wants_output.then(|| empty_of(&gate_up, [tokens, width], gate_up.dtype));
-    let (cubes, units) = elementwise(&grad_gate_up.client, tokens * width / vector);
+    let (cubes, units) = elementwise(&gate_up.client, tokens * width / vector);
     backward_kernel::launch(
-        &grad_gate_up.client,
+        &gate_up.client,
         cubes,
         units,
         vector,
-        gate_up.into_buffer(),
-        grad_output.into_buffer(),
-        grad_gate_up.clone().into_buffer(),
-        output.clone().map(IntoBuffer::into_buffer).into(),
+        gate_up.clone().into_buffer(),
+        grad_output.clone().into_buffer(),
         width / vector,
-        element(&grad_gate_up),
+        wants_output,
+        element(&gate_up),
     );
-    (grad_gate_up, output)
+    (gate_up, wants_output.then_some(grad_output))
 }
 
 impl SwigluPasses for Cube {

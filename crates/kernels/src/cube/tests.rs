@@ -2,7 +2,7 @@
 //! which fewer devices have: kernels are compiled for the one as for the other.
 
 use burn::backend::{Cube, TensorMetadata};
-use burn::tensor::{DType, Device, DeviceKind, FloatDType, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Device, DeviceKind, FloatDType, Shape, Tensor, TensorData, Tolerance};
 
 use super::cast::all_in_type;
 use super::tensor::{CubeTensor, from_cube, into_cube};
@@ -12,6 +12,7 @@ use crate::flex::rope::Direction;
 use crate::linear_operands::{
     LinearInput, LinearOperands, LinearWeight, LowRankAdapter, WeightMatrix,
 };
+use crate::nf4_weight::Nf4Weight;
 use crate::operations::attention::{AttentionPasses, Context};
 use crate::operations::embedding::EmbeddingPasses;
 use crate::operations::linear::LinearPasses;
@@ -19,6 +20,13 @@ use crate::operations::rms_norm::RmsNormPasses;
 use crate::operations::rope::RotaryPass;
 use crate::operations::swiglu::SwigluPasses;
 use crate::rotary_embedding::RotaryEmbedding;
+use crate::{linear, linear_reference};
+
+/// Elements between -1 and 1, the same for a seed.
+fn values<const D: usize>(seed: usize, shape: [usize; D]) -> Vec<f32> {
+    let value = |i| ((i * 37 + i / 7 + seed * 11) % 101) as f32 / 50.0 - 1.0;
+    (0..shape.iter().product()).map(value).collect()
+}
 
 /// Makes tensors of one type on a device.
 struct Maker {
@@ -29,10 +37,8 @@ struct Maker {
 impl Maker {
     /// Elements between -1 and 1, the same for a seed in each type.
     fn tensor<const D: usize>(&self, seed: usize, shape: [usize; D]) -> CubeTensor {
-        let elements: Vec<f32> = (0..shape.iter().product())
-            .map(|i| ((i * 37 + i / 7 + seed * 11) % 101) as f32 / 50.0 - 1.0)
-            .collect();
-        let tensor = Tensor::<D>::from_data(TensorData::new(elements, shape), &self.device);
+        let data = TensorData::new(values(seed, shape), shape);
+        let tensor = Tensor::<D>::from_data(data, &self.device);
         into_cube(tensor.cast(FloatDType::F16).cast(self.dtype))
     }
 
@@ -236,5 +242,49 @@ fn attention_in_half_precision() {
                 <Cube as AttentionPasses>::backward(saved, grad_output),
             ]
         });
+    }
+}
+
+/// Weights of 4 bits that are widened in several parts, of rows in the forward pass and of columns
+/// in the backward pass.
+#[test]
+fn weights_in_nf4_that_are_widened_in_parts() {
+    for (width, with_adapters) in [(100, false), (128, true), (37, false)] {
+        let run = |linear: fn(LinearOperands) -> Tensor<2>, device: Device| {
+            let data = |seed, shape: [usize; 2]| TensorData::new(values(seed, shape), shape);
+            let leaf = |seed, shape| {
+                let tensor = Tensor::<2>::from_data(data(seed, shape), &device);
+                tensor.autodiff().require_grad()
+            };
+            let x = leaf(1, [35, width]);
+            let weight = |seed, outputs| {
+                let shape = [outputs, width];
+                let adapter = LowRankAdapter {
+                    a: leaf(seed + 1, [4, width]),
+                    b: leaf(seed + 2, [outputs, 4]),
+                    scaling: 0.5,
+                    mask: None,
+                };
+                let quantized = Nf4Weight::quantize(&values(seed, shape), shape, &device);
+                LinearWeight {
+                    weight: WeightMatrix::Nf4(quantized),
+                    adapter: with_adapters.then_some(adapter),
+                }
+            };
+            let output = linear(LinearOperands {
+                input: LinearInput::Plain(x.clone()),
+                weights: vec![weight(2, 24), weight(5, 9), weight(8, 40)],
+                residual: None,
+            });
+            let grad_output = Tensor::<2>::from_data(data(11, [35, 73]), &device).autodiff();
+            let gradients = (output.clone() * grad_output).sum().backward();
+            let gradient = x.grad(&gradients).expect("tracked").into_data();
+            [output.into_data(), gradient]
+        };
+        let found = run(linear, Device::wgpu(DeviceKind::default()));
+        let expected = run(linear_reference, Device::flex());
+        for (found, expected) in found.iter().zip(&expected) {
+            found.assert_approx_eq(expected, Tolerance::<f32>::rel_abs(2e-4, 2e-5));
+        }
     }
 }
