@@ -15,22 +15,9 @@
 
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-typedef int CUresult;
-typedef uint64_t CUdeviceptr;
-
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_SUPPORTED = 801 };
-
-// An H100 SXM.
-#define MEMORY (85024178176ull)
-#define MOST_SHARED_MEMORY 232448
-#define MOST_THREADS 1024
-#define MOST_BLOCKS 65535
+#include "h100.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -158,22 +145,6 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, vo
     return SUCCESS;
 }
 
-// CUDA_MEMCPY2D of cuda.h.
-struct Copy2D {
-    size_t from_x, from_y;
-    int from_type;
-    const void *from_host;
-    CUdeviceptr from_device;
-    void *from_array;
-    size_t from_pitch, to_x, to_y;
-    int to_type;
-    char *to_host;
-    CUdeviceptr to_device;
-    void *to_array;
-    size_t to_pitch, width, height;
-};
-enum { ON_HOST = 1 };
-
 CUresult cuMemcpy2DAsync_v2(const struct Copy2D *copied, void *stream) {
     size_t bytes = copied->width * copied->height;
     if (copied->from_type == ON_HOST) COUNT(FROM_HOST, bytes);
@@ -218,89 +189,23 @@ CUresult cuModuleGetFunction(struct Function **function, void *module, const cha
     return SUCCESS;
 }
 CUresult cuFuncSetAttribute(struct Function *function, int attribute, int value) {
-    enum { MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
     CALL();
-    if (attribute != MAX_DYNAMIC_SHARED_SIZE_BYTES) return SUCCESS;
-    if (value > MOST_SHARED_MEMORY) return INVALID_VALUE;
-    if (value > function->shared_memory) function->shared_memory = value;
-    return SUCCESS;
+    return set_attribute(&function->shared_memory, attribute, value);
 }
 CUresult cuLaunchKernel(struct Function *function, unsigned grid_x, unsigned grid_y,
                         unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z,
                         unsigned shared_memory, void *stream, void **parameters, void **extra) {
-    uint64_t threads = (uint64_t)block_x * block_y * block_z;
-    uint64_t blocks = (uint64_t)grid_x * grid_y * grid_z;
+    unsigned grid[3] = {grid_x, grid_y, grid_z}, block[3] = {block_x, block_y, block_z};
     count(function->launches, shared_memory);
-    if (threads == 0 || threads > MOST_THREADS || block_z > 64 || blocks == 0
-        || grid_x > INT32_MAX || grid_y > MOST_BLOCKS || grid_z > MOST_BLOCKS
-        || shared_memory > (unsigned)function->shared_memory) {
-        fprintf(stderr, "null driver: %s does not start: %u x %u x %u blocks of %u x %u x %u "
-                "threads, %u bytes of shared memory\n", function->launches->name, grid_x, grid_y,
-                grid_z, block_x, block_y, block_z, shared_memory);
-        return INVALID_VALUE;
-    }
-    return SUCCESS;
+    return may_start(function->launches->name, grid, block, shared_memory, function->shared_memory)
+        ? SUCCESS
+        : INVALID_VALUE;
 }
 
 // The device, its context, streams and events.
 
 CUresult cuInit(unsigned flags) { CALL(); return SUCCESS; }
-// NVRTC asks for tables that NVIDIA does not describe, and compiles without them.
-CUresult cuGetExportTable(const void **table, const void *id) { return NOT_SUPPORTED; }
-CUresult cuDriverGetVersion(int *version) { *version = 13000; return SUCCESS; }
-CUresult cuDeviceGetCount(int *devices) { *devices = 1; return SUCCESS; }
-CUresult cuDeviceGet(int *device, int number) {
-    *device = number;
-    return number == 0 ? SUCCESS : INVALID_VALUE;
-}
-CUresult cuDeviceGetName(char *name, int length, int device) {
-    snprintf(name, length, "no H100");
-    return SUCCESS;
-}
-CUresult cuDeviceGetPCIBusId(char *name, int length, int device) {
-    snprintf(name, length, "0000:00:00.0");
-    return SUCCESS;
-}
-CUresult cuDeviceGetUuid_v2(char *uuid, int device) { memset(uuid, 0, 16); return SUCCESS; }
-CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = MEMORY; return SUCCESS; }
-CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
-    // CUdevice_attribute of cuda.h.
-    switch (attribute) {
-        case 1: *value = MOST_THREADS; break;         // threads of a block
-        case 2: case 3: *value = MOST_THREADS; break; // its x and y
-        case 4: *value = 64; break;                   // its z
-        case 5: *value = INT32_MAX; break;            // a grid's x
-        case 6: case 7: *value = MOST_BLOCKS; break;  // its y and z
-        case 8: *value = 48 << 10; break;             // static shared memory
-        case 10: *value = 32; break;                  // warp
-        case 16: *value = 132; break;                 // multiprocessors
-        case 39: *value = 2048; break;                // threads of a multiprocessor
-        case 75: *value = 9; break;                   // compute capability
-        case 76: *value = 0; break;
-        case 81: *value = 233472; break;              // shared memory of a multiprocessor
-        case 97: *value = MOST_SHARED_MEMORY; break;  // shared memory of a block
-        case 115: *value = 1; break;                  // memory pools
-        default: *value = 0;
-    }
-    return SUCCESS;
-}
-
-static void *context;
-
-CUresult cuDevicePrimaryCtxRetain(void **retained, int device) {
-    *retained = context = &context;
-    return SUCCESS;
-}
-CUresult cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
-CUresult cuCtxSetCurrent(void *current) { return SUCCESS; }
-CUresult cuCtxGetCurrent(void **current) { *current = context; return SUCCESS; }
-CUresult cuCtxGetDevice(int *device) { *device = 0; return SUCCESS; }
 CUresult cuCtxSynchronize(void) { CALL(); return SUCCESS; }
-CUresult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
-    *least = 0;
-    *greatest = -5;
-    return SUCCESS;
-}
 CUresult cuCtxRecordEvent(void *recorded, void *event) { CALL(); return SUCCESS; }
 CUresult cuCtxWaitEvent(void *waiting, void *event) { CALL(); return SUCCESS; }
 
@@ -314,7 +219,6 @@ CUresult cuStreamCreateWithPriority(void **stream, unsigned flags, int priority)
 CUresult cuStreamDestroy_v2(void *stream) { return SUCCESS; }
 CUresult cuStreamSynchronize(void *stream) { CALL(); return SUCCESS; }
 CUresult cuStreamWaitEvent(void *stream, void *event, unsigned flags) { CALL(); return SUCCESS; }
-CUresult cuStreamIsCapturing(void *stream, int *status) { *status = 0; return SUCCESS; }
 
 CUresult cuEventCreate(void **event, unsigned flags) {
     *event = calloc(1, 1);
@@ -324,19 +228,6 @@ CUresult cuEventDestroy_v2(void *event) { free(event); return SUCCESS; }
 CUresult cuEventRecord(void *event, void *stream) { CALL(); return SUCCESS; }
 CUresult cuEventQuery(void *event) { CALL(); return SUCCESS; }
 CUresult cuEventSynchronize(void *event) { CALL(); return SUCCESS; }
-CUresult cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
-    *milliseconds = 0.001f;
-    return SUCCESS;
-}
-CUresult cuEventElapsedTime(float *milliseconds, void *start, void *end) {
-    return cuEventElapsedTime_v2(milliseconds, start, end);
-}
-
-CUresult cuGetErrorName(CUresult error, const char **name) {
-    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_INVALID_VALUE";
-    return SUCCESS;
-}
-CUresult cuGetErrorString(CUresult error, const char **text) { return cuGetErrorName(error, text); }
 
 // cuBLASLt, which takes every product.
 

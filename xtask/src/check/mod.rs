@@ -4,6 +4,9 @@
 #[cfg(unix)]
 mod cluster;
 mod compared;
+#[cfg(target_os = "linux")]
+mod cuda;
+mod device;
 mod fuzz;
 #[cfg(unix)]
 mod mpirun;
@@ -28,6 +31,10 @@ enum Check {
     /// and the pods of a Kubernetes job by hand.
     #[cfg(unix)]
     Cluster(cluster::Flags),
+    /// Everything that is CUDA's alone, on an H100 that is emulated on the CPU: kernels, golden
+    /// checkpoints, training runs, evaluations, and two processes over NCCL. Needs a C++ compiler.
+    #[cfg(target_os = "linux")]
+    Cuda,
     /// The readers of other people's files: the property tests with ten times the cases.
     Fuzz,
     /// Runs of several processes over MPI, here and over network namespaces, against one process.
@@ -45,6 +52,8 @@ pub(crate) fn run(workspace: &Workspace, flags: &Flags) -> Result<()> {
     match &flags.check {
         #[cfg(unix)]
         Check::Cluster(flags) => cluster::run(workspace, flags),
+        #[cfg(target_os = "linux")]
+        Check::Cuda => cuda::run(workspace),
         Check::Fuzz => fuzz::run(workspace),
         #[cfg(unix)]
         Check::Parallel => parallel::run(workspace),

@@ -55,7 +55,11 @@ pub(super) fn compare(found: &Training, one: &Training) -> Result<[Compared; 2]>
 }
 
 /// The greatest difference of losses, once the steps hold the same examples.
-pub(super) fn losses(name: &str, found: &[MetricsRow], expected: &[MetricsRow]) -> Result<f64> {
+pub(in crate::check) fn losses(
+    name: &str,
+    found: &[MetricsRow],
+    expected: &[MetricsRow],
+) -> Result<f64> {
     let held = |row: &MetricsRow| (row.step, row.tokens, row.questions, row.epoch);
     if found.is_empty() || !found.iter().map(held).eq(expected.iter().map(held)) {
         return Err(miette!("{name}: the steps hold other examples"));
@@ -69,7 +73,7 @@ pub(super) fn losses(name: &str, found: &[MetricsRow], expected: &[MetricsRow]) 
 }
 
 /// The rows of a run's metrics, without the clock.
-pub(super) fn metrics(run: &Path) -> Result<Vec<MetricsRow>> {
+pub(in crate::check) fn metrics(run: &Path) -> Result<Vec<MetricsRow>> {
     let rows = RunDirectory::new(run).read_metrics().into_diagnostic()?;
     let without_clock = rows.into_iter().map(|row| MetricsRow {
         seconds: 0.0,
@@ -86,7 +90,7 @@ pub(super) fn same_bits(a: &Training, b: &Training) -> Result<SameBits> {
 }
 
 /// Whether two runs have the same metrics, but for the clock, and the same last checkpoint.
-pub(super) fn are_same(a: &Path, b: &Path) -> Result<bool> {
+pub(in crate::check) fn are_same(a: &Path, b: &Path) -> Result<bool> {
     let files = |run: &Path| -> Result<Vec<Vec<u8>>> {
         let checkpoint = checkpoint(run)?;
         let names = [

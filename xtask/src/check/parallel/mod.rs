@@ -1,6 +1,6 @@
 //! `cargo xtask check parallel`: runs of several processes over MPI, against one process.
 
-mod comparison;
+pub(super) mod comparison;
 mod evaluated;
 mod killed;
 mod launch;

@@ -1,9 +1,12 @@
-// The instructions of a warp that CUDA C++ has no operators for. NVRTC needs no header for them,
-// and a C++ program that defines these functions itself can run the kernels without a GPU.
+// The instructions of a warp that CUDA C++ has no operators for. NVRTC needs no header for them. A
+// C++ program that defines these functions itself, and HAS_PRIMITIVES, runs the kernels without a
+// GPU.
 //
 // Shared memory is addressed in bytes of its own window. Fragments are those of the PTX manual:
 // with `lane / 4` and `lane % 4`, a lane holds of a 16 x 8 result the rows `lane / 4` and
 // `lane / 4 + 8` and in each the columns `2 * (lane % 4)` and the next.
+
+#ifndef HAS_PRIMITIVES
 
 // A bf16 as its bits.
 typedef unsigned short Bf16;
@@ -148,3 +151,5 @@ DEVICE unsigned lanes_where(bool is) { return __ballot_sync(0xffffffffu, is); }
 
 // The lowest bit that is set.
 DEVICE int lowest_bit(unsigned bits) { return __ffs(bits) - 1; }
+
+#endif

@@ -1,0 +1,118 @@
+//! Two processes with a GPU each, which add gradients over NCCL, next to one process.
+
+use std::path::PathBuf;
+use std::thread;
+
+use miette::Result;
+use serde::Serialize;
+
+use super::emulator::environment;
+use super::{DELAY, DEVICE};
+use crate::check::compared::Compared;
+use crate::check::device::Tested;
+use crate::check::parallel::comparison::{are_same, losses, metrics};
+use crate::process;
+
+const PROCESSES: usize = 2;
+
+/// The greatest difference of a loss that passes, as part of the loss.
+const LOSS: f64 = 1e-4;
+
+/// What is trained: a name, and the flags that differ from the smoke preset.
+const RUNS: [(&str, &[&str]); 2] = [
+    (
+        "full, accumulated",
+        &[
+            "--per-device-train-batch-size=2",
+            "--gradient-accumulation-steps=4",
+        ],
+    ),
+    (
+        "LoRA, recomputed, bf16",
+        &[
+            "--per-device-train-batch-size=2",
+            "--gradient-accumulation-steps=4",
+            "--lora-r=4",
+            "--lora-dropout=0.1",
+            "--gradient-checkpointing=true",
+            "--bf16=true",
+        ],
+    ),
+];
+
+/// A run twice, the second time with streams that wait for other work.
+#[derive(Debug, Serialize)]
+pub(super) struct SameBits {
+    what: String,
+    /// Whether metrics, weights and moments have the same bits.
+    pub(super) same: bool,
+}
+
+/// Trains with one process and with two, each of them twice.
+pub(super) fn check(tested: &Tested<'_>) -> Result<(Vec<Compared>, Vec<SameBits>)> {
+    let (mut compared, mut same_bits) = (Vec::new(), Vec::new());
+    for (name, flags) in RUNS {
+        let mut first: Option<PathBuf> = None;
+        for processes in [1, PROCESSES] {
+            let name = format!("{name}, processes: {processes}");
+            eprintln!("training: {name}");
+            let train = |delay| train(tested, &name, processes, delay, flags);
+            let (run, again) = (train(0)?, train(DELAY)?);
+            same_bits.push(SameBits {
+                what: name.clone(),
+                same: are_same(&run, &again)?,
+            });
+            match &first {
+                None => first = Some(run),
+                Some(first) => compared.push(Compared {
+                    what: format!("{name}: losses, against one"),
+                    greatest_difference: losses(&name, &metrics(&run)?, &metrics(first)?)?,
+                    bar: LOSS,
+                }),
+            }
+        }
+    }
+    Ok((compared, same_bits))
+}
+
+fn train(
+    tested: &Tested<'_>,
+    name: &str,
+    processes: usize,
+    delay: usize,
+    flags: &[&str],
+) -> Result<PathBuf> {
+    let id = format!("{}-{delay}", name.replace([' ', ',', ':'], "-"));
+    let records = tested.scratch.empty_run(&id)?;
+    let start = |rank: usize| {
+        let mut command = tested.command();
+        command.envs(environment(processes, delay));
+        if processes > 1 {
+            command.envs(of_torchrun(rank, processes));
+        }
+        command.args(["train", "--config", "experiments/smoke.toml"]);
+        command.args(["--device", DEVICE, "--prompt-loss-weight", "0.1"]);
+        command.args(flags).arg("--output-dir").arg(&records);
+        let log = tested.scratch.log(&format!("{id}-{rank}"));
+        process::run_logged(&mut command, &log).map(drop)
+    };
+    let start = &start;
+    thread::scope(|scope| {
+        let ranks = (0..processes).map(|rank| scope.spawn(move || start(rank)));
+        let ranks: Vec<_> = ranks.collect();
+        let ended = ranks
+            .into_iter()
+            .map(|rank| rank.join().expect("it panics nowhere"));
+        ended.collect::<Result<Vec<()>>>()
+    })?;
+    Ok(records)
+}
+
+/// The variables by which `torchrun` tells a process which it is.
+fn of_torchrun(rank: usize, processes: usize) -> [(&'static str, String); 3] {
+    [
+        ("RANK", rank.to_string()),
+        ("LOCAL_RANK", rank.to_string()),
+        ("WORLD_SIZE", processes.to_string()),
+    ]
+}
