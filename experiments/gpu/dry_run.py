@@ -3,11 +3,11 @@
 Runs the work of check.sh's stage `fast`, plw's side alone, with a CUDA driver that starts no kernel
 (null_driver.c). NVRTC compiles every kernel for the card, ptxas then assembles it: one that does
 not compile, spills registers or asks for more than the card has is found here. The launches, copies
-and waits of a step are those on a GPU, and so is the memory that is allocated, of which the most is
-given, saving included; the driver itself takes some 0.5 GB more. The host's time lacks that of the
-driver's calls. It is true on an idle machine alone: CubeCL's threads spin where they wait for each
-other, and a step takes up to 30 times as long where others want the same cores. What is computed is
-zero, and says nothing.
+and waits of a step are those on a GPU, and so is the memory that is allocated: the most of the run,
+saving included, and the most while weights of 7B are loaded. The driver itself takes some 0.5 GB
+more. The host's time lacks that of the driver's calls. It is true on an idle machine alone:
+CubeCL's threads spin where they wait for each other, and a step takes up to 30 times as long where
+others want the same cores. What is computed is zero, and says nothing.
 
 Python needs the wheels nvidia-cuda-nvrtc, nvidia-cuda-runtime, nvidia-cuda-nvcc, nvidia-cuda-crt
 and nvidia-nvvm, which is NVIDIA's compiler. prepare.sh fills the folder of --files.
@@ -157,6 +157,7 @@ def difference(folder: Path, steps: int) -> dict:
         for name, counts in long["calls"].items()
     }
     return {
+        "loading_bytes": long["most_while_loading"] or None,
         "allocated_bytes": sum(long["allocations_at_peak"]),
         "allocations": long["allocations_at_peak"],
         "calls_a_step": calls,
@@ -214,7 +215,8 @@ def kernels_of(out: Path, ptxas: Path, rows: list[dict]) -> list[Kernel]:
 
 def describe(rows: list[dict], kernels: list[Kernel]) -> str:
     columns = ["first step s", "host ms a step", "kernels", "products", "copies up", "MB"]
-    columns += ["copies down", "MB", "waits", "planned GB", "reserved GB", "allocated GB"]
+    columns += ["copies down", "MB", "waits", "planned GB", "loading GB"]
+    columns += ["reserved GB", "allocated GB"]
     columns.append("load of the machine")
     lines = [f"| work | {' | '.join(columns)} |", "| --- " + "| ---: " * len(columns) + "|"]
 
@@ -242,7 +244,7 @@ def describe(rows: list[dict], kernels: list[Kernel]) -> str:
             shown(waited),
             *(
                 shown(row.get(f"{name}_bytes"), 1e9)
-                for name in ("planned", "reserved", "allocated")
+                for name in ("planned", "loading", "reserved", "allocated")
             ),
             f"{row['load']:.1f}",
         ]

@@ -63,7 +63,7 @@ struct Allocation {
 };
 static struct Allocation allocations[1 << 16], at_peak[1 << 16];
 static int live, live_at_peak;
-static uint64_t allocated, most_allocated;
+static uint64_t allocated, most_allocated, most_while_loading;
 
 static CUresult allocate(CUdeviceptr *address, size_t bytes) {
     // Above what a process of the host can have.
@@ -131,8 +131,14 @@ CUresult cuMemGetInfo_v2(size_t *left, size_t *total) {
 #define FROM_HOST "copies from the host"
 #define TO_HOST "copies to the host"
 
+// Matrices of a large model alone are of such a size.
+static void note_loading(size_t bytes) {
+    if (bytes >= 16 << 20) most_while_loading = most_allocated;
+}
+
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, void *stream) {
     COUNT(FROM_HOST, bytes);
+    note_loading(bytes);
     return SUCCESS;
 }
 CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, void *stream) {
@@ -147,7 +153,10 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, vo
 
 CUresult cuMemcpy2DAsync_v2(const struct Copy2D *copied, void *stream) {
     size_t bytes = copied->width * copied->height;
-    if (copied->from_type == ON_HOST) COUNT(FROM_HOST, bytes);
+    if (copied->from_type == ON_HOST) {
+        COUNT(FROM_HOST, bytes);
+        note_loading(bytes);
+    }
     if (copied->to_type == ON_HOST) {
         COUNT(TO_HOST, bytes);
         for (size_t row = 0; row < copied->height; row++)
@@ -278,7 +287,8 @@ __attribute__((destructor)) static void report(void) {
     snprintf(path, sizeof path, "%s/%d-calls.json", out(), getpid());
     FILE *file = fopen(path, "w");
     if (!file) return;
-    fprintf(file, "{\"allocations_at_peak\": [");
+    fprintf(file, "{\"most_while_loading\": %llu,\n\"allocations_at_peak\": [",
+            (unsigned long long)most_while_loading);
     for (int place = 0; place < live_at_peak; place++)
         fprintf(file, "%s%zu", place ? ", " : "", at_peak[place].bytes);
     fprintf(file, "],\n\"calls\": {");

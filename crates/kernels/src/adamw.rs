@@ -161,11 +161,17 @@ fn coefficients(step: &AdamWStep, gradient: f32) -> pass::Coefficients {
 }
 
 fn moments_of<const D: usize>(update: &mut AdamWUpdate<D>) -> Moments<D> {
-    let zeros = || update.gradient.zeros_like();
-    update.moments.take().unwrap_or_else(|| Moments {
-        first: zeros(),
-        second: zeros(),
-    })
+    let made = || {
+        let gradient = update.gradient.clone();
+        // As weights, outside of the pages for tensors of a step.
+        gradient
+            .device()
+            .memory_persistent_allocations(gradient, |gradient| Moments {
+                first: gradient.zeros_like(),
+                second: gradient.zeros_like(),
+            })
+    };
+    update.moments.take().unwrap_or_else(made)
 }
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]

@@ -52,28 +52,34 @@ impl Nf4Weight {
             outputs * inputs,
             "a weight [out, in] has out * in values"
         );
+        let device = device.clone().inner();
+        // As all weights, outside of the pages for tensors of a step.
+        let make = |quantized| Self::on_device(quantized, &device);
+        let tensors = device.memory_persistent_allocations(quantize(values), make);
+        Self {
+            shape,
+            tensors: Arc::new(tensors),
+            precision: FloatDType::F32,
+        }
+    }
+
+    fn on_device(quantized: Quantized, device: &Device) -> Nf4Tensors {
         let Quantized {
             codes,
             scale_codes,
             group_scales,
             mean_scale,
-        } = quantize(values);
-        let device = device.clone().inner();
+        } = quantized;
         let floats = |values: Vec<f32>| {
             let count = values.len();
-            Tensor::from_data(TensorData::new(values, [count]), &device)
+            Tensor::from_data(TensorData::new(values, [count]), device)
         };
-        let tensors = Nf4Tensors {
-            codes: integers::to_device(codes, &device),
-            scale_codes: integers::to_device(scale_codes, &device),
+        Nf4Tensors {
+            codes: integers::to_device(codes, device),
+            scale_codes: integers::to_device(scale_codes, device),
             group_scales: floats(group_scales),
             code_books: floats(NF4.into_iter().chain(dynamic()).collect()),
             mean_scale,
-        };
-        Self {
-            shape,
-            tensors: Arc::new(tensors),
-            precision: FloatDType::F32,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The model, top to bottom: embeddings, decoder layers, final norm.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor};
 use plw_batch::Batch;
 use plw_kernels::{
     AttentionMask, LinearInput, LinearOperands, RotaryEmbedding, attention, embedding, linear,
@@ -12,6 +12,7 @@ use crate::config::LlamaConfig;
 use crate::dropout::{Dropout, DropoutKey};
 use crate::linear::{DropoutSite, Linear};
 use crate::weight::{HeldWeights, LinearWeightType, Weight, held};
+use crate::weight_type::WeightType;
 
 /// A Llama (Touvron et al. 2023, arXiv 2302.13971, with grouped-query attention as in Llama 2 and
 /// 3). Its weights are in f32, but for frozen ones that may be in half precision or NF4
@@ -373,7 +374,7 @@ impl RmsNorm {
         provide: &mut impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let values = provide(name, &[width])?;
-        let weight = Tensor::from_data(TensorData::new(values, [width]), device);
+        let weight = held(values, [width], WeightType::F32, device);
         Ok(Self {
             weight: Param::from_tensor(weight),
         })

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::initialization::{generator, uniform};
 use crate::linear::{Linear, Lora};
 use crate::llama::{DecoderLayer, Llama};
 use crate::memory::is_available;
+use crate::weight::held;
 use crate::weight_type::WeightType;
 
 /// Greatest rank. Adapters of a greater one would be larger than the weights of any Llama.
@@ -280,8 +281,10 @@ impl Lora {
         let [outputs, inputs] = linear.weight.dims();
         let mut factor = |factor: &str, shape: [usize; 2]| {
             let values = provide(&format!("{name}.{factor}.weight"), shape)?;
-            Ok(Param::from_tensor(Tensor::from_data(
-                TensorData::new(values, shape),
+            Ok(Param::from_tensor(held(
+                values,
+                shape,
+                WeightType::F32,
                 device,
             )))
         };

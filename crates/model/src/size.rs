@@ -123,12 +123,12 @@ impl LlamaConfig {
         tables * self.embedding_parameter_count()
     }
 
-    /// Bytes of the largest tensor of a training step on a GPU: an activation of `positions`
-    /// positions whose elements have `activation_bytes` bytes each, `logits` rows of logits in f32,
-    /// the embedding table, or a block's gate and up projections. Where the model's own weights are
-    /// trained, the last two have gradients in f32. Where they are not, the table's elements have
-    /// `frozen_table_bytes` bytes each, and the projections are multiplied in the activations'
-    /// type.
+    /// Bytes of the largest tensor of a training step on a GPU, the weights left out: an activation
+    /// of `positions` positions whose elements have `activation_bytes` bytes each, `logits` rows of
+    /// logits in f32, or what is made of the embedding table and of a block's gate and up
+    /// projections. Where the model's own weights are trained, these are gradients in f32. Where
+    /// they are not, these are copies in the activations' type: one of either projection, and one of
+    /// the table if the `frozen_table_bytes` of its elements are others.
     pub fn largest_tensor(
         &self,
         positions: u64,
@@ -139,9 +139,13 @@ impl LlamaConfig {
         let [intermediate, hidden] = self.linear_shape(TargetModule::GateProj);
         let in_f32 = WeightType::F32.bytes();
         let logits = logits.saturating_mul(self.vocab_size as u64 * in_f32);
-        let table = self.embedding_parameter_count() * frozen_table_bytes.unwrap_or(in_f32);
-        let projection_bytes = frozen_table_bytes.map_or(in_f32, |_| activation_bytes);
-        let projections = 2 * intermediate * hidden * projection_bytes;
+        let (table, projections) = match frozen_table_bytes {
+            None => (in_f32, 2 * in_f32),
+            Some(bytes) if bytes == activation_bytes => (0, activation_bytes),
+            Some(_) => (activation_bytes, activation_bytes),
+        };
+        let table = self.embedding_parameter_count() * table;
+        let projections = intermediate * hidden * projections;
         let activation = positions.saturating_mul(self.widest_activation() * activation_bytes);
         activation.max(logits).max(table).max(projections)
     }
@@ -168,8 +172,12 @@ mod tests {
     use burn::tensor::Device;
 
     fn config(tied: bool) -> LlamaConfig {
+        config_with_vocabulary(23, tied)
+    }
+
+    fn config_with_vocabulary(vocab_size: usize, tied: bool) -> LlamaConfig {
         LlamaConfig::from_json(&format!(
-            r#"{{"model_type": "llama", "vocab_size": 23, "hidden_size": 16,
+            r#"{{"model_type": "llama", "vocab_size": {vocab_size}, "hidden_size": 16,
                 "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
                 "num_key_value_heads": 2, "tie_word_embeddings": {tied}}}"#
         ))
@@ -209,10 +217,11 @@ mod tests {
         // Gate and up projection, 2 x 24 a position.
         assert_eq!(config.largest_tensor(1000, 2, 3, None), 1000 * 48 * 2);
         assert_eq!(config.largest_tensor(1, 2, 1000, None), 1000 * 23 * 4);
-        // The gradient of gate and up, and where they are frozen their values.
+        // The gradient of gate and up, and where they are frozen a copy of one.
         assert_eq!(config.largest_tensor(1, 2, 1, None), 2 * 24 * 16 * 4);
-        assert_eq!(config.largest_tensor(1, 2, 1, Some(2)), 2 * 24 * 16 * 2);
-        assert_eq!(config.largest_tensor(1, 2, 1, Some(4)), 2 * 24 * 16 * 2);
-        assert_eq!(config.largest_tensor(1, 2, 1, Some(8)), 23 * 16 * 8);
+        assert_eq!(config.largest_tensor(1, 2, 1, Some(2)), 24 * 16 * 2);
+        let wide = config_with_vocabulary(25, true);
+        assert_eq!(wide.largest_tensor(1, 2, 1, Some(2)), 24 * 16 * 2);
+        assert_eq!(wide.largest_tensor(1, 2, 1, Some(4)), 25 * 16 * 2);
     }
 }

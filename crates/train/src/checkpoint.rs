@@ -196,7 +196,9 @@ pub(crate) fn load_moments(
         let count = parameter.shape.iter().product();
         let mut take = |kind: &str| -> Result<Tensor<1>, CheckpointError> {
             let values = file.take(&format!("{kind}.{name}"), &[count])?;
-            Ok(Tensor::from_data(TensorData::new(values, [count]), device))
+            let data = TensorData::new(values, [count]);
+            let make = |data| Tensor::from_data(data, device);
+            Ok(device.memory_persistent_allocations(data, make))
         };
         let first = take("first").map_err(unusable)?;
         let second = take("second").map_err(unusable)?;

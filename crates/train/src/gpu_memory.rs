@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::{MemoryEstimate, ModelSize, TrainingArguments};
 
-/// What the driver and its libraries hold beside a run's tensors: on an H100 700 MB.
-const CONTEXT: u64 = 700_000_000;
+/// What the driver and its libraries hold beside a run's tensors: on an H100 1.1 to 1.2 GB.
+const CONTEXT: u64 = 1_100_000_000;
 
-/// Of the memory that tensors take, the part in so many that stands empty beside them: they leave
-/// gaps in pages, of which each is as large as the largest tensor. In steps of SmolLM2-135M and of
-/// Llama-2-7B it was one part in 9 to 21 (`experiments/gpu/dry_run.py`).
-const PARTLY_EMPTY: u64 = 11;
+/// Of the memory that the tensors of a step take, the part in so many that stands empty beside
+/// them: they leave gaps in pages, of which each is as large as the largest tensor. In steps of
+/// SmolLM2-135M and of Llama-2-7B it was one part in 6 to 11 (`experiments/gpu/dry_run.py`).
+const PARTLY_EMPTY: u64 = 8;
 
 /// The memory of a GPU that a training run needs, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,9 +76,10 @@ impl GpuMemoryEstimate {
         let of_step = activations
             .saturating_add(loss)
             .max(in_f32(host.trainable_parameters + model.trained_table()));
-        let tensors =
-            (weights + host.optimizer_state + accumulated_gradients).saturating_add(of_step);
-        let pages = largest.max(tensors / PARTLY_EMPTY);
+        // Weights and moments are in no pages.
+        let in_pages = accumulated_gradients.saturating_add(of_step);
+        let pages = largest.max(in_pages / PARTLY_EMPTY);
+        let tensors = (weights + host.optimizer_state).saturating_add(in_pages);
         Self {
             context: CONTEXT,
             weights,
@@ -107,10 +108,10 @@ mod tests {
         }
     }
 
-    /// The greatest step of SmolLM2-135M that was replayed through CubeCL's memory management took
-    /// 16.3 GB, and the greatest with shared prefixes 8.7 GB, without CUDA's context.
+    /// In the dry run SmolLM2-135M allocated 17.4 GB, and with shared prefixes 8.6 GB, without
+    /// CUDA's context.
     #[test]
-    fn replayed_steps_are_estimated_within_a_tenth() {
+    fn what_a_dry_run_allocates_is_estimated_within_a_tenth() {
         let config = LlamaConfig::from_json(
             r#"{"model_type": "llama", "vocab_size": 49152, "hidden_size": 576,
                 "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
@@ -127,9 +128,9 @@ mod tests {
             let host = MemoryEstimate::new(model, &training, workload(positions, positions));
             GpuMemoryEstimate::new(model, &training, &host, activation_bytes)
         };
-        for (positions, replayed) in [(36_284, 16.34e9), (14_105, 8.67e9)] {
+        for (positions, allocated) in [(38_507, 17.45e9), (14_105, 8.57e9)] {
             let peak = (of(positions, 2).peak - CONTEXT) as f64;
-            assert!((peak / replayed - 1.0).abs() < 0.1, "{peak} {replayed}");
+            assert!((peak / allocated - 1.0).abs() < 0.1, "{peak} {allocated}");
         }
         let (half, whole) = (of(36_284, 2), of(36_284, 4));
         assert_eq!(2 * half.activations, whole.activations);
