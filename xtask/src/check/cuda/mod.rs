@@ -133,9 +133,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
 /// Runs the tests of a package on the device.
 fn tests(workspace: &Workspace, program: &Path, package: &str) -> Result<()> {
+    let folder = workspace.path(package.replacen("plw-", "crates/", 1));
     let mut command = Command::new(program);
-    // Golden files lie in the package's folder.
-    command.current_dir(workspace.path(package.replacen("plw-", "crates/", 1)));
+    // As cargo starts a package's tests.
+    command
+        .current_dir(&folder)
+        .env("CARGO_MANIFEST_DIR", &folder);
     command.envs(environment(1, DELAY));
     command.env("PLW_TEST_DEVICE", DEVICE);
     command.env("PLW_TEST_CASES", CASES);
