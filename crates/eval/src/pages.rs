@@ -33,7 +33,7 @@ pub(crate) fn prepare(
     let positions = positions + positions / 8;
     let activation_bytes = DType::from(model.activations()).size() as u64;
     let logits = match options.prompt_loss {
-        true => default_chunk(&device) as u64,
+        true => default_chunk(&device, false) as u64,
         false => 0,
     };
     let table_bytes = table.dtype().size() as u64;

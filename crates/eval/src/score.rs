@@ -98,7 +98,7 @@ impl<'a> Scorer<'a> {
     /// The pass of a batch. Only these targets are computed.
     fn pass(&self, batch: &Batch, targets: WeightedTargets) -> QueuedPass {
         let hidden = self.model.forward(batch, &targets.rows, None);
-        let chunk = default_chunk(&hidden.device());
+        let chunk = default_chunk(&hidden.device(), false);
         let lm_head = || self.lm_head.clone();
         let losses = linear_cross_entropy(hidden.clone(), lm_head(), &targets, chunk);
         let mut values = vec![losses.target_losses];

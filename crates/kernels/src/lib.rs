@@ -61,7 +61,7 @@ pub use gradient_norm::{
 };
 pub use linear::{linear, linear_gradients, linear_gradients_reference, linear_reference};
 pub use linear_cross_entropy::{
-    DEFAULT_CHUNK, GPU_CHUNK, LinearCrossEntropy, default_chunk, linear_cross_entropy,
+    DEFAULT_CHUNK, LinearCrossEntropy, default_chunk, gpu_chunk, linear_cross_entropy,
     linear_cross_entropy_chunked, linear_cross_entropy_reference,
 };
 pub use linear_operands::{

@@ -14,18 +14,21 @@ mod chunked;
 pub const DEFAULT_CHUNK: usize = 512;
 
 /// Rows of logits that are held at once on a GPU, which needs them to be busy, unless a caller says
-/// otherwise.
-pub const GPU_CHUNK: usize = 2048;
+/// otherwise. A trained head has its gradient read and written for each chunk, and gets twice as
+/// many: those of a frozen head would be the largest tensor of Llama-2-7B's steps.
+pub const fn gpu_chunk(trains_lm_head: bool) -> usize {
+    if trains_lm_head { 2048 } else { 1024 }
+}
 
 /// How many rows of logits to hold at once on a device.
-pub fn default_chunk(device: &Device) -> usize {
+pub fn default_chunk(device: &Device, trains_lm_head: bool) -> usize {
     match device.clone().inner().as_dispatch() {
         DispatchDevice::Flex(_) => DEFAULT_CHUNK,
         #[allow(
             unreachable_patterns,
             reason = "without a GPU's backend flex is the only one"
         )]
-        _ => GPU_CHUNK,
+        _ => gpu_chunk(trains_lm_head),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use plw_kernels::TargetTable;
-pub use plw_kernels::{DEFAULT_CHUNK, GPU_CHUNK, LinearCrossEntropy, default_chunk, logits};
+pub use plw_kernels::{DEFAULT_CHUNK, LinearCrossEntropy, default_chunk, gpu_chunk, logits};
 
 use crate::WeightedTargets;
 

@@ -14,7 +14,7 @@ mod weighted_targets;
 mod weights;
 
 pub use cross_entropy::{
-    DEFAULT_CHUNK, GPU_CHUNK, LinearCrossEntropy, default_chunk, linear_cross_entropy,
+    DEFAULT_CHUNK, LinearCrossEntropy, default_chunk, gpu_chunk, linear_cross_entropy,
     linear_cross_entropy_reference, logits,
 };
 pub use losses::{LossTotals, MeanLosses};

@@ -1,6 +1,6 @@
 //! The memory of a GPU that a training run needs, estimated before anything is allocated.
 
-use plw_loss::GPU_CHUNK;
+use plw_loss::gpu_chunk;
 use plw_model::{LinearWeightType, WeightType};
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ impl GpuMemoryEstimate {
         let (config, size) = (model.config, host.largest);
         let f32_bytes = WeightType::F32.bytes();
         let in_f32 = |elements: u64| f32_bytes.saturating_mul(elements);
-        let chunk = size.rows.min(GPU_CHUNK as u64);
+        let chunk = size.rows.min(gpu_chunk(model.lora.is_none()) as u64);
         let logits = chunk * config.vocab_size() as u64 * (f32_bytes + activation_bytes);
         // Tables that are not trained are held in the activations' type.
         let is_frozen = model.lora.is_some() && model.linear_weights != LinearWeightType::F32;

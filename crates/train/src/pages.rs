@@ -20,7 +20,7 @@ pub(crate) fn prepare(run: &Run<'_>, plan: &Plan<'_>, taken: u64, model: &Llama,
     let steps = plan.steps_after(taken).take(STEPS_LOOKED_AT as usize);
     let largest = steps.map(|step| most_positions(&step, packs, layout)).max();
     let bytes = DType::from(model.activations()).size() as u64;
-    let logits = default_chunk(device) as u64;
+    let logits = default_chunk(device, model.lora().is_none()) as u64;
     let frozen = model.lora().map(|_| model.lm_head().dtype().size() as u64);
     let largest = model
         .config()

@@ -154,7 +154,8 @@ fn queue_passes(
             Some(forward) => forward.hidden(),
             None => model.forward(batch, &targets.rows, dropout),
         };
-        let chunk = default_chunk(&hidden.device());
+        let trains_lm_head = model.lm_head().is_require_grad();
+        let chunk = default_chunk(&hidden.device(), trains_lm_head);
         let result = linear_cross_entropy(hidden, model.lm_head(), &targets, chunk);
         let mut grad_loss = result.loss.backward();
         let part = match checkpointed {
