@@ -7,25 +7,24 @@ use miette::Result;
 use serde::Serialize;
 
 use super::emulator::environment;
-use super::{DELAY, DEVICE};
+use super::{BF16, DELAY, DEVICE};
 use crate::check::compared::Compared;
-use crate::check::device::Tested;
+use crate::check::device::{Bars, F32, Tested};
 use crate::check::parallel::comparison::{are_same, losses, metrics};
 use crate::process;
 
 const PROCESSES: usize = 2;
 
-/// The greatest difference of a loss that passes, as part of the loss.
-const LOSS: f64 = 1e-4;
-
-/// What is trained: a name, and the flags that differ from the smoke preset.
-const RUNS: [(&str, &[&str]); 2] = [
+/// What is trained: a name, the flags that differ from the smoke preset, and how far the losses of
+/// two processes may be from those of one.
+const RUNS: [(&str, &[&str], Bars); 2] = [
     (
         "full, accumulated",
         &[
             "--per-device-train-batch-size=2",
             "--gradient-accumulation-steps=4",
         ],
+        F32,
     ),
     (
         "LoRA, recomputed, bf16",
@@ -37,6 +36,7 @@ const RUNS: [(&str, &[&str]); 2] = [
             "--gradient-checkpointing=true",
             "--bf16=true",
         ],
+        BF16,
     ),
 ];
 
@@ -51,7 +51,7 @@ pub(super) struct SameBits {
 /// Trains with one process and with two, each of them twice.
 pub(super) fn check(tested: &Tested<'_>) -> Result<(Vec<Compared>, Vec<SameBits>)> {
     let (mut compared, mut same_bits) = (Vec::new(), Vec::new());
-    for (name, flags) in RUNS {
+    for (name, flags, bars) in RUNS {
         let mut first: Option<PathBuf> = None;
         for processes in [1, PROCESSES] {
             let name = format!("{name}, processes: {processes}");
@@ -67,7 +67,7 @@ pub(super) fn check(tested: &Tested<'_>) -> Result<(Vec<Compared>, Vec<SameBits>
                 Some(first) => compared.push(Compared {
                     what: format!("{name}: losses, against one"),
                     greatest_difference: losses(&name, &metrics(&run)?, &metrics(first)?)?,
-                    bar: LOSS,
+                    bar: bars.loss,
                 }),
             }
         }
