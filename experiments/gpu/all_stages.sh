@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# all_stages.sh SECONDS [compiled]: runs the stages of check.sh on a GPU that is lent for minutes, in
+# the order that loses least where time ends. prepare.sh has filled .device; everything is left in
+# $OUT/results.tar.xz, and the tables are printed last.
+#
+# Without `compiled`: all of stage right, then the whole bar with the peer uncompiled, both sides of
+# each row in one call, then traces and presets (about 400 s). With it: the peer's compiled settings
+# of 7B, compiled first and alone (150 s), then with plw's rows beside them (about 350 s). The second
+# call finds the first one's models where the machine was kept.
+set -uo pipefail
+limit=${1:?seconds} mode=${2:-uncompiled}
+here=$(cd "$(dirname "$0")" && pwd)
+began=$(date +%s)
+left() { echo $((limit - ($(date +%s) - began))); }
+results=/tmp/plw-results
+rm -rf "$results" && mkdir -p "$results"
+trap 'tar -C /tmp -c plw-results | xz -T0 -3 >"$OUT/results.tar.xz"' EXIT
+export WORK=/tmp/plw-device
+
+# stage NAME LIMIT STAGE OPTIONS...: within what is left, its output and records under its name.
+stage() {
+    local name=$1 most=$2
+    shift 2
+    [ "$(left)" -lt "$most" ] && most=$(left)
+    if [ "$most" -lt 10 ]; then
+        echo "== $name: no time left"
+        return
+    fi
+    OUT=$results/$name timeout "$most" "$here/check.sh" "$@" --seconds $((most - 5)) \
+        >"$results/$name.txt" 2>&1
+    echo "== $name ended with $? ($(left) s left)"
+}
+
+rows=7b-train,7b-shared,7b-recomputed,7b-eval,7b-qlora
+if [ "$mode" = compiled ]; then
+    settings=("bf16 packed compiled in 4 parts" "nf4 packed compiled checkpointing"
+        "bf16 packed compiled")
+    stage prepare 150 fast --prepare --rows "$rows" --settings "${settings[@]}"
+    stage bar 400 fast --keep-models --rows "$rows" --settings "${settings[@]}"
+    shown=(prepare bar)
+else
+    settings=("bf16 packed in 4 parts" "nf4 packed checkpointing" "bf16 packed")
+    WORK=/tmp/plw-right stage right 120 right --checks kernels golden full lora evaluation resume bf16 &
+    # Makes the models, and compiles the peer of the small one.
+    stage prepare 120 fast --prepare --rows small-train,"$rows" --settings "bf16 packed compiled"
+    wait
+    stage bar 300 fast --keep-models --rows small-train,small-shared,"$rows" \
+        --settings "${settings[@]}" "bf16 packed compiled"
+    stage profile-shared 16 profile --share-prefixes true
+    stage profile-small 16 profile
+    stage presets 100 presets
+    shown=(right prepare profile-shared profile-small presets bar)
+fi
+for name in "${shown[@]}"; do
+    echo "-- $name"
+    tail -25 "$results/$name.txt" | cut -c1-300
+done
