@@ -127,8 +127,8 @@ impl LlamaConfig {
     /// of `positions` positions whose elements have `activation_bytes` bytes each, `logits` rows of
     /// logits in f32, or what is made of the embedding table and of a block's gate and up
     /// projections. Where the model's own weights are trained, these are gradients in f32. Where
-    /// they are not, these are copies in the activations' type: one of either projection, and one
-    /// of the table if the `frozen_table_bytes` of its elements are others.
+    /// they are frozen, these are copies in the activations' type: of one projection, and of the
+    /// table, unless its elements, of `frozen_table_bytes` bytes, are of that type.
     pub fn largest_tensor(
         &self,
         positions: u64,

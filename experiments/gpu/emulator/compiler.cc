@@ -1,8 +1,9 @@
 // NVRTC on the CPU: a program becomes a shared library, whose path stands for its PTX.
 //
 // The C++ compiler is c++, or that of the environment variable CXX. Libraries are kept in the
-// folder that EMULATOR_CACHE names, by the digest of all that decides them.
+// cache's folder, by a hash of all that decides them.
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,25 +15,18 @@
 
 #include <unistd.h>
 
+#include "driver.h"
+
 namespace {
 
-enum { SUCCESS = 0, COMPILATION_FAILED = 6 };
+enum { SUCCESS = 0 };
 
 struct Program {
-    std::string source, log, library;
+    std::string source, library;
 };
 
-std::string folder_of_this() {
-    const char *named = getenv("EMULATOR_SOURCES");
-    return named ? named : EMULATOR_SOURCES;
-}
-
-std::filesystem::path cache() {
-    const char *named = getenv("EMULATOR_CACHE");
-    std::filesystem::path path = named ? named : "/tmp/plw-emulator";
-    std::filesystem::create_directories(path);
-    return path;
-}
+// The folder of the emulator's sources.
+const std::string SOURCES = EMULATOR_SOURCES;
 
 std::string read(const std::filesystem::path &path) {
     std::ifstream file(path);
@@ -41,12 +35,13 @@ std::string read(const std::filesystem::path &path) {
 
 // The source of a kernel of CubeCL, as C++.
 std::string of_cubecl(const std::string &source) {
-    static const std::regex window("extern __shared__ __align__\\((\\d+)\\) char (\\w+)\\[\\];");
-    static const std::regex addition("asm volatile\\(\"atom.relaxed.add.f32 %0, \\[%1\\], %2;\" : "
-                                     "\"=f\"\\((\\w+)\\) : \"l\"\\((\\w+)\\), \"f\"\\((\\w+)\\) \\);");
+    static const std::regex window("extern __shared__ __align__\\(\\d+\\) char (\\w+)\\[\\];");
+    static const std::regex addition(
+        "asm volatile\\(\"atom.relaxed.add.f32 %0, \\[%1\\], %2;\" : "
+        "\"=f\"\\((\\w+)\\) : \"l\"\\((\\w+)\\), \"f\"\\((\\w+)\\) \\);");
     static const std::regex entry(
         "extern \"C\" __global__ void (?:__launch_bounds__\\(\\d+\\))? *(\\w+)\\(");
-    std::string text = std::regex_replace(source, window, "char *const $2 = emulated::shared;");
+    std::string text = std::regex_replace(source, window, "char *const $1 = emulated::shared;");
     text = std::regex_replace(text, addition, "$1 = emulated::add_atomically($2, $3);");
     bool has_barriers = text.find("__sync") != std::string::npos;
     std::string found = "#include \"kernel.h\"\n" + text + "\n";
@@ -82,7 +77,7 @@ const char *nvrtcGetErrorString(int error) {
 
 int nvrtcCreateProgram(Program **program, const char *source, const char *name, int headers,
                        const char *const *texts, const char *const *names) {
-    *program = new Program{source, "", ""};
+    *program = new Program{source, ""};
     return SUCCESS;
 }
 
@@ -93,40 +88,51 @@ int nvrtcDestroyProgram(Program **program) {
 }
 
 int nvrtcCompileProgram(Program *program, int count, const char *const *options) {
-    const char *compiler = getenv("CXX");
-    std::string flags = "-std=c++17 -O2 -ffp-contract=off -shared -fPIC -w";
-    for (const char *folder : {"", "/include", "/../../../crates/kernels/tests/cuda_attention"}) {
-        flags += " -I" + folder_of_this() + folder;
+    static std::atomic<int> number;
+    auto quoted = [](const std::string &text) { return "'" + text + "'"; };
+    const char *named = getenv("CXX");
+    const std::string compiler = named ? named : "c++";
+    // Coroutines jump between stacks, which a fortified longjmp takes for an error.
+    std::string flags = "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -shared -fPIC -w";
+    const std::string attention = "/../../../crates/kernels/tests/cuda_attention";
+    for (const std::string &folder : {std::string(), std::string("/include"), attention}) {
+        flags += " -I" + quoted(SOURCES + folder);
     }
     const std::string macro = "--define-macro=";
     for (int n = 0; n < count; n++) {
         std::string option = options[n];
-        if (option.compare(0, macro.size(), macro) == 0) flags += " -D" + option.substr(macro.size());
+        if (option.compare(0, macro.size(), macro) == 0) {
+            flags += " -D" + option.substr(macro.size());
+        }
     }
     bool is_attention = program->source.find("attention_forward") != std::string::npos &&
                         program->source.find("multiply_add") != std::string::npos;
     std::string text = is_attention ? of_attention(program->source) : of_cubecl(program->source);
-    std::string decides = flags + text;
-    for (const char *name : {"/kernel.h", "/warp_kernel.h", "/include/mma.h", "/include/cuda_bf16.h", "/entry.h"}) {
-        decides += read(folder_of_this() + name);
+    std::string decides = compiler + flags + text + read(SOURCES + attention + "/block.h");
+    for (const char *name : {"kernel.h", "warp_kernel.h", "entry.h", "include/mma.h",
+                             "include/cuda_bf16.h"}) {
+        decides += read(SOURCES + "/" + name);
     }
     std::ostringstream name;
     name << std::hex << std::hash<std::string>()(decides);
-    std::filesystem::path library = cache() / (name.str() + ".so");
+    std::string library = cache() / (name.str() + ".so");
     program->library = library;
-    if (std::filesystem::exists(library)) return SUCCESS;
+    if (access(library.c_str(), R_OK) == 0) return SUCCESS;
 
-    std::string own = library.string() + "-" + std::to_string(getpid());
+    // Another thread or process may compile the same.
+    std::string own = library + "-" + std::to_string(getpid()) + "-" + std::to_string(number++);
     std::ofstream(own + ".cc") << text;
-    std::string command = std::string(compiler ? compiler : "c++") + " " + flags + " -o " + own +
-                          " " + own + ".cc >" + own + ".log 2>&1";
+    // What this program is preloaded with is not for the compiler.
+    std::string command = "env -u LD_PRELOAD -u LD_LIBRARY_PATH " + compiler + " " + flags +
+                          " -o " + quoted(own) + " " + quoted(own + ".cc") + " >" +
+                          quoted(own + ".log") + " 2>&1";
     if (system(command.c_str()) != 0) {
-        program->log = command + "\n" + read(own + ".log");
-        return COMPILATION_FAILED;
+        std::string log = read(own + ".log").substr(0, 2000);
+        refuse("a kernel does not compile:\n%s\n%s", command.c_str(), log.c_str());
     }
-    std::filesystem::rename(own, library);
-    std::filesystem::rename(own + ".cc", library.string() + ".cc");
-    std::filesystem::remove(own + ".log");
+    if (rename(own.c_str(), library.c_str()) != 0) refuse("cannot write %s", library.c_str());
+    rename((own + ".cc").c_str(), (library + ".cc").c_str());
+    unlink((own + ".log").c_str());
     return SUCCESS;
 }
 
@@ -141,12 +147,12 @@ int nvrtcGetPTX(Program *program, char *text) {
 }
 
 int nvrtcGetProgramLogSize(Program *program, size_t *bytes) {
-    *bytes = program->log.size() + 1;
+    *bytes = 1;
     return SUCCESS;
 }
 
 int nvrtcGetProgramLog(Program *program, char *text) {
-    strcpy(text, program->log.c_str());
+    *text = 0;
     return SUCCESS;
 }
 

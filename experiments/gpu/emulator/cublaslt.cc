@@ -1,7 +1,7 @@
 // cuBLASLt on the CPU: every product with sums in f32, rounded once.
 
 #include <algorithm>
-#include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -126,7 +126,8 @@ int cublasLtMatmul(void *handle, Description *description, const float *alpha, c
     Layout a = *left_layout, b = *right_layout, c = *addend_layout, d = *output_layout;
     bool left_is_transposed = description->is_transposed[0];
     bool right_is_transposed = description->is_transposed[1];
-    uint64_t m = left_is_transposed ? a.columns : a.rows, k = left_is_transposed ? a.rows : a.columns;
+    uint64_t m = left_is_transposed ? a.columns : a.rows;
+    uint64_t k = left_is_transposed ? a.rows : a.columns;
     uint64_t n = right_is_transposed ? b.rows : b.columns;
     uint64_t inner = right_is_transposed ? b.columns : b.rows;
     auto fits = [](const Layout &layout) { return layout.stride >= (int64_t)layout.rows; };

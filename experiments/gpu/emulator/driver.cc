@@ -1,11 +1,10 @@
 // A CUDA driver that computes on the CPU.
 //
-// Every stream is a thread, which takes its work in order and knows of others' only what events tell
-// it. So work of two streams that no event orders runs in any order; EMULATOR_DELAY, in
-// microseconds, has streams wait for up to so long before a work at times, to make it so. Device
-// memory is the host's, all bits set until it is written. Copies of pinned memory happen when the
-// stream comes to them; what is copied from or to other memory is copied as CUDA does, at once or
-// waited for.
+// Every stream is a thread, which does its work in order. Only events order the work of two
+// streams: EMULATOR_DELAY has streams wait at times, for up to so many microseconds, so that what
+// no event orders comes in any order. Device memory is the host's, with all bits set when it is
+// allocated. Copies of pinned memory happen when the stream comes to them; what is copied from or
+// to other memory is copied as CUDA does, at once or waited for.
 
 #include "driver.h"
 
@@ -43,7 +42,7 @@ struct Event {
     uint64_t position = 0;
 };
 
-static std::set<Stream *> streams;
+static std::set<Stream *> &streams = *new std::set<Stream *>;
 
 void refuse(const char *format, ...) {
     va_list arguments;
@@ -52,6 +51,17 @@ void refuse(const char *format, ...) {
     vfprintf(stderr, format, arguments);
     fprintf(stderr, "\n");
     _exit(70);
+}
+
+std::filesystem::path cache() {
+    const char *named = getenv("EMULATOR_CACHE"), *home = getenv("HOME");
+    std::filesystem::path path = named ? named : home ? home : "/tmp";
+    if (!named) path /= ".cache/plw-emulator";
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (!std::filesystem::is_directory(path, error) || access(path.c_str(), W_OK) != 0)
+        refuse("cannot write to %s: name another folder in EMULATOR_CACHE", path.c_str());
+    return path;
 }
 
 static unsigned most_delay() {
@@ -98,6 +108,11 @@ void queue(Stream *stream, std::function<void()> work) {
     changed.notify_all();
 }
 
+static Event recorded_of(const Event *event) {
+    std::lock_guard<std::mutex> guard(lock);
+    return *event;
+}
+
 static void wait_until(Stream *stream, uint64_t position) {
     std::unique_lock<std::mutex> guard(lock);
     changed.wait(guard, [=] { return stream->done >= position; });
@@ -122,7 +137,8 @@ static void wait_for_device() {
 }
 
 // Allocations and pinned memory by address.
-static std::map<uint64_t, size_t> allocations, pinned;
+static std::map<uint64_t, size_t> &allocations = *new std::map<uint64_t, size_t>;
+static std::map<uint64_t, size_t> &pinned = *new std::map<uint64_t, size_t>;
 static uint64_t allocated;
 
 static bool holds(const std::map<uint64_t, size_t> &ranges, const void *at) {
@@ -285,7 +301,6 @@ CUresult cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, un
     std::vector<std::vector<char>> kept;
     for (const size_t *size = function->sizes; *size != 0; size++) {
         const char *parameter = (const char *)parameters[kept.size()];
-        // A parameter may ask for more alignment than a vector gives.
         kept.emplace_back(parameter, parameter + *size);
     }
     queue(stream, [=]() mutable {
@@ -316,7 +331,7 @@ CUresult cuStreamSynchronize(Stream *stream) {
     return SUCCESS;
 }
 CUresult cuStreamWaitEvent(Stream *stream, Event *event, unsigned flags) {
-    Event recorded = *event;
+    Event recorded = recorded_of(event);
     if (recorded.stream)
         queue(stream, [=] { wait_until(recorded.stream, recorded.position); });
     return SUCCESS;
@@ -343,7 +358,8 @@ CUresult cuEventQuery(Event *event) {
     return is_done ? SUCCESS : (CUresult)NOT_READY;
 }
 CUresult cuEventSynchronize(Event *event) {
-    if (event->stream) wait_until(event->stream, event->position);
+    Event recorded = recorded_of(event);
+    if (recorded.stream) wait_until(recorded.stream, recorded.position);
     return SUCCESS;
 }
 

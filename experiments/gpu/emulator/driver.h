@@ -1,7 +1,8 @@
-// What the parts of the emulator share: work on streams.
+// What the parts of the emulator share.
 
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 
 struct Stream;
@@ -11,3 +12,7 @@ void queue(Stream *stream, std::function<void()> work);
 
 // Ends the program: what it asked for cannot be computed.
 [[noreturn]] void refuse(const char *format, ...);
+
+// The folder for compiled kernels and for what processes send each other: that of the environment
+// variable EMULATOR_CACHE, or one in the user's cache.
+std::filesystem::path cache();

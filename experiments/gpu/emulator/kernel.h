@@ -1,20 +1,22 @@
 // CUDA C++ on the CPU: what a kernel that CubeCL writes finds where NVRTC would have found the GPU.
 //
-// Each thread of a block is a coroutine, which gives way at barriers. Threads take turns in an order
-// that changes, and so do blocks, which run one after another. Shared memory is a NaN until it is
-// written.
+// Each thread of a block is a coroutine, which gives way at barriers. Threads take turns in an
+// order that changes. Blocks run one after another, from any of them on. Shared memory is a NaN
+// until it is written.
 
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <csetjmp>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <mutex>
 #include <vector>
 
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "entry.h"
 
@@ -45,10 +47,13 @@ constexpr size_t STACK = 64 << 10, MOST_SHARED = 227 << 10, WARP = 32;
 
 inline std::mutex lock;
 alignas(128) inline char shared[MOST_SHARED];
-inline std::vector<Coroutine> threads(1024);
+// Never destroyed: a stream may use them while the program ends.
+inline std::vector<Coroutine> &threads = *new std::vector<Coroutine>(1024);
 inline Coroutine *running;
 inline jmp_buf scheduler;
 inline unsigned live, arrived, barriers;
+// Barriers that were passed, and threads that began or ended.
+inline unsigned long progress;
 // Of each warp, how many of its threads are at a barrier of the warp, how many have passed, and how
 // many it has that have not ended.
 struct WarpState {
@@ -76,6 +81,7 @@ inline WarpState &own_warp() { return warps[(running - threads.data()) / WARP]; 
 inline void run_thread() {
     body(arguments);
     running->is_done = true;
+    progress++;
     own_warp().live--;
     _longjmp(scheduler, 1);
 }
@@ -95,6 +101,7 @@ inline void wait_at_warp_barrier() {
         if (warp.arrived >= warp.live) {
             warp.arrived = 0;
             warp.barriers++;
+            progress++;
         } else {
             give_way();
         }
@@ -122,6 +129,7 @@ inline void run_as_coroutines() {
         warps[n / WARP] = {0, 0, in_warp + 1};
     }
     for (unsigned count = live; live > 0;) {
+        unsigned long before = progress;
         unsigned first = random(count), step = random(2) == 0 ? 1 : count - 1;
         for (unsigned n = 0; n < count; n++) {
             running = &threads[(first + n * step) % count];
@@ -130,6 +138,7 @@ inline void run_as_coroutines() {
             if (_setjmp(scheduler) == 0) {
                 if (running->has_begun) _longjmp(running->place, 1);
                 running->has_begun = true;
+                progress++;
                 if (!running->stack) running->stack.reset(new char[STACK]);
                 getcontext(&running->first);
                 running->first.uc_stack.ss_sp = running->stack.get();
@@ -142,6 +151,11 @@ inline void run_as_coroutines() {
         if (arrived > 0 && arrived >= live) {
             arrived = 0;
             barriers++;
+            progress++;
+        }
+        if (progress == before) {
+            fprintf(stderr, "emulator: threads of a block wait at different barriers\n");
+            _exit(70);
         }
     }
 }

@@ -1,5 +1,6 @@
 // NCCL for processes of one machine, on the CPU. Each operation of a communicator has a number, and
-// each process leaves what it sends in a file of that number, which the others wait for.
+// each process leaves what it sends in a file of that number, which the others wait for. The files
+// lie in the cache's folder, which all of the processes must share.
 
 #include <atomic>
 #include <cstdio>
@@ -19,6 +20,8 @@ namespace {
 enum { SUCCESS = 0, INVALID_ARGUMENT = 4 };
 enum { UINT8 = 1, FLOAT32 = 7 };
 constexpr size_t ID = 128;
+// Microseconds between two looks for a file, and looks in five minutes.
+constexpr long WAIT = 100, MOST_WAITS = 300'000'000 / WAIT;
 
 struct Id {
     char bytes[ID];
@@ -40,8 +43,11 @@ struct Communicator {
     uint64_t publish(const std::vector<char> &bytes) {
         uint64_t operation = ++operations;
         std::string name = file(operation, rank);
-        std::ofstream(name + ".part", std::ios::binary).write(bytes.data(), bytes.size());
-        if (rename((name + ".part").c_str(), name.c_str()) != 0) refuse("cannot write %s", name.c_str());
+        std::ofstream part(name + ".part", std::ios::binary);
+        part.write(bytes.data(), bytes.size());
+        part.close();
+        if (!part || rename((name + ".part").c_str(), name.c_str()) != 0)
+            refuse("cannot write %s", name.c_str());
         if (operation > 2) unlink(file(operation - 2, rank).c_str());
         return operation;
     }
@@ -49,14 +55,16 @@ struct Communicator {
     // What process `of` left, from `start` on.
     void read(uint64_t operation, int of, size_t start, void *to, size_t bytes) const {
         std::string name = file(operation, of);
-        while (access(name.c_str(), F_OK) != 0) {
+        for (long waited = 0; access(name.c_str(), F_OK) != 0; waited++) {
             if (is_aborted) return;
-            usleep(100);
+            if (waited == MOST_WAITS) refuse("process %d does not come to %s", of, name.c_str());
+            usleep(WAIT);
         }
         std::ifstream from(name, std::ios::binary);
         from.seekg(start);
         from.read((char *)to, bytes);
-        if ((size_t)from.gcount() != bytes) refuse("%s is shorter than what is received", name.c_str());
+        if ((size_t)from.gcount() != bytes)
+            refuse("%s is shorter than what is received", name.c_str());
     }
 };
 
@@ -90,23 +98,22 @@ extern "C" {
 int ncclGetUniqueId(Id *id) {
     std::random_device random;
     memset(id, 0, sizeof *id);
-    snprintf(id->bytes, ID, "/dev/shm/plw-emulator-%08x%08x", random(), random());
+    snprintf(id->bytes, ID, "nccl-%08x%08x", random(), random());
     return SUCCESS;
 }
 
 int ncclCommInitRank(Communicator **communicator, int processes, Id id, int rank) {
     if (rank < 0 || rank >= processes) return INVALID_ARGUMENT;
     *communicator = new Communicator;
-    (*communicator)->path = id.bytes;
+    (*communicator)->path = cache() / id.bytes;
     (*communicator)->processes = processes;
     (*communicator)->rank = rank;
     return SUCCESS;
 }
 
-// What was queued may still come to the communicator, so it is not freed.
+// It is not freed, for work that is still queued, and its last files stay, for the others to read.
 int ncclCommAbort(Communicator *communicator) {
     communicator->is_aborted = true;
-    // The others may still wait for the last operation's file.
     return SUCCESS;
 }
 

@@ -15,7 +15,7 @@ cp "$1" "$folder/$3.bin"
 } | "${CC:-cc}" -shared -fPIC -O1 -x c - -o "$folder/libllvm-of-$3.so"
 cat >"$folder/$3" <<SCRIPT
 #!/bin/sh
-# $(sha256sum <"$1")
+# Of this program, so that what it makes is made again with another: $(sha256sum <"$1")
 export LD_LIBRARY_PATH="$folder" CUDA_PATH="$here"
 export EMULATOR_CACHE="\${EMULATOR_CACHE:-$folder/kernels}"
 LD_PRELOAD="$folder/libllvm-of-$3.so" exec "$folder/$3.bin" "\$@"

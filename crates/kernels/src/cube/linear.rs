@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use burn::backend::Cube;
-use burn::tensor::DType;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, Slice};
 use burn_cubecl::kernel::into_contiguous;
 
 use super::adapters::Adapters;
@@ -71,7 +72,8 @@ fn prepared_sizes(input: &LinearInput<CubeTensor, CubeTensor>) -> [usize; 2] {
     }
 }
 
-/// The most bytes that weights take where they are widened for a product, unless one takes more.
+/// The most bytes that weights take where they are widened for a product. In the forward pass one
+/// that takes more is widened alone.
 /// Gate and up of Llama-2-7B take 180 MB, as much as what they compute of 4096 tokens.
 const MOST_WIDENED: usize = if cfg!(test) { 1 << 10 } else { 96 << 20 };
 
@@ -106,27 +108,36 @@ fn runs(operands: &Operands<CubeTensor>) -> Vec<Range<usize>> {
     runs
 }
 
-/// These columns of weights, below each other, in a type. All columns, unless all are in NF4.
+/// These columns of weights, below each other, in a type.
 fn joined(
     weights: &[LinearWeight<CubeTensor>],
     columns: Range<usize>,
     like: &CubeTensor,
 ) -> CubeTensor {
+    let part = |weight: &CubeTensor| match columns.len() == sizes(weight)[1] {
+        true => weight.clone(),
+        false => {
+            let slices = [Slice::from(..), Slice::from(columns.clone())];
+            into_contiguous(Cube::float_slice(weight.clone(), &slices))
+        }
+    };
     if let [one] = weights
         && !is_widened(one, like.dtype)
     {
-        return one.weight.dense().clone();
+        return part(one.weight.dense());
     }
     let dense: Option<Vec<_>> = weights.iter().map(dense_in_f32).collect();
-    if let Some(joined) = dense.and_then(|dense| joined_in_type(&dense, like.dtype)) {
-        return joined;
+    if let Some(dense) = dense.filter(|dense| !dense.is_empty()) {
+        let parts: Vec<_> = dense.into_iter().map(part).collect();
+        return joined_in_type(&parts.iter().collect::<Vec<_>>(), like.dtype)
+            .expect("there is a weight");
     }
     let rows = weights.iter().map(outputs).sum::<usize>();
     let joined = empty_of(like, [rows, columns.len()], like.dtype);
     let mut first_row = 0;
     for weight in weights {
         match &weight.weight {
-            WeightMatrix::Dense(weight) => cast_to_rows(weight, &joined, first_row),
+            WeightMatrix::Dense(weight) => cast_to_rows(&part(weight), &joined, first_row),
             WeightMatrix::Nf4(weight) => {
                 dequantize_columns(weight, columns.clone(), &joined, first_row);
             }
@@ -143,11 +154,7 @@ fn column_runs(operands: &Operands<CubeTensor>) -> Vec<Range<usize>> {
     const STEP: usize = 64;
     let (width, dtype) = (prepared_sizes(&operands.input)[1], operands.input.x().dtype);
     let rows: usize = operands.weights.iter().map(outputs).sum();
-    let mut weights = operands.weights.iter();
-    let count = match weights.all(|weight| matches!(weight.weight, WeightMatrix::Nf4(_))) {
-        true => (rows * width * dtype.size()).div_ceil(MOST_WIDENED).max(1),
-        false => 1,
-    };
+    let count = (rows * width * dtype.size()).div_ceil(MOST_WIDENED).max(1);
     let length = width.div_ceil(count).next_multiple_of(STEP);
     let starts = (0..width).step_by(length.max(1));
     starts

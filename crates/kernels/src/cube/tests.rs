@@ -245,11 +245,17 @@ fn attention_in_half_precision() {
     }
 }
 
-/// Weights of 4 bits that are widened in several parts, of rows in the forward pass and of columns
-/// in the backward pass.
+/// Weights that are widened in several parts, of rows in the forward pass and of columns in the
+/// backward pass: all in NF4, or one of them in f32.
 #[test]
-fn weights_in_nf4_that_are_widened_in_parts() {
-    for (width, with_adapters) in [(100, false), (128, true), (37, false)] {
+fn weights_that_are_widened_in_parts() {
+    let cases = [
+        (100, false, false),
+        (100, false, true),
+        (128, true, false),
+        (37, false, true),
+    ];
+    for (width, with_adapters, one_is_dense) in cases {
         let run = |linear: fn(LinearOperands) -> Tensor<2>, device: Device| {
             let data = |seed, shape: [usize; 2]| TensorData::new(values(seed, shape), shape);
             let leaf = |seed, shape| {
@@ -265,9 +271,15 @@ fn weights_in_nf4_that_are_widened_in_parts() {
                     scaling: 0.5,
                     mask: None,
                 };
-                let quantized = Nf4Weight::quantize(&values(seed, shape), shape, &device);
+                let weight = match one_is_dense && seed == 5 {
+                    true => WeightMatrix::Dense(Tensor::from_data(data(seed, shape), &device)),
+                    false => {
+                        let values = values(seed, shape);
+                        WeightMatrix::Nf4(Nf4Weight::quantize(&values, shape, &device))
+                    }
+                };
                 LinearWeight {
-                    weight: WeightMatrix::Nf4(quantized),
+                    weight,
                     adapter: with_adapters.then_some(adapter),
                 }
             };

@@ -1,5 +1,5 @@
-// The part of CUDA's header of this name that Burn's own product of f32 uses: TF32 on tensor cores.
-// The first lane of a warp holds whole matrices and computes whole products; the others hold nothing.
+// The part of CUDA's header of this name that Burn's own product of f32 uses: TF32 on tensor
+// cores. The first lane of a warp holds whole matrices and computes whole products.
 
 #pragma once
 #include <cstring>

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::compared::{Compared, table};
 use super::device::{Bars, F32, RUNS, Tested};
 use crate::generated;
+use crate::peer::environment::without_settings;
 use crate::peer::scratch::Scratch;
 use crate::process;
 use crate::workspace::Workspace;
@@ -39,9 +40,10 @@ const CASES: &str = "4";
 const DELAY: usize = 3000;
 
 /// In bf16 the device and the CPU round the same values, but sums come in other orders: a value
-/// that is rounded the other way is 0.4 % off.
+/// that is rounded the other way is 0.4 % off. Either side's losses are up to 0.3 % from those in
+/// f32, and its logits up to 0.25.
 const BF16: Bars = Bars {
-    loss: 5e-3,
+    loss: 1e-2,
     grad_norm: 5e-2,
     logit: 0.5,
 };
@@ -136,7 +138,7 @@ fn tests(workspace: &Workspace, program: &Path, package: &str) -> Result<()> {
     let folder = workspace.path(package.replacen("plw-", "crates/", 1));
     let mut command = Command::new(program);
     // As cargo starts a package's tests.
-    command
+    without_settings(&mut command)
         .current_dir(&folder)
         .env("CARGO_MANIFEST_DIR", &folder);
     command.envs(environment(1, DELAY));
