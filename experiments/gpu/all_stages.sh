@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# all_stages.sh SECONDS [compiled]: runs the stages of check.sh on a GPU that is lent for minutes, in
-# the order that loses least where time ends. prepare.sh has filled .device; everything is left in
-# $OUT/results.tar.xz, and the tables are printed last.
+# all_stages.sh SECONDS [compiled]: runs the stages of check.sh on a GPU that is lent for minutes,
+# in the order that loses least where time ends. prepare.sh has filled .device; everything is left
+# in $OUT/results.tar.xz, and the tables are printed last.
 #
 # Without `compiled`: all of stage right, then the whole bar with the peer uncompiled, both sides of
 # each row in one call, then traces and presets (about 400 s). With it: the peer's compiled settings
-# of 7B, compiled first and alone (150 s), then with plw's rows beside them (about 350 s). The second
-# call finds the first one's models where the machine was kept.
+# of 7B, compiled first and alone (150 s), then with plw's rows beside them (about 350 s). The
+# second call finds the first one's models where the machine was kept.
 set -uo pipefail
 limit=${1:?seconds} mode=${2:-uncompiled}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -40,7 +40,8 @@ if [ "$mode" = compiled ]; then
     shown=(prepare bar)
 else
     settings=("bf16 packed in 4 parts" "nf4 packed checkpointing" "bf16 packed")
-    WORK=/tmp/plw-right stage right 120 right --checks kernels golden full lora evaluation resume bf16 &
+    WORK=/tmp/plw-right stage right 120 right \
+        --checks kernels golden full lora evaluation resume bf16 &
     # Makes the models, and compiles the peer of the small one.
     stage prepare 120 fast --prepare --rows small-train,"$rows" --settings "bf16 packed compiled"
     wait
