@@ -19,6 +19,20 @@ impl Compared {
     }
 }
 
+/// Two runs of the same work.
+#[derive(Debug, Serialize)]
+pub(super) struct SameBits {
+    pub(super) what: String,
+    /// Whether metrics, weights and moments have the same bits.
+    pub(super) same: bool,
+}
+
+/// The greatest difference, and NaN where one is, so that no comparison passes by not being a
+/// number.
+pub(super) fn greatest(differences: impl Iterator<Item = f64>) -> f64 {
+    differences.fold(0.0, |a, b| if a.is_nan() || a > b { a } else { b })
+}
+
 /// The comparisons as a table, under what they are `against`.
 pub(super) fn table(against: &str, compared: &[Compared]) -> String {
     let rows: Vec<Vec<String>> = compared
@@ -34,4 +48,22 @@ pub(super) fn table(against: &str, compared: &[Compared]) -> String {
         .collect();
     let header = [against, "greatest difference", "bar", "met"];
     markdown(&header, 1, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_number_meets_no_bar() {
+        for values in [[0.5, f64::NAN, 0.1], [f64::NAN, 0.5, 0.1]] {
+            let compared = Compared {
+                what: String::new(),
+                greatest_difference: greatest(values.into_iter()),
+                bar: 1.0,
+            };
+            assert!(!compared.is_met());
+        }
+        assert_eq!(greatest([0.5, 2.0, 1.0].into_iter()), 2.0);
+    }
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use miette::{IntoDiagnostic, Result, miette};
-use plw_record::{MetricsRow, PredictionRow, RunDirectory, read_predictions};
+use plw_files::write_json_atomic;
+use plw_record::{Machine, MetricsRow, PredictionRow, RunDirectory, read_predictions};
+use serde::Serialize;
 
-use super::compared::Compared;
+use super::compared::{Compared, SameBits, greatest, table};
 use crate::binary::CPU;
 use crate::peer::environment::without_settings;
 use crate::peer::scratch::{Scratch, remove};
@@ -52,12 +54,87 @@ pub(super) struct Tested<'a> {
     pub(super) environment: &'a [(&'static str, &'static str)],
 }
 
+/// `results/check-DEVICE.json`.
+#[derive(Debug, Serialize)]
+struct Record {
+    commit: String,
+    machine: Machine,
+    /// What `plw devices` prints.
+    devices: Vec<String>,
+    cases_of_each_property: String,
+    compared: Vec<Compared>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    same_bits: Vec<SameBits>,
+}
+
 impl Tested<'_> {
-    /// The binary, without the settings of whoever runs the check.
-    pub(super) fn command(&self) -> Command {
+    /// The binary with the smoke preset, without the settings of whoever runs the check.
+    fn smoke(&self, verb: &str, device: &str, flags: &[&str], records: &Path) -> Command {
         let mut command = self.workspace.command(self.plw);
         without_settings(&mut command).envs(self.environment.iter().copied());
+        command.args([
+            verb,
+            "--config",
+            "experiments/smoke.toml",
+            "--device",
+            device,
+        ]);
+        command.args(flags).arg("--output-dir").arg(records);
         command
+    }
+
+    /// A training run that leaves its records there.
+    pub(super) fn training(&self, device: &str, flags: &[&str], records: &Path) -> Command {
+        let mut command = self.smoke("train", device, flags, records);
+        command.args(["--prompt-loss-weight", "0.1"]);
+        command
+    }
+
+    /// Everything in f32.
+    pub(super) fn compare_in_f32(&self) -> Result<Vec<Compared>> {
+        let mut compared = Vec::new();
+        for (name, flags) in RUNS {
+            compared.extend(self.compare_training(name, flags, F32)?);
+        }
+        compared.push(self.compare_evaluation("f32", &[], F32)?);
+        Ok(compared)
+    }
+
+    /// Shows the comparisons and keeps them in `results/check-DEVICE.json`.
+    ///
+    /// # Errors
+    ///
+    /// Where one is not met.
+    pub(super) fn record(
+        &self,
+        cases_of_each_property: &str,
+        compared: Vec<Compared>,
+        same_bits: Vec<SameBits>,
+    ) -> Result<()> {
+        let (workspace, device) = (self.workspace, self.device);
+        let devices = process::output(workspace.command(self.plw).arg("devices"))?;
+        let record = Record {
+            commit: workspace.commit(),
+            machine: Machine::this(),
+            devices: devices.lines().map(str::to_string).collect(),
+            cases_of_each_property: cases_of_each_property.to_string(),
+            compared,
+            same_bits,
+        };
+        println!(
+            "{}",
+            table(&format!("{device} against the CPU"), &record.compared)
+        );
+        let path = format!("results/check-{device}.json");
+        write_json_atomic(workspace.path(&path), &record).into_diagnostic()?;
+        let is_met = record.compared.iter().all(Compared::is_met)
+            && record.same_bits.iter().all(|pair| pair.same);
+        match is_met {
+            true => Ok(()),
+            false => Err(miette!(
+                "{device} computed something else than the CPU: see {path}"
+            )),
+        }
     }
 
     /// Trains on the device and on the CPU, and compares the steps.
@@ -75,10 +152,7 @@ impl Tested<'_> {
     fn train(&self, name: &str, device: &str, flags: &[&str]) -> Result<Vec<MetricsRow>> {
         let id = format!("{}-{device}", name.replace([' ', ','], "-"));
         let records = self.scratch.empty_run(&id)?;
-        let mut command = self.command();
-        command.args(["train", "--config", "experiments/smoke.toml"]);
-        command.args(["--device", device, "--prompt-loss-weight", "0.1"]);
-        command.args(flags).arg("--output-dir").arg(&records);
+        let mut command = self.training(device, flags, &records);
         process::run_logged(&mut command, &self.scratch.log(&id))?;
         let records = RunDirectory::new(records);
         let rows = records.read_metrics().into_diagnostic()?;
@@ -100,20 +174,19 @@ impl Tested<'_> {
                 self.device
             ));
         }
-        let greatest = |value: fn(&MetricsRow) -> f64| {
+        let greatest_of = |value: fn(&MetricsRow) -> f64| {
             let pairs = found.iter().zip(expected);
-            let parts = pairs.map(|(a, b)| ((value(a) - value(b)) / value(b)).abs());
-            parts.fold(0.0, maximum)
+            greatest(pairs.map(|(a, b)| ((value(a) - value(b)) / value(b)).abs()))
         };
         Ok([
             Compared {
                 what: format!("{name}: losses"),
-                greatest_difference: greatest(|row| row.loss),
+                greatest_difference: greatest_of(|row| row.loss),
                 bar: bars.loss,
             },
             Compared {
                 what: format!("{name}: gradient norms"),
-                greatest_difference: greatest(|row| row.grad_norm),
+                greatest_difference: greatest_of(|row| row.grad_norm),
                 bar: bars.grad_norm,
             },
         ])
@@ -146,7 +219,7 @@ impl Tested<'_> {
         let differences = pairs.map(|(a, b)| f64::from((a - b).abs()));
         Ok(Compared {
             what: format!("{name}: logits of {} questions", found.len()),
-            greatest_difference: differences.fold(0.0, maximum),
+            greatest_difference: greatest(differences),
             bar: bars.logit,
         })
     }
@@ -154,35 +227,9 @@ impl Tested<'_> {
     fn evaluate(&self, name: &str, device: &str, flags: &[&str]) -> Result<Vec<PredictionRow>> {
         let id = format!("evaluation-{}-{device}", name.replace([' ', ','], "-"));
         let records = self.scratch.empty_run(&id)?;
-        let mut command = self.command();
-        command.args(["eval", "--config", "experiments/smoke.toml"]);
-        command.args(["--device", device, "--data", "runs/data/smoke"]);
-        command.args(flags).arg("--output-dir").arg(&records);
+        let mut command = self.smoke("eval", device, flags, &records);
+        command.args(["--data", "runs/data/smoke"]);
         process::run_logged(&mut command, &self.scratch.log(&id))?;
         read_predictions(records.join("predictions.parquet")).into_diagnostic()
-    }
-}
-
-/// The greater, and NaN where one is, so that no comparison passes by not being a number.
-fn maximum(a: f64, b: f64) -> f64 {
-    if a.is_nan() || a > b { a } else { b }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_a_number_meets_no_bar() {
-        for values in [[0.5, f64::NAN, 0.1], [f64::NAN, 0.5, 0.1]] {
-            let greatest_difference = values.into_iter().fold(0.0, maximum);
-            let compared = Compared {
-                what: String::new(),
-                greatest_difference,
-                bar: 1.0,
-            };
-            assert!(!compared.is_met());
-        }
-        assert_eq!([0.5, 2.0, 1.0].into_iter().fold(0.0, maximum), 2.0);
     }
 }

@@ -73,8 +73,8 @@ fn prepared_sizes(input: &LinearInput<CubeTensor, CubeTensor>) -> [usize; 2] {
 }
 
 /// The most bytes that weights take where they are widened for a product. In the forward pass one
-/// that takes more is widened alone.
-/// Gate and up of Llama-2-7B take 180 MB, as much as what they compute of 4096 tokens.
+/// that takes more is widened alone. Gate and up of Llama-2-7B take 180 MB, as much as what they
+/// compute of 4096 tokens.
 const MOST_WIDENED: usize = if cfg!(test) { 1 << 10 } else { 96 << 20 };
 
 /// Whether a product takes another matrix than the weight's: one of the input's type.
@@ -126,11 +126,12 @@ fn joined(
     {
         return part(one.weight.dense());
     }
-    let dense: Option<Vec<_>> = weights.iter().map(dense_in_f32).collect();
-    if let Some(dense) = dense.filter(|dense| !dense.is_empty()) {
-        let parts: Vec<_> = dense.into_iter().map(part).collect();
-        return joined_in_type(&parts.iter().collect::<Vec<_>>(), like.dtype)
-            .expect("there is a weight");
+    let dense = weights.iter().map(|weight| dense_in_f32(weight).map(part));
+    let dense: Option<Vec<_>> = dense.collect();
+    let joined =
+        dense.and_then(|dense| joined_in_type(&dense.iter().collect::<Vec<_>>(), like.dtype));
+    if let Some(joined) = joined {
+        return joined;
     }
     let rows = weights.iter().map(outputs).sum::<usize>();
     let joined = empty_of(like, [rows, columns.len()], like.dtype);

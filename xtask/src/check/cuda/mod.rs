@@ -10,20 +10,15 @@ mod processes;
 use std::path::Path;
 use std::process::Command;
 
-use miette::{IntoDiagnostic, Result, miette};
-use plw_files::write_json_atomic;
-use plw_record::Machine;
-use serde::Serialize;
+use miette::Result;
 
-use super::compared::{Compared, table};
-use super::device::{Bars, F32, RUNS, Tested};
+use super::device::{Bars, F32, Tested};
 use crate::generated;
 use crate::peer::environment::without_settings;
 use crate::peer::scratch::Scratch;
 use crate::process;
 use crate::workspace::Workspace;
 use emulator::{Emulator, environment};
-use processes::SameBits;
 
 const DEVICE: &str = "cuda";
 
@@ -64,18 +59,6 @@ const BF16_RUNS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// `results/check-cuda.json`.
-#[derive(Debug, Serialize)]
-struct Record {
-    commit: String,
-    machine: Machine,
-    /// What `plw devices` prints.
-    devices: Vec<String>,
-    cases_of_each_property: String,
-    compared: Vec<Compared>,
-    same_bits: Vec<SameBits>,
-}
-
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let scratch = Scratch::new(workspace.path("target/check/cuda"));
     let emulator = Emulator::build(workspace, scratch.path("emulator"))?;
@@ -86,7 +69,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let plw = ["--bin", "plw", "-p", "plw", "--features", "nccl"];
     let plw = emulator.program("plw", &plw)?;
     generated::ensure(workspace, &plw, &generated::synthetic_data("smoke"))?;
-    let devices = process::output(workspace.command(&plw).arg("devices"))?;
     let mut tested = Tested {
         workspace,
         plw: &plw,
@@ -94,14 +76,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         device: DEVICE,
         environment: &[],
     };
-    let mut compared = Vec::new();
-    for (name, flags) in RUNS {
-        compared.extend(tested.compare_training(name, flags, F32)?);
-    }
+    let mut compared = tested.compare_in_f32()?;
     for (name, flags) in BF16_RUNS {
         compared.extend(tested.compare_training(name, flags, BF16)?);
     }
-    compared.push(tested.compare_evaluation("f32", &[], F32)?);
     compared.push(tested.compare_evaluation("bf16", &["--bf16=true"], BF16)?);
     let (of_two, same_bits) = processes::check(&tested)?;
     compared.extend(of_two);
@@ -113,24 +91,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let name = format!("full, {name}, without cuBLASLt");
         compared.extend(tested.compare_training(&name, flags, bars)?);
     }
-    println!("{}", table("CUDA against the CPU", &compared));
-    let record = Record {
-        commit: workspace.commit(),
-        machine: Machine::this(),
-        devices: devices.lines().map(str::to_string).collect(),
-        cases_of_each_property: CASES.to_string(),
-        compared,
-        same_bits,
-    };
-    write_json_atomic(workspace.path("results/check-cuda.json"), &record).into_diagnostic()?;
-    let is_met = record.compared.iter().all(Compared::is_met)
-        && record.same_bits.iter().all(|pair| pair.same);
-    match is_met {
-        true => Ok(()),
-        false => Err(miette!(
-            "see results/check-cuda.json for what is wrong on CUDA"
-        )),
-    }
+    tested.record(CASES, compared, same_bits)
 }
 
 /// Runs the tests of a package on the device.

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::thread;
 
 use miette::Result;
-use serde::Serialize;
 
 use super::emulator::environment;
 use super::{BF16, DELAY, DEVICE};
-use crate::check::compared::Compared;
+use crate::check::compared::{Compared, SameBits};
 use crate::check::device::{Bars, F32, Tested};
 use crate::check::parallel::comparison::{are_same, losses, metrics};
 use crate::process;
@@ -40,15 +39,8 @@ const RUNS: [(&str, &[&str], Bars); 2] = [
     ),
 ];
 
-/// A run twice, the second time with streams that wait for other work.
-#[derive(Debug, Serialize)]
-pub(super) struct SameBits {
-    what: String,
-    /// Whether metrics, weights and moments have the same bits.
-    pub(super) same: bool,
-}
-
-/// Trains with one process and with two, each of them twice.
+/// Trains with one process and with two, each of them twice, the second time with streams that wait
+/// for other work.
 pub(super) fn check(tested: &Tested<'_>) -> Result<(Vec<Compared>, Vec<SameBits>)> {
     let (mut compared, mut same_bits) = (Vec::new(), Vec::new());
     for (name, flags, bars) in RUNS {
@@ -85,14 +77,11 @@ fn train(
     let id = format!("{}-{delay}", name.replace([' ', ',', ':'], "-"));
     let records = tested.scratch.empty_run(&id)?;
     let start = |rank: usize| {
-        let mut command = tested.command();
+        let mut command = tested.training(DEVICE, flags, &records);
         command.envs(environment(processes, delay));
         if processes > 1 {
             command.envs(of_torchrun(rank, processes));
         }
-        command.args(["train", "--config", "experiments/smoke.toml"]);
-        command.args(["--device", DEVICE, "--prompt-loss-weight", "0.1"]);
-        command.args(flags).arg("--output-dir").arg(&records);
         let log = tested.scratch.log(&format!("{id}-{rank}"));
         process::run_logged(&mut command, &log).map(drop)
     };

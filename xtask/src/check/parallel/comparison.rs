@@ -6,23 +6,14 @@ use std::path::{Path, PathBuf};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plw_record::{MetricsRow, RunDirectory, latest_checkpoint};
 use safetensors::SafeTensors;
-use serde::Serialize;
 
 use super::Training;
-use crate::check::compared::Compared;
+use crate::check::compared::{Compared, SameBits, greatest};
 
 /// Greatest differences that pass: of the first step's gradients as part of their norm, of losses
 /// as part of the loss.
 const GRADIENTS: f64 = 1e-6;
 const LOSS: f64 = 1e-4;
-
-/// Two runs with the same processes.
-#[derive(Debug, Serialize)]
-pub(super) struct SameBits {
-    pub(super) what: String,
-    /// Whether metrics, weights and moments have the same bits.
-    pub(super) same: bool,
-}
 
 /// Compares what the steps hold, which must be the same, and what they come to.
 pub(super) fn compare(found: &Training, one: &Training) -> Result<[Compared; 2]> {
@@ -68,8 +59,7 @@ pub(in crate::check) fn losses(
         .iter()
         .zip(expected)
         .map(|(a, b)| (a.loss / b.loss - 1.0).abs());
-    // A NaN passes no bar.
-    Ok(differences.fold(0.0, |a, b| if a.is_nan() || a > b { a } else { b }))
+    Ok(greatest(differences))
 }
 
 /// The rows of a run's metrics, without the clock.

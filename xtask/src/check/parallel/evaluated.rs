@@ -6,8 +6,8 @@ use std::path::Path;
 use miette::{IntoDiagnostic, Result};
 use plw_record::{RunDirectory, checkpoint_name};
 
-use super::comparison::SameBits;
 use super::launch::{Job, Place};
+use crate::check::compared::SameBits;
 use crate::peer::scratch::Scratch;
 use crate::process;
 use crate::workspace::Workspace;

@@ -14,11 +14,10 @@ use plw_files::write_json_atomic;
 use plw_record::Machine;
 use serde::Serialize;
 
-use crate::check::compared::{Compared, table};
+use crate::check::compared::{Compared, SameBits, table};
 use crate::peer::scratch::Scratch;
 use crate::workspace::Workspace;
 use crate::{binary, generated, process};
-use comparison::SameBits;
 use killed::Killed;
 use launch::{Job, Place};
 use namespaces::Namespaces;
