@@ -92,10 +92,9 @@ class Kernels:
         tile = TILE * head_dim * 2
         self.shared = {
             "forward": 4 * tile,
-            "output_products": 0,
             "grad_query": 4 * tile,
             "grad_key_value": 6 * tile + 4 * TILE * 4,
-            "add_pieces": 2 * tile,
+            "add_pieces": 0,
         }
         self.functions = {name: self.function(module, name) for name in self.shared}
         self.facts = {f"{name} {head_dim}": self.describe(name) for name in self.shared}
@@ -165,6 +164,8 @@ class Attention:
         self.tiles = -(-self.seq // TILE)
         random = lambda heads: torch.randn(self.tokens, heads * head_dim).bfloat16().to(device)
         self.qkv, self.grad_output = random(heads + 2 * key_value_heads), random(heads)
+        angles = torch.randn(self.tokens, head_dim // 2) * 10
+        self.angles = [angles.cos().to(device), angles.sin().to(device)]
         padded = torch.zeros(self.batch, self.tiles * TILE, dtype=torch.int64)
         padded[:, : self.seq] = until
         reach = padded.reshape(self.batch, self.tiles, TILE).amax(2)
@@ -192,22 +193,21 @@ class Attention:
     def backward(self, kernels, output, log_sum_exp):
         products = torch.full_like(log_sum_exp, math.nan)
         grad_qkv = torch.full_like(self.qkv, math.nan)
-        count = self.tokens * self.heads
-        arguments = [output, self.grad_output, products, ctypes.c_longlong(count)]
-        blocks = -(-count * self.head_dim // (8 * THREADS))
-        kernels.launch("output_products", blocks, 1, arguments)
-        rest = [log_sum_exp, products, self.grad_output, grad_qkv]
-        arguments = [self.qkv, *self.mask, *rest, *self.sizes]
+        before = [*self.angles, log_sum_exp]
+        after = [products, self.grad_output, grad_qkv]
+        arguments = [self.qkv, *self.mask, *before, output, *after, *self.sizes]
         kernels.launch("grad_query", self.batch * self.tiles, self.heads, arguments)
-        arguments = [self.qkv, self.mask[0], self.pieces, *rest, self.piece_sums, *self.sizes]
+        arguments = [self.qkv, self.mask[0], self.pieces, *before, *after]
+        arguments += [self.piece_sums, *self.sizes]
         kernels.launch("grad_key_value", self.piece_count, self.key_value_heads, arguments)
         if self.divided_count:
-            arguments = [self.divided, self.piece_sums, grad_qkv, *self.sizes]
-            kernels.launch("add_pieces", self.divided_count, self.key_value_heads, arguments)
+            arguments = [self.divided, *self.angles, self.piece_sums, grad_qkv, *self.sizes]
+            blocks = self.key_value_heads * self.head_dim // 8
+            kernels.launch("add_pieces", self.divided_count, blocks, arguments)
         return grad_qkv
 
     def reference(self) -> list:
-        """Output, log-sum-exp and the gradient in f64."""
+        """Output, log-sum-exp and the gradient before the rotation, in f64."""
         heads, shared = self.heads, self.key_value_heads
         qkv = self.qkv.double().requires_grad_()
         shape = (self.batch, self.seq, heads + 2 * shared, self.head_dim)
@@ -220,7 +220,13 @@ class Attention:
         log_sum_exp = scores.logsumexp(3).transpose(1, 2).reshape(self.tokens, heads)
         output = (scores.softmax(3) @ value).transpose(1, 2).reshape(self.tokens, -1)
         output.backward(self.grad_output.double())
-        return [output.detach(), log_sum_exp.detach(), qkv.grad]
+        rotated = (heads + shared) * self.head_dim
+        rotated, values = qkv.grad.tensor_split([rotated], 1)
+        first, second = rotated.reshape(self.tokens, heads + shared, -1).chunk(2, 2)
+        cosine, sine = (angles.double()[:, None] for angles in self.angles)
+        back = torch.cat([first * cosine + second * sine, second * cosine - first * sine], 2)
+        gradient = torch.cat([back.reshape(self.tokens, -1), values], 1)
+        return [output.detach(), log_sum_exp.detach(), gradient]
 
     def operations(self) -> int:
         """Those of the forward pass, of visible pairs only."""

@@ -64,7 +64,7 @@ struct Attention {
     Array<TileSpan> spans;
     std::vector<Piece> pieces;
     std::vector<Divided> divided;
-    Array<float> log_sum_exp, products;
+    Array<float> cosines, sines, log_sum_exp, products;
     const float scale = 1.0f / sqrtf(HEAD_DIM);
 
     Attention(int batch, Sizes sizes, Mask mask, float size)
@@ -72,8 +72,14 @@ struct Attention {
           tiles(sizes.tiles()), tokens((size_t)batch * seq), queries(tokens * heads),
           qkv(tokens * width), grad_output(queries * HEAD_DIM), output(queries * HEAD_DIM),
           grad_qkv(tokens * width), until(tokens), spans(batch * tiles),
-          log_sum_exp(queries), products(queries) {
+          cosines(tokens * (HEAD_DIM / 2)), sines(tokens * (HEAD_DIM / 2)), log_sum_exp(queries),
+          products(queries) {
         std::normal_distribution<float> normal;
+        for (size_t n = 0; n < tokens * (HEAD_DIM / 2); n++) {
+            float angle = normal(generator) * 10.0f;
+            cosines[n] = cosf(angle);
+            sines[n] = sinf(angle);
+        }
         for (size_t n = 0; n < tokens * width; n++) qkv[n] = to_bf16(normal(generator) * size);
         for (size_t n = 0; n < queries * HEAD_DIM; n++) grad_output[n] = to_bf16(normal(generator));
         for (int row = 0; row < batch; row++) {
@@ -125,22 +131,19 @@ struct Attention {
             attention_forward(qkv, until, spans, output, log_sum_exp, seq, heads,
                               key_value_heads, scale);
         });
-        for (size_t x = 0; x < (queries * CHUNKS + THREADS - 1) / THREADS; x++) {
-            run_block(x, 0, 0,
-                      [&] { attention_output_products(output, grad_output, products, queries); });
-        }
         grid(heads, stages, [&] {
-            attention_grad_query(qkv, until, spans, log_sum_exp, products, grad_output,
-                                 grad_qkv, seq, heads, key_value_heads, scale);
+            attention_grad_query(qkv, until, spans, cosines, sines, log_sum_exp, output, products,
+                                 grad_output, grad_qkv, seq, heads, key_value_heads, scale);
         });
         Array<float> piece_sums(slots() * key_value_heads * 2 * TILE * HEAD_DIM);
         blocks(pieces.size(), key_value_heads, stages + 2 * TILE_BYTES + 4 * TILE * 4, [&] {
-            attention_grad_key_value(qkv, until, pieces.data(), log_sum_exp, products, grad_output,
-                                     grad_qkv, piece_sums, seq, heads, key_value_heads, scale);
+            attention_grad_key_value(qkv, until, pieces.data(), cosines, sines, log_sum_exp,
+                                     products, grad_output, grad_qkv, piece_sums, seq, heads,
+                                     key_value_heads, scale);
         });
-        blocks(divided.size(), key_value_heads, 2 * TILE_BYTES, [&] {
-            attention_add_pieces(divided.data(), piece_sums, grad_qkv, seq, heads, key_value_heads,
-                                 scale);
+        blocks(divided.size(), key_value_heads * CHUNKS, 0, [&] {
+            attention_add_pieces(divided.data(), cosines, sines, piece_sums, grad_qkv, seq, heads,
+                                 key_value_heads, scale);
         });
     }
 };
@@ -168,6 +171,23 @@ struct Reference {
     explicit Reference(const Attention &a) : a(a), grad_qkv(a.tokens * a.width), weights(a.seq) {
         for (size_t token = 0; token < a.tokens; token++) {
             for (int head = 0; head < a.heads; head++) add_query(token, head);
+        }
+        for (size_t token = 0; token < a.tokens; token++) {
+            for (int column = 0; column < a.sizes.value_column(0); column += HEAD_DIM) {
+                rotate_back(token, column);
+            }
+        }
+    }
+
+    // Turns the gradient of a head of queries or keys back, which were rotated.
+    void rotate_back(size_t token, int column) {
+        double *first = &grad_qkv[token * a.width + column], *second = first + HEAD_DIM / 2;
+        for (int d = 0; d < HEAD_DIM / 2; d++) {
+            double cosine = a.cosines[token * (HEAD_DIM / 2) + d];
+            double sine = a.sines[token * (HEAD_DIM / 2) + d];
+            double x = first[d], y = second[d];
+            first[d] = x * cosine + y * sine;
+            second[d] = y * cosine - x * sine;
         }
     }
 

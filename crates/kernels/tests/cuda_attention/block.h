@@ -291,16 +291,26 @@ inline void load_shared_pair(float (&pair)[2], unsigned address) {
     memcpy(pair, shared + address, 8);
 }
 
-inline Chunk load_global(const void *from) {
-    CHECK((uintptr_t)from % 16 == 0, "ld.global: a misaligned address");
-    Chunk chunk;
-    memcpy(&chunk, from, 16);
-    return chunk;
+inline unsigned load_global_word(const void *from) {
+    CHECK((uintptr_t)from % 4 == 0, "ld.global: a misaligned address");
+    unsigned word;
+    memcpy(&word, from, 4);
+    return word;
+}
+
+inline void load_global_pair(float (&pair)[2], const float *from) {
+    CHECK((uintptr_t)from % 8 == 0, "ld.global: a misaligned address");
+    memcpy(pair, from, 8);
 }
 
 inline void store_global(void *to, const Chunk &chunk) {
     CHECK((uintptr_t)to % 16 == 0, "st.global: a misaligned address");
     memcpy(to, &chunk, 16);
+}
+
+inline void store_global_word(void *to, unsigned word) {
+    CHECK((uintptr_t)to % 4 == 0, "st.global: a misaligned address");
+    memcpy(to, &word, 4);
 }
 
 inline void synchronize_block() {

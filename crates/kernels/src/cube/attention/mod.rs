@@ -21,7 +21,8 @@ use super::cuda::attention as flash;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
 use super::tensor::{
-    CubeTensor, IntoBuffer, client, element, empty, empty_of, into_cube_int, into_gradient,
+    CubeTensor, IntoBuffer, client, element, empty, empty_of, into_cube, into_cube_int,
+    into_gradient,
 };
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
@@ -71,6 +72,7 @@ fn attended<'a>(qkv: &'a CubeTensor, context: &Context) -> flash::Attended<'a> {
         qkv,
         visible_until: into_cube_int(context.mask.on_device()),
         spans: into_cube_int(context.mask.tile_spans(flash::TILE)),
+        angles: context.rotary.on_device().map(into_cube),
     }
 }
 
@@ -136,8 +138,7 @@ impl AttentionPasses for Cube {
             let pieces = context.mask.key_pieces(flash::TILE, shape.key_value_heads);
             let pieces = pieces.map(into_cube_int);
             let saved = [&output, &log_sum_exp];
-            let grad_qkv = flash::backward(&attended, saved, &grad_output, &pieces);
-            return rotated(grad_qkv, &context, Direction::Inverse);
+            return flash::backward(&attended, saved, &grad_output, &pieces);
         }
         let tile = tile_of(&qkv, &context);
         let visible_until = into_cube_int(context.mask.on_device());

@@ -53,6 +53,8 @@ pub(in crate::cube) struct Attended<'a> {
     pub(in crate::cube) visible_until: CubeTensor,
     /// [`AttentionMask::tile_spans`](crate::AttentionMask::tile_spans) of tiles of `TILE` tokens.
     pub(in crate::cube) spans: CubeTensor,
+    /// What queries and keys were rotated by: cosines and sines, `[tokens * head_dim / 2]` each.
+    pub(in crate::cube) angles: [CubeTensor; 2],
 }
 
 /// The output `[tokens, heads * head_dim]`, and in f32 the log-sum-exp of each query's scores
@@ -67,6 +69,7 @@ pub(in crate::cube) fn forward(attended: &Attended<'_>) -> [CubeTensor; 2] {
         qkv,
         visible_until,
         spans,
+        angles: _,
     } = attended;
     let shape = *shape;
     let output = empty_of(qkv, [shape.tokens(), shape.output_width()], DType::BF16);
@@ -80,8 +83,8 @@ pub(in crate::cube) fn forward(attended: &Attended<'_>) -> [CubeTensor; 2] {
     [output, log_sum_exp]
 }
 
-/// The gradient of `qkv`, with those of queries and keys still rotated, for what [`forward`] found
-/// and the gradient of its output. `pieces` are those of tiles of `TILE` tokens.
+/// The gradient of `qkv` before queries and keys were rotated, for what [`forward`] found and the
+/// gradient of its output. `pieces` are those of tiles of `TILE` tokens.
 ///
 /// # Panics
 ///
@@ -98,6 +101,7 @@ pub(in crate::cube) fn backward(
         qkv,
         visible_until,
         spans,
+        angles: [cosines, sines],
     } = attended;
     let shape = *shape;
     let products = empty(qkv, [shape.tokens(), shape.heads]);
@@ -109,6 +113,8 @@ pub(in crate::cube) fn backward(
         qkv,
         visible_until,
         spans,
+        cosines,
+        sines,
         log_sum_exp,
         &products,
         grad_output,
@@ -125,6 +131,8 @@ pub(in crate::cube) fn backward(
             qkv,
             visible_until,
             spans,
+            cosines,
+            sines,
             log_sum_exp,
             products,
             grad_output,
@@ -133,25 +141,24 @@ pub(in crate::cube) fn backward(
             pieces,
             divided,
             piece_sums,
-        ]: [CUdeviceptr; 11] = found;
-        let outputs = (shape.tokens() * shape.heads) as u64;
-        let blocks = (outputs as usize * shape.head_dim / 8).div_ceil(THREADS);
-        let rest = [log_sum_exp, products, grad_output, grad_qkv];
+        ]: [CUdeviceptr; 13] = found;
         // SAFETY: the tensors have the sizes that the kernels' comments name.
         unsafe {
-            let operands = [output, grad_output, products, outputs];
-            launch.run(&kernels.output_products, [blocks, 1], &operands)?;
-            let operands = [&[qkv, visible_until, spans], &rest[..]].concat();
+            let first = [qkv, visible_until, spans, cosines, sines, log_sum_exp];
+            let rest = [output, products, grad_output, grad_qkv];
             let grid = [launch.tiles(), shape.heads];
-            launch.run(&kernels.grad_query, grid, &operands)?;
-            let operands = [&[qkv, visible_until, pieces], &rest[..], &[piece_sums]].concat();
+            launch.run(&kernels.grad_query, grid, &[&first[..], &rest].concat())?;
+            let first = [qkv, visible_until, pieces, cosines, sines, log_sum_exp];
+            let rest = [products, grad_output, grad_qkv, piece_sums];
             let grid = [count, shape.key_value_heads];
-            launch.run(&kernels.grad_key_value, grid, &operands)?;
+            launch.run(&kernels.grad_key_value, grid, &[&first[..], &rest].concat())?;
             if divided_count == 0 {
                 return Ok(());
             }
-            let grid = [divided_count, shape.key_value_heads];
-            launch.run(&kernels.add_pieces, grid, &[divided, piece_sums, grad_qkv])
+            // A block for each 8 columns of keys and of values.
+            let grid = [divided_count, shape.key_value_heads * shape.head_dim / 8];
+            let operands = [divided, cosines, sines, piece_sums, grad_qkv];
+            launch.run(&kernels.add_pieces, grid, &operands)
         }
     });
     grad_qkv
@@ -190,7 +197,6 @@ struct Kernel {
 #[derive(Debug, Clone, Copy)]
 struct Kernels {
     forward: Kernel,
-    output_products: Kernel,
     grad_query: Kernel,
     grad_key_value: Kernel,
     add_pieces: Kernel,
@@ -240,10 +246,9 @@ impl Kernels {
         let sums = 2 * TILE * 2 * size_of::<f32>();
         Ok(Self {
             forward: kernel("attention_forward", 4 * tile)?,
-            output_products: kernel("attention_output_products", 0)?,
             grad_query: kernel("attention_grad_query", 4 * tile)?,
             grad_key_value: kernel("attention_grad_key_value", 6 * tile + sums)?,
-            add_pieces: kernel("attention_add_pieces", 2 * tile)?,
+            add_pieces: kernel("attention_add_pieces", 0)?,
         })
     }
 }

@@ -2,32 +2,37 @@
 // (for their gradients), once with a block for each piece of a tile of keys (for those of keys and
 // values), so that every sum has one owner and a fixed order.
 
-// sum(output * grad_output) of each query and head, [tokens, heads]. CHUNKS lanes for each.
-KERNEL void __launch_bounds__(THREADS)
-    attention_output_products(const Bf16 *output, const Bf16 *grad_output, float *found,
-                              long long count) {
-    long long number = (long long)blockIdx.x * THREADS + thread_number();
-    float sum = 0.0f;
-    if (number < count * CHUNKS) {
-        Chunk a = load_global(output + number * 8), b = load_global(grad_output + number * 8);
+// sum(output * grad_output) of this lane's two queries, of a tile whose rows from `rows` on do not
+// exist. `output` is that of the warp's first query.
+DEVICE void multiply_outputs(float (&products)[2], const Rows16 &gradients, const Bf16 *output,
+                             int stride, int rows) {
+    int row = lane_number() / 4, column = lane_number() % 4 * 2;
+    products[0] = products[1] = 0.0f;
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            sum += first_of_pair(a.words[i]) * first_of_pair(b.words[i]);
-            sum += second_of_pair(a.words[i]) * second_of_pair(b.words[i]);
+            // The places of a fragment: its rows and the ones 8 below, then the same 8 columns on.
+            int at = row + i % 2 * 8;
+            const Bf16 *from = output + at * stride + step * 16 + i / 2 * 8 + column;
+            unsigned a = at < rows ? load_global_word(from) : 0, b = gradients[step][i];
+            products[i % 2] += first_of_pair(a) * first_of_pair(b);
+            products[i % 2] += second_of_pair(a) * second_of_pair(b);
         }
     }
-#pragma unroll
-    for (int bits = 1; bits < CHUNKS; bits *= 2) sum += from_partner(sum, bits);
-    if (number < count * CHUNKS && number % CHUNKS == 0) found[number / CHUNKS] = sum;
+    products[0] = sum_of_four(products[0]);
+    products[1] = sum_of_four(products[1]);
 }
 
-// The gradient of the queries, in their columns of `grad_qkv`. The grid is
+// The gradient of the queries before their rotation, in their columns of `grad_qkv`, and
+// sum(output * grad_output) of each query and head, [tokens, heads]. The grid is
 // (rows of the batch * tiles, heads).
 KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     attention_grad_query(const Bf16 *qkv, const unsigned *visible_until,
-                         const TileSpan *spans, const float *log_sum_exp,
-                         const float *output_products, const Bf16 *grad_output, Bf16 *grad_qkv,
-                         int seq, int heads, int key_value_heads, float scale) {
+                         const TileSpan *spans, const float *cosines, const float *sines,
+                         const float *log_sum_exp, const Bf16 *output, float *output_products,
+                         const Bf16 *grad_output, Bf16 *grad_qkv, int seq, int heads,
+                         int key_value_heads, float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
     int lane = lane_number();
     int tiles = sizes.tiles(), width = sizes.width();
@@ -64,12 +69,15 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
 
     // Of this lane's two queries.
     float log_sum_to_2[2], products[2];
+    int first_of_warp = first + row_of_warp, output_width = sizes.output_width();
+    const Bf16 *outputs = output + (row_start + first_of_warp) * output_width + column;
+    multiply_outputs(products, gradient_rows, outputs, output_width, seq - first_of_warp);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        int query = first + row_of_warp + half * 8 + lane / 4;
+        int query = first_of_warp + half * 8 + lane / 4;
         long long at = (row_start + query) * heads + head;
         log_sum_to_2[half] = query < seq ? log_sum_exp[at] * LOG2_E : 0.0f;
-        products[half] = query < seq ? output_products[at] : 0.0f;
+        if (query < seq && lane % 4 == 0) output_products[at] = products[half];
     }
     Sums sums = {};
     float scale_to_2 = scale * LOG2_E;
@@ -107,6 +115,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
         key_tile = next;
     }
     synchronize_block();
+    rotate_rows_back(sums, {cosines, sines}, row_start + first_of_warp, seq - first_of_warp);
     float factors[2] = {scale, scale};
     Bf16 *to = grad_qkv + (row_start + first) * width + column;
     store_rows(sums, factors, stages, to, width, seq - first);
@@ -163,35 +172,14 @@ DEVICE void keep_sums(const Sums &sums, float *to) {
     }
 }
 
-DEVICE void add_sums(Sums &sums, const float *from) {
-#pragma unroll
-    for (int chunk = 0; chunk < CHUNKS; chunk++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) sums[chunk][i] += from[(chunk * 4 + i) * THREADS];
-    }
-}
-
-// Writes the gradients of a tile of keys and values. They pass through two tiles of shared memory.
-DEVICE void store_gradients(const Sums &grad_keys, const Sums &grad_values, unsigned shared,
-                            Bf16 *grad_qkv, const Sizes &sizes, unsigned tile, int key_head,
-                            float scale) {
-    int width = sizes.width(), first = tile % sizes.tiles() * TILE;
-    long long row_start = (long long)(tile / sizes.tiles()) * sizes.seq;
-    float scales[2] = {scale, scale}, ones[2] = {1.0f, 1.0f};
-    Bf16 *to = grad_qkv + (row_start + first) * width;
-    int rows = sizes.seq - first;
-    store_rows(grad_keys, scales, shared, to + sizes.key_column(key_head), width, rows);
-    store_rows(grad_values, ones, shared + TILE_BYTES, to + sizes.value_column(key_head), width,
-               rows);
-}
-
-// The gradients of keys and values, in their columns of `grad_qkv`, or a piece's part of them. The
-// grid is (pieces, key_value_heads).
+// The gradients of keys, before their rotation, and values, in their columns of `grad_qkv`, or a
+// piece's part of them. The grid is (pieces, key_value_heads).
 KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
     attention_grad_key_value(const Bf16 *qkv, const unsigned *visible_until, const Piece *pieces,
-                             const float *log_sum_exp, const float *output_products,
-                             const Bf16 *grad_output, Bf16 *grad_qkv, float *piece_sums, int seq,
-                             int heads, int key_value_heads, float scale) {
+                             const float *cosines, const float *sines, const float *log_sum_exp,
+                             const float *output_products, const Bf16 *grad_output, Bf16 *grad_qkv,
+                             float *piece_sums, int seq, int heads, int key_value_heads,
+                             float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
     int lane = lane_number();
     int tiles = sizes.tiles(), width = sizes.width();
@@ -282,29 +270,62 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
             accumulate(grad_keys, weights, queries, part);
         }
     }
-    if (pieces->slot == WHOLE) {
-        store_gradients(grad_keys, grad_values, keys, grad_qkv, sizes, pieces->tile, key_head,
-                        scale);
-    } else {
-        unsigned slot = pieces->slot;
+    unsigned slot = pieces->slot;
+    if (slot != WHOLE) {
         keep_sums(grad_keys, piece_sums + place_of_sums(slot, sizes, key_head, 0));
         keep_sums(grad_values, piece_sums + place_of_sums(slot, sizes, key_head, 1));
+        return;
     }
+    // They pass through the tiles of keys and values, of which each warp reads its own rows alone.
+    int first_of_warp = first + row_of_warp;
+    rotate_rows_back(grad_keys, {cosines, sines}, row_start + first_of_warp, seq - first_of_warp);
+    float scales[2] = {scale, scale}, ones[2] = {1.0f, 1.0f};
+    Bf16 *to = grad_qkv + (row_start + first) * width;
+    store_rows(grad_keys, scales, keys, to + sizes.key_column(key_head), width, seq - first);
+    store_rows(grad_values, ones, values, to + sizes.value_column(key_head), width, seq - first);
 }
 
 // The gradients of the divided tiles, the sums of their pieces. The grid is
-// (divided tiles, key_value_heads).
+// (divided tiles, key_value_heads * CHUNKS): for each head of keys and of values the pairs of
+// chunks that are rotated together.
 KERNEL void __launch_bounds__(THREADS)
-    attention_add_pieces(const Divided *divided, const float *piece_sums, Bf16 *grad_qkv, int seq,
-                         int heads, int key_value_heads, float scale) {
+    attention_add_pieces(const Divided *divided, const float *cosines, const float *sines,
+                         const float *piece_sums, Bf16 *grad_qkv, int seq, int heads,
+                         int key_value_heads, float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
-    int key_head = blockIdx.y;
     divided += blockIdx.x;
-    Sums grad_keys = {}, grad_values = {};
+    int key_head = blockIdx.y / CHUNKS, matrix = blockIdx.y % CHUNKS / (CHUNKS / 2);
+    int chunk = blockIdx.y % (CHUNKS / 2);
+    // A slot's numbers of the first chunk, and those of the second.
+    constexpr int SECOND = CHUNKS / 2 * 4 * THREADS;
+    const float *from = piece_sums + place_of_sums(divided->from, sizes, key_head, matrix);
+    long long slot_size = place_of_sums(1, sizes, 0, 0) - place_of_sums(0, sizes, 0, 0);
+    from += chunk * 4 * THREADS;
+    float first_sums[4] = {}, second_sums[4] = {};
+#pragma unroll 4
     for (unsigned slot = divided->from; slot < divided->until; slot++) {
-        add_sums(grad_keys, piece_sums + place_of_sums(slot, sizes, key_head, 0));
-        add_sums(grad_values, piece_sums + place_of_sums(slot, sizes, key_head, 1));
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            first_sums[i] += from[i * THREADS];
+            second_sums[i] += from[SECOND + i * THREADS];
+        }
+        from += slot_size;
     }
-    store_gradients(grad_keys, grad_values, shared_memory(), grad_qkv, sizes, divided->tile,
-                    key_head, scale);
+    int tile = divided->tile % sizes.tiles();
+    long long row_start = (long long)(divided->tile / sizes.tiles()) * seq;
+    int row = tile * TILE + warp_number() * 16 + lane_number() / 4;
+    int columns = matrix == 0 ? sizes.key_column(key_head) : sizes.value_column(key_head);
+    int column = chunk * 8 + lane_number() % 4 * 2;
+#pragma unroll
+    for (int half = 0; half < 2; half++, row += 8) {
+        if (row >= seq) continue;
+        float *first = first_sums + half * 2, *second = second_sums + half * 2;
+        if (matrix == 0) {
+            rotate_back(first, second, {cosines, sines}, row_start + row, column);
+            for (int i = 0; i < 2; i++) first[i] *= scale, second[i] *= scale;
+        }
+        Bf16 *to = grad_qkv + (row_start + row) * sizes.width() + columns + column;
+        store_global_word(to, round_pair(first[0], first[1]));
+        store_global_word(to + HEAD_DIM / 2, round_pair(second[0], second[1]));
+    }
 }

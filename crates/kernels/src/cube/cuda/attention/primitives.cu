@@ -110,13 +110,16 @@ DEVICE void load_shared_pair(float (&pair)[2], unsigned address) {
                  : "memory");
 }
 
-DEVICE Chunk load_global(const void *from) {
-    Chunk chunk;
-    asm volatile("ld.global.nc.v4.b32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(chunk.words[0]), "=r"(chunk.words[1]), "=r"(chunk.words[2]),
-                   "=r"(chunk.words[3])
-                 : "l"(__cvta_generic_to_global(from)));
-    return chunk;
+DEVICE unsigned load_global_word(const void *from) {
+    unsigned word;
+    asm("ld.global.nc.b32 %0, [%1];" : "=r"(word) : "l"(__cvta_generic_to_global(from)));
+    return word;
+}
+
+DEVICE void load_global_pair(float (&pair)[2], const float *from) {
+    asm("ld.global.nc.v2.f32 {%0, %1}, [%2];"
+        : "=f"(pair[0]), "=f"(pair[1])
+        : "l"(__cvta_generic_to_global(from)));
 }
 
 DEVICE void store_global(void *to, const Chunk &chunk) {
@@ -124,6 +127,11 @@ DEVICE void store_global(void *to, const Chunk &chunk) {
                  :
                  : "l"(__cvta_generic_to_global(to)), "r"(chunk.words[0]), "r"(chunk.words[1]),
                    "r"(chunk.words[2]), "r"(chunk.words[3])
+                 : "memory");
+}
+
+DEVICE void store_global_word(void *to, unsigned word) {
+    asm volatile("st.global.b32 [%0], %1;" ::"l"(__cvta_generic_to_global(to)), "r"(word)
                  : "memory");
 }
 

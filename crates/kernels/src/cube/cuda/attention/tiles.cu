@@ -157,6 +157,42 @@ DEVICE void store_rows(const Sums &sums, const float (&factors)[2], unsigned til
     }
 }
 
+// The angles that queries and keys were rotated by, [tokens, HEAD_DIM / 2].
+struct Angles {
+    const float *cosines;
+    const float *sines;
+};
+
+// Turns two columns of a token, and those half a head further, to where they were before their
+// rotation.
+DEVICE void rotate_back(float *first, float *second, const Angles &angles, long long token,
+                        int column) {
+    float cosine[2], sine[2];
+    load_global_pair(cosine, angles.cosines + token * (HEAD_DIM / 2) + column);
+    load_global_pair(sine, angles.sines + token * (HEAD_DIM / 2) + column);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        float a = first[i], b = second[i];
+        first[i] = a * cosine[i] + b * sine[i];
+        second[i] = b * cosine[i] - a * sine[i];
+    }
+}
+
+// The same for a warp's 16 rows, the first of which is that token's. Rows from `rows` on do not
+// exist.
+DEVICE void rotate_rows_back(Sums &sums, const Angles &angles, long long token, int rows) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        int row = half * 8 + lane_number() / 4;
+        if (row >= rows) continue;
+#pragma unroll
+        for (int chunk = 0; chunk < CHUNKS / 2; chunk++) {
+            rotate_back(sums[chunk] + half * 2, sums[chunk + CHUNKS / 2] + half * 2, angles,
+                        token + row, chunk * 8 + lane_number() % 4 * 2);
+        }
+    }
+}
+
 // What the host knows of a tile. No query from `until` on sees its keys, and no key of a tile
 // before `from` is seen by its queries.
 struct TileSpan {
