@@ -9,116 +9,14 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::cast::in_type;
-use super::launch::{UNITS, elementwise, row_units, rows, vector_size};
+use super::launch::{UNITS, elementwise, row_units, rows};
 use super::matmul::{Addend, Block, multiply, product};
-use super::reduce::{cube_max, cube_sum};
+use super::reduce::cube_sum;
+use super::row_losses::{DeviceTargets, chunk_losses};
 use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, sizes, upload, zeros};
 use crate::operations::linear_cross_entropy::{
     CrossEntropyPasses, LossAndGradients, Targets, Wanted,
 };
-
-/// The greatest of a vector's elements.
-#[cube]
-fn vector_max<N: Size>(x: Vector<f32, N>) -> f32 {
-    let mut greatest = x.extract(0usize);
-    #[unroll]
-    for lane in 1..x.vector_size() {
-        greatest = max(greatest, x.extract(lane));
-    }
-    greatest
-}
-
-/// A cube of `units` for each row of a chunk: the losses of its targets, `starts[row]` to
-/// `starts[row + 1]` counted from the chunk's first, and where gradients are wanted that of the
-/// logits: `softmax(z) * (the row's summed weight) - weight at each target's token`. A row has
-/// `vectors`.
-#[cube(launch)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "a kernel takes scalars one by one"
-)]
-fn row_losses_kernel<F: Float, N: Size>(
-    logits: &[Vector<f32, N>],
-    starts: &[u32],
-    tokens: &[u32],
-    weights: &[f32],
-    losses: &mut [f32],
-    grad_logits: &mut [Vector<F, N>],
-    first_row: usize,
-    count: usize,
-    vectors: usize,
-    wants_gradients: u32,
-    #[comptime] units: usize,
-    #[define(F)] _element: ElemType,
-) {
-    if CUBE_POS >= count {
-        terminate!();
-    }
-    let first = CUBE_POS * vectors;
-    let start = starts[first_row + CUBE_POS] as usize;
-    let end = starts[first_row + CUBE_POS + 1] as usize;
-    let unit = UNIT_POS as usize;
-
-    // Each unit keeps the greatest of its logits and the sum relative to it: one pass over them.
-    let mut highest = Vector::<f32, N>::new(f32::new(-3.0e38));
-    let mut sums = Vector::<f32, N>::new(f32::new(0.0));
-    let mut column = unit;
-    while column < vectors {
-        let logit = logits[first + column];
-        let greatest = max(highest, logit);
-        sums = sums * (highest - greatest).exp() + (logit - greatest).exp();
-        highest = greatest;
-        column += units;
-    }
-    let greatest = cube_max(vector_max(highest), units);
-    let scaled = sums * (highest - Vector::new(greatest)).exp();
-    let sum = cube_sum(scaled.vector_sum(), units);
-    let log_sum_exp = greatest + sum.ln();
-
-    let mut weight = f32::new(0.0);
-    let mut target = start;
-    while target < end {
-        weight += weights[target];
-        target += 1;
-    }
-    if UNIT_POS == 0 {
-        let mut target = start;
-        while target < end {
-            let token = tokens[target] as usize;
-            let logit = logits[first + token / N::value()];
-            losses[target] = log_sum_exp - logit.extract_dynamic(token % N::value());
-            target += 1;
-        }
-    }
-    if wants_gradients != 0 {
-        let factor = Vector::<f32, N>::new(weight / sum);
-        // From the last column to the first, as the last ones are still in the cache.
-        let mut rounds = vectors.div_ceil(units);
-        while rounds > 0 {
-            rounds -= 1;
-            let column = rounds * units + unit;
-            if column < vectors {
-                let at = first + column;
-                let mut gradient = (logits[at] - Vector::new(greatest)).exp() * factor;
-                let mut target = start;
-                while target < end {
-                    let token = tokens[target] as usize;
-                    if token / N::value() == column {
-                        #[unroll]
-                        for lane in 0..N::value() {
-                            if token % N::value() == lane {
-                                let less = gradient.extract(lane) - weights[target];
-                                gradient.insert(lane, less);
-                            }
-                        }
-                    }
-                    target += 1;
-                }
-                grad_logits[at] = Vector::cast_from(gradient);
-            }
-        }
-    }
-}
 
 /// The weighted sum of the losses, by one cube.
 #[cube(launch)]
@@ -153,7 +51,7 @@ fn scale_kernel<F: Float>(
     }
 }
 
-/// Where the targets of each row begin: those of row r are `starts[r]` to `starts[r + 1]`.
+/// [`DeviceTargets::starts`] of so many rows.
 fn starts(targets: &Targets, rows: usize) -> Vec<u32> {
     let row = targets.table().row;
     let mut target = 0;
@@ -164,57 +62,6 @@ fn starts(targets: &Targets, rows: usize) -> Vec<u32> {
         target as u32
     };
     (0..=rows).map(&mut start).collect()
-}
-
-/// What the rows' losses need on the device.
-struct DeviceTargets {
-    starts: CubeTensor,
-    tokens: CubeTensor,
-    weights: CubeTensor,
-}
-
-/// Units of a cube for a row of logits. The fewer rows are worked on at a time, the more of them
-/// are still in the cache when the gradients need the logits again.
-fn units_for_logits(logits: &CubeTensor) -> usize {
-    let most = logits.client.properties().hardware.max_units_per_cube as usize;
-    match most {
-        1024.. => 1024,
-        _ => UNITS,
-    }
-}
-
-/// The losses of a chunk's targets, and where wanted the gradient of its logits in their own type.
-fn chunk_losses(
-    logits: CubeTensor,
-    targets: &DeviceTargets,
-    losses: &CubeTensor,
-    first_row: usize,
-    grad_logits: Option<&CubeTensor>,
-) {
-    let [count, vocab] = sizes(&logits);
-    let vector = vector_size(vocab);
-    let units = units_for_logits(&logits);
-    let unused = empty(&logits, [vector]);
-    let wants_gradients = u32::from(grad_logits.is_some());
-    let grad_logits = grad_logits.unwrap_or(&unused);
-    row_losses_kernel::launch(
-        &losses.client,
-        rows(count),
-        CubeDim::new_1d(units as u32),
-        vector,
-        logits.into_buffer(),
-        targets.starts.clone().into_buffer(),
-        targets.tokens.clone().into_buffer(),
-        targets.weights.clone().into_buffer(),
-        losses.clone().into_buffer(),
-        grad_logits.clone().into_buffer(),
-        first_row,
-        count,
-        vocab / vector,
-        wants_gradients,
-        units,
-        element(grad_logits),
-    );
 }
 
 fn without_targets(

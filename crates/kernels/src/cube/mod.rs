@@ -22,6 +22,7 @@ pub(crate) mod nf4;
 mod reduce;
 mod rms_norm;
 mod rope;
+mod row_losses;
 mod swiglu;
 pub(crate) mod tensor;
 #[cfg(all(test, feature = "wgpu"))]

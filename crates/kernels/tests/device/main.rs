@@ -8,6 +8,7 @@ mod adapters;
 mod answers;
 mod bf16;
 mod bf16_products;
+mod cross_entropy;
 mod frozen;
 #[cfg(feature = "nccl")]
 mod nccl;
@@ -17,11 +18,10 @@ mod queue_point;
 use burn::tensor::{Device, Gradients, Tensor, TensorData, Tolerance};
 use plw_kernels::{
     AttentionHeads, AttentionMask, DropoutMask, LinearInput, LinearOperands, LinearWeight,
-    LowRankAdapter, Nf4Weight, RotaryEmbedding, TargetTable, TokenKeys, WeightMatrix, apply_rotary,
+    LowRankAdapter, Nf4Weight, RotaryEmbedding, TokenKeys, WeightMatrix, apply_rotary,
     apply_rotary_reference, attention, attention_reference, dequantize, dequantize_reference,
-    embedding, embedding_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
-    linear_gradients, linear_reference, rms_norm, rms_norm_reference, split_mix, swiglu,
-    swiglu_reference,
+    embedding, embedding_reference, linear, linear_gradients, linear_reference, rms_norm,
+    rms_norm_reference, split_mix, swiglu, swiglu_reference,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -243,40 +243,6 @@ proptest! {
             vec![dequantize(&Nf4Weight::quantize(values, [rows, width], device)).into_data()]
         };
         compare(|device| run(dequantize, device), |device| run(dequantize_reference, device));
-    }
-
-    #[test]
-    fn linear_cross_entropy_equals_its_reference(
-        seed: u64,
-        rows in 1usize..50,
-        hidden in 1usize..60,
-        vocab in 2usize..700,
-        count in 0usize..70,
-        chunk in 1usize..60,
-    ) {
-        let mut random = Random::new(seed);
-        let (states, head) = (random.elements([rows, hidden]), random.elements([vocab, hidden]));
-        let mut row: Vec<u32> = (0..count).map(|_| random.below(rows) as u32).collect();
-        row.sort_unstable();
-        let token: Vec<u32> = (0..count).map(|_| random.below(vocab) as u32).collect();
-        let weight: Vec<f32> = (0..count).map(|_| random.below(4) as f32 / 3.0).collect();
-        let table = TargetTable { row: &row, token: &token, weight: &weight };
-        let run = |is_kernel: bool, device: &Device| {
-            let (states, head) = (leaf::<2>(&states, device), leaf::<2>(&head, device));
-            let (s, h) = (states.clone(), head.clone());
-            let found = match is_kernel {
-                true => linear_cross_entropy(s, h, table, chunk),
-                false => linear_cross_entropy_reference(s, h, table),
-            };
-            let gradients = found.loss.clone().mul_scalar(0.5).backward();
-            vec![
-                found.loss.into_data(),
-                found.target_losses.into_data(),
-                states.grad(&gradients).expect("tracked").into_data(),
-                head.grad(&gradients).expect("tracked").into_data(),
-            ]
-        };
-        compare(|device| run(true, device), |device| run(false, device));
     }
 }
 
