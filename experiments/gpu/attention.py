@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 PARTS = ("primitives", "tiles", "forward", "backward")
-TILE, THREADS = 64, 128
+TILE, KEY_THREADS = 64, 128
 # Of a piece of the work for a tile of keys: the shortest that is worth it, the blocks that all are
 # to occupy, and the slot of one that is all of its tile's work.
 SHORTEST_PIECE, BLOCKS, WHOLE = 16, 512, -1
@@ -96,6 +96,10 @@ class Kernels:
             "grad_key_value": 6 * tile + 4 * TILE * 4,
             "add_pieces": 0,
         }
+        # Threads of a block.
+        queries = 64 if head_dim == 64 else 128
+        self.threads = dict.fromkeys(self.shared, KEY_THREADS)
+        self.threads.update(forward=queries, grad_query=queries)
         self.functions = {name: self.function(module, name) for name in self.shared}
         self.facts = {f"{name} {head_dim}": self.describe(name) for name in self.shared}
 
@@ -118,7 +122,10 @@ class Kernels:
             self.driver.cuFuncGetAttribute(ctypes.byref(value), attribute, self.functions[name])
             facts[fact] = value.value
         self.driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
-            ctypes.byref(value), self.functions[name], THREADS, ctypes.c_size_t(self.shared[name])
+            ctypes.byref(value),
+            self.functions[name],
+            self.threads[name],
+            ctypes.c_size_t(self.shared[name]),
         )
         return {**facts, "blocks a multiprocessor": value.value}
 
@@ -128,7 +135,7 @@ class Kernels:
             *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in values)
         )
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        size = (width, height, 1, THREADS, 1, 1, self.shared[name])
+        size = (width, height, 1, self.threads[name], 1, 1, self.shared[name])
         self.check(self.driver.cuLaunchKernel(self.functions[name], *size, stream, pointers, None))
 
 

@@ -114,34 +114,36 @@ struct Attention {
 
     size_t slots() const { return divided.empty() ? 0 : divided.back().until; }
 
-    static void blocks(int width, int height, unsigned bytes, const std::function<void()> &kernel) {
+    static void blocks(int width, int height, int threads, unsigned bytes,
+                       const std::function<void()> &kernel) {
         for (int y = 0; y < height; y++) {
-            for (int x = 0; x < width; x++) run_block(x, y, bytes, kernel);
+            for (int x = 0; x < width; x++) run_block(x, y, threads, bytes, kernel);
         }
     }
 
-    void grid(int height, unsigned bytes, const std::function<void()> &kernel) const {
-        blocks(tiles * batch, height, bytes, kernel);
+    // Of the kernels with a block for each tile of queries.
+    void grid(const std::function<void()> &kernel) const {
+        blocks(tiles * batch, heads, QUERY_THREADS, 4 * TILE_BYTES, kernel);
     }
 
     void run() const {
         const int key_value_heads = sizes.key_value_heads;
-        const unsigned stages = 4 * TILE_BYTES;
-        grid(heads, stages, [&] {
+        grid([&] {
             attention_forward(qkv, until, spans, output, log_sum_exp, seq, heads,
                               key_value_heads, scale);
         });
-        grid(heads, stages, [&] {
+        grid([&] {
             attention_grad_query(qkv, until, spans, cosines, sines, log_sum_exp, output, products,
                                  grad_output, grad_qkv, seq, heads, key_value_heads, scale);
         });
         Array<float> piece_sums(slots() * key_value_heads * 2 * TILE * HEAD_DIM);
-        blocks(pieces.size(), key_value_heads, stages + 2 * TILE_BYTES + 4 * TILE * 4, [&] {
+        const unsigned shared = 6 * TILE_BYTES + 4 * TILE * 4;
+        blocks(pieces.size(), key_value_heads, KEY_THREADS, shared, [&] {
             attention_grad_key_value(qkv, until, pieces.data(), cosines, sines, log_sum_exp,
                                      products, grad_output, grad_qkv, piece_sums, seq, heads,
                                      key_value_heads, scale);
         });
-        blocks(divided.size(), key_value_heads * CHUNKS, 0, [&] {
+        blocks(divided.size(), key_value_heads * CHUNKS, KEY_THREADS, 0, [&] {
             attention_add_pieces(divided.data(), cosines, sines, piece_sums, grad_qkv, seq, heads,
                                  key_value_heads, scale);
         });

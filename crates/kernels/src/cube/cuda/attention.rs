@@ -30,8 +30,16 @@ const SOURCE: &str = concat!(
 /// Queries or keys of a tile. The same as in the source.
 pub(in crate::cube) const TILE: usize = 64;
 
-/// Threads of a block. The same as in the source.
-const THREADS: usize = 128;
+/// Threads of a block that has a tile of keys. The same as in the source.
+const KEY_THREADS: usize = 128;
+
+/// Threads of a block that has a tile of queries. The same as in the source.
+fn query_threads(head_dim: usize) -> usize {
+    match head_dim {
+        64 => 64,
+        _ => 128,
+    }
+}
 
 /// Whether these kernels compute the attention of a tensor: bf16 heads of a width that they are
 /// written for. The environment variable `PLW_FLASH_ATTENTION=off` leaves it to CubeCL's.
@@ -189,6 +197,8 @@ fn run(
 #[derive(Debug, Clone, Copy)]
 struct Kernel {
     function: CUfunction,
+    /// Threads of a block.
+    threads: usize,
     /// Bytes of its blocks' shared memory.
     shared: usize,
 }
@@ -231,7 +241,7 @@ impl Kernels {
         let text = CString::new(compiled.to_src()).expect("`to_src` ends at the first zero");
         // SAFETY: the image is a string that ends with a zero.
         let module = unsafe { module::load_data(text.as_ptr().cast())? };
-        let kernel = |name: &str, shared: usize| -> Result<Kernel, CudaError> {
+        let kernel = |name: &str, threads, shared: usize| -> Result<Kernel, CudaError> {
             let name = CString::new(name).expect("a name without zeros");
             // SAFETY: the module was loaded above and is never unloaded.
             let function = unsafe { module::get_function(module, name)? };
@@ -239,16 +249,21 @@ impl Kernels {
                 CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function was found above.
             unsafe { function::set_function_attribute(function, attribute, shared as i32)? };
-            Ok(Kernel { function, shared })
+            Ok(Kernel {
+                function,
+                threads,
+                shared,
+            })
         };
         let tile = TILE * head_dim * size_of::<u16>();
         // Of each query of two tiles, the log-sum-exp and the output's product.
         let sums = 2 * TILE * 2 * size_of::<f32>();
+        let queries = query_threads(head_dim);
         Ok(Self {
-            forward: kernel("attention_forward", 4 * tile)?,
-            grad_query: kernel("attention_grad_query", 4 * tile)?,
-            grad_key_value: kernel("attention_grad_key_value", 6 * tile + sums)?,
-            add_pieces: kernel("attention_add_pieces", 0)?,
+            forward: kernel("attention_forward", queries, 4 * tile)?,
+            grad_query: kernel("attention_grad_query", queries, 4 * tile)?,
+            grad_key_value: kernel("attention_grad_key_value", KEY_THREADS, 6 * tile + sums)?,
+            add_pieces: kernel("attention_add_pieces", KEY_THREADS, 0)?,
         })
     }
 }
@@ -319,7 +334,7 @@ impl Launch {
             launch_kernel(
                 kernel.function,
                 (width as u32, height as u32, 1),
-                (THREADS as u32, 1, 1),
+                (kernel.threads as u32, 1, 1),
                 kernel.shared as u32,
                 self.stream,
                 &mut parameters,

@@ -2,8 +2,8 @@
 // (for their gradients), once with a block for each piece of a tile of keys (for those of keys and
 // values), so that every sum has one owner and a fixed order.
 
-// sum(output * grad_output) of this lane's two queries, of a tile whose rows from `rows` on do not
-// exist. `output` is that of the warp's first query.
+// sum(output * grad_output) of this lane's two queries of a group, whose rows from `rows` on do not
+// exist. `output` is that of the group's first query.
 DEVICE void multiply_outputs(float (&products)[2], const Rows16 &gradients, const Bf16 *output,
                              int stride, int rows) {
     int row = lane_number() / 4, column = lane_number() % 4 * 2;
@@ -27,7 +27,7 @@ DEVICE void multiply_outputs(float (&products)[2], const Rows16 &gradients, cons
 // The gradient of the queries before their rotation, in their columns of `grad_qkv`, and
 // sum(output * grad_output) of each query and head, [tokens, heads]. The grid is
 // (rows of the batch * tiles, heads).
-KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
+KERNEL void __launch_bounds__(QUERY_THREADS, HEAD_DIM == 64 ? 4 : 2)
     attention_grad_query(const Bf16 *qkv, const unsigned *visible_until,
                          const TileSpan *spans, const float *cosines, const float *sines,
                          const float *log_sum_exp, const Bf16 *output, float *output_products,
@@ -38,7 +38,8 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     int tiles = sizes.tiles(), width = sizes.width();
     int tile = tiles - 1 - (int)blockIdx.x % tiles;
     int row = blockIdx.x / tiles, head = blockIdx.y, key_head = head / sizes.group();
-    int first = tile * TILE, row_of_warp = warp_number() * 16;
+    int first = tile * TILE, row_of_warp = warp_number() * GROUPS * 16;
+    int first_of_warp = first + row_of_warp;
     long long row_start = (long long)row * seq;
     spans += (long long)row * tiles;
 
@@ -48,38 +49,46 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     auto copy_stage = [&](int number, int key_tile) {
         unsigned stage = stages + number % 2 * 2 * TILE_BYTES;
         int key = key_tile * TILE;
-        copy_tile(stage,
+        copy_tile<QUERY_THREADS>(stage,
                   rows_of(qkv, width, sizes.key_column(key_head), row_start, key, seq));
-        copy_tile(stage + TILE_BYTES,
+        copy_tile<QUERY_THREADS>(stage + TILE_BYTES,
                   rows_of(qkv, width, sizes.value_column(key_head), row_start, key, seq));
     };
     int column = sizes.query_column(head);
     int key_tile = next_tile(spans, spans[tile].from, tile + 1, first);
-    copy_tile(queries, rows_of(qkv, width, column, row_start, first, seq));
-    copy_tile(gradients,
-              rows_of(grad_output, sizes.output_width(), column, row_start, first, seq));
+    int output_width = sizes.output_width();
+    copy_tile<QUERY_THREADS>(queries, rows_of(qkv, width, column, row_start, first, seq));
+    copy_tile<QUERY_THREADS>(gradients,
+                             rows_of(grad_output, output_width, column, row_start, first, seq));
     copy_stage(0, key_tile);
     wait_for_copies();
     synchronize_block();
-    Rows16 query_rows, gradient_rows;
-    load_rows(query_rows, queries, row_of_warp);
-    load_rows(gradient_rows, gradients, row_of_warp);
+    Rows16 query_rows[GROUPS], gradient_rows[GROUPS];
+#pragma unroll
+    for (int group = 0; group < GROUPS; group++) {
+        load_rows(query_rows[group], queries, row_of_warp + group * 16);
+        load_rows(gradient_rows[group], gradients, row_of_warp + group * 16);
+    }
     int until[PARTS];
     load_until(until, visible_until, row_start, key_tile * TILE, seq);
 
-    // Of this lane's two queries.
-    float log_sum_to_2[2], products[2];
-    int first_of_warp = first + row_of_warp, output_width = sizes.output_width();
-    const Bf16 *outputs = output + (row_start + first_of_warp) * output_width + column;
-    multiply_outputs(products, gradient_rows, outputs, output_width, seq - first_of_warp);
+    // Of this lane's two queries of each group.
+    float log_sum_to_2[GROUPS][2], products[GROUPS][2];
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int query = first_of_warp + half * 8 + lane / 4;
-        long long at = (row_start + query) * heads + head;
-        log_sum_to_2[half] = query < seq ? log_sum_exp[at] * LOG2_E : 0.0f;
-        if (query < seq && lane % 4 == 0) output_products[at] = products[half];
+    for (int group = 0; group < GROUPS; group++) {
+        int first_of_group = first_of_warp + group * 16;
+        const Bf16 *outputs = output + (row_start + first_of_group) * output_width + column;
+        multiply_outputs(products[group], gradient_rows[group], outputs, output_width,
+                         seq - first_of_group);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int query = first_of_group + half * 8 + lane / 4;
+            long long at = (row_start + query) * heads + head;
+            log_sum_to_2[group][half] = query < seq ? log_sum_exp[at] * LOG2_E : 0.0f;
+            if (query < seq && lane % 4 == 0) output_products[at] = products[group][half];
+        }
     }
-    Sums sums = {};
+    Sums sums[GROUPS] = {};
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; key_tile <= tile; number++) {
         wait_for_copies();
@@ -93,19 +102,25 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             int first_key = key_tile * TILE + part * PART;
-            Visible seen = visible(until[part], first + row_of_warp, first_key);
+            Visible seen = visible<16 * GROUPS>(until[part], first_of_warp, first_key);
             if (seen == NONE) continue;
-            Products scores, grad_weights;
+            Products scores[GROUPS], grad_weights[GROUPS];
             multiply(scores, query_rows, keys, part * PART);
-            if (seen == SOME) hide(scores, until[part], first + row_of_warp, first_key);
             multiply(grad_weights, gradient_rows, values, part * PART);
 #pragma unroll
-            for (int n = 0; n < PART / 8; n++) {
+            for (int group = 0; group < GROUPS; group++) {
+                if (seen == SOME) {
+                    hide(scores[group], until[part], first_of_warp + group * 16, first_key);
+                }
 #pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    float exponent = scores[n][i] * scale_to_2 - log_sum_to_2[i / 2];
-                    float gradient = grad_weights[n][i] - products[i / 2];
-                    scores[n][i] = exponential_of_2(exponent) * gradient;
+                for (int n = 0; n < PART / 8; n++) {
+#pragma unroll
+                    for (int i = 0; i < 4; i++) {
+                        float &score = scores[group][n][i];
+                        float exponent = score * scale_to_2 - log_sum_to_2[group][i / 2];
+                        float gradient = grad_weights[group][n][i] - products[group][i / 2];
+                        score = exponential_of_2(exponent) * gradient;
+                    }
                 }
             }
             accumulate(sums, scores, keys, part * PART);
@@ -115,10 +130,15 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
         key_tile = next;
     }
     synchronize_block();
-    rotate_rows_back(sums, {cosines, sines}, row_start + first_of_warp, seq - first_of_warp);
     float factors[2] = {scale, scale};
     Bf16 *to = grad_qkv + (row_start + first) * width + column;
-    store_rows(sums, factors, stages, to, width, seq - first);
+#pragma unroll
+    for (int group = 0; group < GROUPS; group++) {
+        int row_of_group = row_of_warp + group * 16, first_of_group = first + row_of_group;
+        rotate_rows_back(sums[group], {cosines, sines}, row_start + first_of_group,
+                         seq - first_of_group);
+        store_rows(sums[group], factors, stages, row_of_group, to, width, seq - first);
+    }
 }
 
 // Whether a warp keeps the fragments of its keys and values, or loads them for each part.
@@ -168,13 +188,13 @@ DEVICE void keep_sums(const Sums &sums, float *to) {
 #pragma unroll
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) to[(chunk * 4 + i) * THREADS] = sums[chunk][i];
+        for (int i = 0; i < 4; i++) to[(chunk * 4 + i) * KEY_THREADS] = sums[chunk][i];
     }
 }
 
 // The gradients of keys, before their rotation, and values, in their columns of `grad_qkv`, or a
 // piece's part of them. The grid is (pieces, key_value_heads).
-KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
+KERNEL void __launch_bounds__(KEY_THREADS, HEAD_DIM == 64 ? 3 : 2)
     attention_grad_key_value(const Bf16 *qkv, const unsigned *visible_until, const Piece *pieces,
                              const float *cosines, const float *sines, const float *log_sum_exp,
                              const float *output_products, const Bf16 *grad_output, Bf16 *grad_qkv,
@@ -199,8 +219,8 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
         int head = key_head * sizes.group() + number / of_head;
         int query = (from + number % of_head) * TILE;
         int column = sizes.query_column(head);
-        copy_tile(stage, rows_of(qkv, width, column, row_start, query, seq));
-        copy_tile(stage + TILE_BYTES,
+        copy_tile<KEY_THREADS>(stage, rows_of(qkv, width, column, row_start, query, seq));
+        copy_tile<KEY_THREADS>(stage + TILE_BYTES,
                   rows_of(grad_output, sizes.output_width(), column, row_start, query, seq));
         const float *matrix = thread_number() < TILE ? log_sum_exp : output_products;
         query += thread_number() % TILE;
@@ -208,8 +228,10 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
         const float *from = matrix + (row_start + (clear ? 0 : query)) * heads + head;
         copy_4(stage + 2 * TILE_BYTES + thread_number() * 4, from, clear);
     };
-    copy_tile(keys, rows_of(qkv, width, sizes.key_column(key_head), row_start, first, seq));
-    copy_tile(values, rows_of(qkv, width, sizes.value_column(key_head), row_start, first, seq));
+    copy_tile<KEY_THREADS>(
+        keys, rows_of(qkv, width, sizes.key_column(key_head), row_start, first, seq));
+    copy_tile<KEY_THREADS>(
+        values, rows_of(qkv, width, sizes.value_column(key_head), row_start, first, seq));
     copy_stage(0);
 
     // Of this lane's two keys.
@@ -219,16 +241,16 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
         int key = first + row_of_warp + half * 8 + lane / 4;
         until[half] = key < seq ? (int)visible_until[row_start + key] : 0;
     }
-    Sums grad_keys = {}, grad_values = {};
-    Rows16 key_rows, value_rows;
+    Sums grad_keys[1] = {}, grad_values[1] = {};
+    Rows16 key_rows[1], value_rows[1];
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; number < count; number++) {
         wait_for_copies();
         synchronize_block();
         if (number + 1 < count) copy_stage(number + 1);
         if (KEEPS_ROWS && number == 0) {
-            load_rows(key_rows, keys, row_of_warp);
-            load_rows(value_rows, values, row_of_warp);
+            load_rows(key_rows[0], keys, row_of_warp);
+            load_rows(value_rows[0], values, row_of_warp);
         }
         unsigned queries = stages + number % 2 * STAGE_BYTES;
         unsigned gradients = queries + TILE_BYTES, of_queries = gradients + TILE_BYTES;
@@ -241,10 +263,12 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
             bool any = max(until[0], until[1]) > first_query && first_key <= last_query;
             if (lanes_where(any) == 0) continue;
             bool all = min(until[0], until[1]) > last_query && first_key + 15 <= first_query;
-            Products weights, grad_weights;
-            if (!KEEPS_ROWS) load_rows(key_rows, keys, row_of_warp);
+            Products weights[1], grad_weights[1];
+            if (!KEEPS_ROWS) load_rows(key_rows[0], keys, row_of_warp);
             multiply(weights, key_rows, queries, part);
-            if (lanes_where(all) != 0xffffffffu) hide_keys(weights, until, first_key, first_query);
+            if (lanes_where(all) != 0xffffffffu) {
+                hide_keys(weights[0], until, first_key, first_query);
+            }
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
                 int column = n * 8 + lane % 4 * 2;
@@ -252,12 +276,12 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
                 load_shared_pair(log_sums, of_queries + (part + column) * 4);
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    float exponent = weights[n][i] * scale_to_2 - log_sums[i % 2] * LOG2_E;
-                    weights[n][i] = exponential_of_2(exponent);
+                    float exponent = weights[0][n][i] * scale_to_2 - log_sums[i % 2] * LOG2_E;
+                    weights[0][n][i] = exponential_of_2(exponent);
                 }
             }
             accumulate(grad_values, weights, gradients, part);
-            if (!KEEPS_ROWS) load_rows(value_rows, values, row_of_warp);
+            if (!KEEPS_ROWS) load_rows(value_rows[0], values, row_of_warp);
             multiply(grad_weights, value_rows, gradients, part);
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
@@ -265,30 +289,34 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
                 float products[2];
                 load_shared_pair(products, of_queries + (TILE + part + column) * 4);
 #pragma unroll
-                for (int i = 0; i < 4; i++) weights[n][i] *= grad_weights[n][i] - products[i % 2];
+                for (int i = 0; i < 4; i++) {
+                    weights[0][n][i] *= grad_weights[0][n][i] - products[i % 2];
+                }
             }
             accumulate(grad_keys, weights, queries, part);
         }
     }
     unsigned slot = pieces->slot;
     if (slot != WHOLE) {
-        keep_sums(grad_keys, piece_sums + place_of_sums(slot, sizes, key_head, 0));
-        keep_sums(grad_values, piece_sums + place_of_sums(slot, sizes, key_head, 1));
+        keep_sums(grad_keys[0], piece_sums + place_of_sums(slot, sizes, key_head, 0));
+        keep_sums(grad_values[0], piece_sums + place_of_sums(slot, sizes, key_head, 1));
         return;
     }
     // They pass through the tiles of keys and values, of which each warp reads its own rows alone.
-    int first_of_warp = first + row_of_warp;
-    rotate_rows_back(grad_keys, {cosines, sines}, row_start + first_of_warp, seq - first_of_warp);
+    int first_of_warp = first + row_of_warp, rows = seq - first;
+    rotate_rows_back(grad_keys[0], {cosines, sines}, row_start + first_of_warp,
+                     seq - first_of_warp);
     float scales[2] = {scale, scale}, ones[2] = {1.0f, 1.0f};
     Bf16 *to = grad_qkv + (row_start + first) * width;
-    store_rows(grad_keys, scales, keys, to + sizes.key_column(key_head), width, seq - first);
-    store_rows(grad_values, ones, values, to + sizes.value_column(key_head), width, seq - first);
+    Bf16 *to_keys = to + sizes.key_column(key_head), *to_values = to + sizes.value_column(key_head);
+    store_rows(grad_keys[0], scales, keys, row_of_warp, to_keys, width, rows);
+    store_rows(grad_values[0], ones, values, row_of_warp, to_values, width, rows);
 }
 
 // The gradients of the divided tiles, the sums of their pieces. The grid is
 // (divided tiles, key_value_heads * CHUNKS): for each head of keys and of values the pairs of
 // chunks that are rotated together.
-KERNEL void __launch_bounds__(THREADS)
+KERNEL void __launch_bounds__(KEY_THREADS)
     attention_add_pieces(const Divided *divided, const float *cosines, const float *sines,
                          const float *piece_sums, Bf16 *grad_qkv, int seq, int heads,
                          int key_value_heads, float scale) {
@@ -297,17 +325,17 @@ KERNEL void __launch_bounds__(THREADS)
     int key_head = blockIdx.y / CHUNKS, matrix = blockIdx.y % CHUNKS / (CHUNKS / 2);
     int chunk = blockIdx.y % (CHUNKS / 2);
     // A slot's numbers of the first chunk, and those of the second.
-    constexpr int SECOND = CHUNKS / 2 * 4 * THREADS;
+    constexpr int SECOND = CHUNKS / 2 * 4 * KEY_THREADS;
     const float *from = piece_sums + place_of_sums(divided->from, sizes, key_head, matrix);
     long long slot_size = place_of_sums(1, sizes, 0, 0) - place_of_sums(0, sizes, 0, 0);
-    from += chunk * 4 * THREADS;
+    from += chunk * 4 * KEY_THREADS;
     float first_sums[4] = {}, second_sums[4] = {};
 #pragma unroll 4
     for (unsigned slot = divided->from; slot < divided->until; slot++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            first_sums[i] += from[i * THREADS];
-            second_sums[i] += from[SECOND + i * THREADS];
+            first_sums[i] += from[i * KEY_THREADS];
+            second_sums[i] += from[SECOND + i * KEY_THREADS];
         }
         from += slot_size;
     }
