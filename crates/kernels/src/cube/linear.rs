@@ -31,11 +31,13 @@ fn prepare(input: LinearInput<CubeTensor, CubeTensor>) -> CubeTensor {
 }
 
 /// The gradients of the input that are wanted, from that of the prepared input, and where it is
-/// wanted the prepared input, which one pass over the same memory computes too.
+/// wanted the prepared input, which one pass over the same memory computes too. `added` is added to
+/// the gradient of a normalized `x`.
 fn backward_input(
     input: LinearInput<CubeTensor, CubeTensor>,
     wanted: &LinearInput<bool, bool>,
     grad_prepared: CubeTensor,
+    added: Option<CubeTensor>,
     wants_prepared: bool,
 ) -> (
     LinearInput<Option<CubeTensor>, Option<CubeTensor>>,
@@ -48,7 +50,7 @@ fn backward_input(
                 output: wants_prepared,
                 grad_weight: matches!(wanted, LinearInput::Normalized { weight: true, .. }),
             };
-            let found = rms_norm::backward(x, weight, epsilon, grad_prepared, wanted);
+            let found = rms_norm::backward(x, weight, epsilon, grad_prepared, added, wanted);
             let gradients = LinearInput::Normalized {
                 x: Some(found.grad_x),
                 weight: found.grad_weight,
@@ -309,6 +311,7 @@ impl LinearPasses for Cube {
         operands: Operands<CubeTensor>,
         wanted: &Operands<bool>,
         grad_output: CubeTensor,
+        added: Option<CubeTensor>,
     ) -> Operands<Option<CubeTensor>> {
         let grad_output = into_contiguous(grad_output);
         let whole = Block::of(&grad_output);
@@ -334,7 +337,7 @@ impl LinearPasses for Cube {
             residual,
         } = operands;
         let (grad_input, prepared) = match grad_prepared {
-            Some(gradient) => backward_input(input, &wanted.input, gradient, wants_prepared),
+            Some(gradient) => backward_input(input, &wanted.input, gradient, added, wants_prepared),
             None => {
                 let nothing = input.clone().map(&mut |_| None);
                 (nothing, wants_prepared.then(|| prepare(input)))

@@ -98,7 +98,7 @@ fn forward_kernel<F: Float, N: Size>(
     }
 }
 
-/// The gradient of `x`; where it is wanted the output; and where that of the weight is wanted sums
+/// The gradient of `x`, with what is added to it; where it is wanted the output; and where that of the weight is wanted sums
 /// of `grad_output * x * scale` over rows, `[.., width]`. A cube for each `chunk` rows, of which
 /// each of the rows that it has at a time becomes one of the sums. A unit has `columns` vectors of
 /// every row.
@@ -111,6 +111,7 @@ fn backward_kernel<F: Float, N: Size>(
     x: &[Vector<F, N>],
     weight: &[Vector<f32, N>],
     grad_output: &[Vector<F, N>],
+    added: ComptimeOption<&[Vector<F, N>]>,
     grad_x: &mut [Vector<F, N>],
     mut output: ComptimeOption<&mut [Vector<F, N>]>,
     sums: ComptimeOption<&mut [Vector<f32, N>]>,
@@ -160,7 +161,11 @@ fn backward_kernel<F: Float, N: Size>(
                 if column < vectors {
                     let value = Vector::<f32, N>::cast_from(x[first + column]);
                     let gradient = Vector::<f32, N>::cast_from(grad_output[first + column]);
-                    let found = scale * (gradient * weight[column] - value * factor);
+                    let mut found = scale * (gradient * weight[column] - value * factor);
+                    #[comptime]
+                    if let ComptimeOption::Some(added) = &added {
+                        found += Vector::<f32, N>::cast_from(added[first + column]);
+                    }
                     grad_x[first + column] = Vector::cast_from(found);
                     #[comptime]
                     if let ComptimeOption::Some(output) = &mut output {
@@ -247,16 +252,19 @@ pub(super) struct Found {
     pub(super) grad_weight: Option<CubeTensor>,
 }
 
-/// The gradients for `grad_output`, of tensors that need not be contiguous.
+/// The gradients for `grad_output`, that of `x` with `added` to it, of tensors that need not be
+/// contiguous.
 pub(super) fn backward(
     x: CubeTensor,
     weight: CubeTensor,
     epsilon: f64,
     grad_output: CubeTensor,
+    added: Option<CubeTensor>,
     wanted: Wanted,
 ) -> Found {
     let (x, weight) = (into_contiguous(x), into_contiguous(weight));
     let grad_output = into_gradient(grad_output, &x);
+    let added = added.map(|added| into_gradient(added, &x));
     let [tokens, width] = sizes(&x);
     let vector = vector_size(width);
     let layout = Layout::for_row_of(width / vector);
@@ -275,6 +283,7 @@ pub(super) fn backward(
         x.clone().into_buffer(),
         weight.into_buffer(),
         grad_output.into_buffer(),
+        added.map(IntoBuffer::into_buffer).into(),
         grad_x.clone().into_buffer(),
         output.clone().map(IntoBuffer::into_buffer).into(),
         sums.clone().map(IntoBuffer::into_buffer).into(),
@@ -325,7 +334,7 @@ impl RmsNormPasses for Cube {
             output: false,
             grad_weight: wants_weight,
         };
-        let found = backward(x, weight, epsilon, grad_output, wanted);
+        let found = backward(x, weight, epsilon, grad_output, None, wanted);
         (found.grad_x, found.grad_weight)
     }
 }

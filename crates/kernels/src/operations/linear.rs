@@ -1,9 +1,13 @@
 //! Linear layers in Burn's graph.
 
+use std::cell::Cell;
+
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     Autodiff, AutodiffBackend, Backend, BackendTensor, Dispatch, DispatchAutodiffContext,
@@ -14,7 +18,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use crate::flex::half_precision::{bf16_to_f32, f16_to_f32};
 use crate::flex::linear::{backward, forward};
 use crate::flex::tensor::{FlexTensor, as_slice, from_vec};
-use crate::linear_operands::{LinearWeight, Operands, WeightMatrix};
+use crate::linear_operands::{LinearInput, LinearWeight, Operands, WeightMatrix};
 use crate::operations::nf4::dequantize_on_flex;
 
 /// Most weights of one product. The widest of a Llama has three: query, key and value.
@@ -95,11 +99,12 @@ pub(crate) trait LinearPasses: Backend {
     fn forward(operands: &Operands<FloatTensor<Self>>) -> FloatTensor<Self>;
 
     /// The gradients of those operands that are wanted, but for the residual: its gradient is that
-    /// of the output.
+    /// of the output. That of a normalized `x` comes with `added` to it.
     fn backward(
         operands: Operands<FloatTensor<Self>>,
         wanted: &Operands<bool>,
         grad_output: FloatTensor<Self>,
+        added: Option<FloatTensor<Self>>,
     ) -> Operands<Option<FloatTensor<Self>>>;
 }
 
@@ -137,6 +142,7 @@ impl LinearPasses for Flex {
         operands: Operands<FlexTensor>,
         wanted: &Operands<bool>,
         grad_output: FlexTensor,
+        added: Option<FlexTensor>,
     ) -> Operands<Option<FlexTensor>> {
         let grad_output = grad_output.to_contiguous();
         let wide = to_f32(&operands);
@@ -153,10 +159,16 @@ impl LinearPasses for Flex {
             .into_vec()
             .into_iter();
         drop(operands);
-        found.map(&mut |gradient| {
+        let mut found = found.map(&mut |gradient| {
             let shape = shapes.next().expect("a shape for each operand");
             gradient.map(|gradient| from_vec(gradient, shape))
-        })
+        });
+        if let LinearInput::Normalized { x: Some(x), .. } = &mut found.input
+            && let Some(added) = added
+        {
+            *x = Flex::float_add(x.clone(), added);
+        }
+        found
     }
 }
 
@@ -173,6 +185,12 @@ impl<B: LinearPasses> Linear for B {
 /// An output that is not computed: one element, whatever it is.
 fn uncomputed_sum<B: Backend>(like: &FloatTensor<B>) -> FloatTensor<B> {
     B::float_empty(Shape::new([1]), &like.device(), like.dtype().into())
+}
+
+thread_local! {
+    /// The node whose gradient the last residual was registered with. A backward pass runs on one
+    /// thread.
+    static RESIDUAL: Cell<Option<NodeId>> = const { Cell::new(None) };
 }
 
 #[derive(Debug)]
@@ -198,9 +216,22 @@ impl<B: LinearPasses> Backward<B, MAX_TENSORS> for LinearBackward {
         let grad_output = grad_output.unwrap_or(grad_node);
         if let Some(Some(node)) = &parents.residual {
             gradients.register::<B>(node.id, grad_output.clone());
+            RESIDUAL.set(Some(node.id));
         }
+        // A block's input is normalized for a first layer, and is the residual of a later one: what
+        // that registered is added where the other gradient is written, not by a pass of its own.
+        // A leaf keeps its gradient until the end, so that it would be added twice.
+        let added = match &parents.input {
+            LinearInput::Normalized { x: Some(x), .. }
+                if RESIDUAL.get() == Some(x.id) && !x.parents.is_empty() =>
+            {
+                RESIDUAL.set(None);
+                Some(gradients.consume::<B>(x))
+            }
+            _ => None,
+        };
         let wanted = parents.as_ref().map(&mut |node| node.is_some());
-        let found = B::backward(operands, &wanted, grad_output).into_vec();
+        let found = B::backward(operands, &wanted, grad_output, added).into_vec();
         for (gradient, node) in found.into_iter().zip(parents.into_vec()) {
             if let (Some(gradient), Some(node)) = (gradient, node) {
                 gradients.register::<B>(node.id, gradient);

@@ -14,6 +14,7 @@ mod frozen;
 mod nccl;
 mod optimizer;
 mod queue_point;
+mod residual;
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData, Tolerance};
 use plw_kernels::{
