@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 PARTS = ("primitives", "tiles", "forward", "backward")
-TILE, KEY_THREADS = 64, 128
+TILE = 64
 # Of a piece of the work for a tile of keys: the shortest that is worth it, the blocks that all are
 # to occupy, and the slot of one that is all of its tile's work.
 SHORTEST_PIECE, BLOCKS, WHOLE = 16, 512, -1
@@ -96,10 +96,9 @@ class Kernels:
             "grad_key_value": 6 * tile + 4 * TILE * 4,
             "add_pieces": 0,
         }
-        # Threads of a block.
-        queries = 64 if head_dim == 64 else 128
-        self.threads = dict.fromkeys(self.shared, KEY_THREADS)
-        self.threads.update(forward=queries, grad_query=queries)
+        # A warp has so many groups of 16 rows of a tile.
+        self.groups = 2 if head_dim == 64 else 1
+        self.threads = TILE // (16 * self.groups) * 32
         self.functions = {name: self.function(module, name) for name in self.shared}
         self.facts = {f"{name} {head_dim}": self.describe(name) for name in self.shared}
 
@@ -124,7 +123,7 @@ class Kernels:
         self.driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
             ctypes.byref(value),
             self.functions[name],
-            self.threads[name],
+            self.threads,
             ctypes.c_size_t(self.shared[name]),
         )
         return {**facts, "blocks a multiprocessor": value.value}
@@ -135,7 +134,7 @@ class Kernels:
             *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in values)
         )
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        size = (width, height, 1, self.threads[name], 1, 1, self.shared[name])
+        size = (width, height, 1, self.threads, 1, 1, self.shared[name])
         self.check(self.driver.cuLaunchKernel(self.functions[name], *size, stream, pointers, None))
 
 
@@ -209,7 +208,7 @@ class Attention:
         kernels.launch("grad_key_value", self.piece_count, self.key_value_heads, arguments)
         if self.divided_count:
             arguments = [self.divided, *self.angles, self.piece_sums, grad_qkv, *self.sizes]
-            blocks = self.key_value_heads * self.head_dim // 8
+            blocks = self.key_value_heads * self.head_dim // 8 * kernels.groups
             kernels.launch("add_pieces", self.divided_count, blocks, arguments)
         return grad_qkv
 

@@ -123,7 +123,7 @@ struct Attention {
 
     // Of the kernels with a block for each tile of queries.
     void grid(const std::function<void()> &kernel) const {
-        blocks(tiles * batch, heads, QUERY_THREADS, 4 * TILE_BYTES, kernel);
+        blocks(tiles * batch, heads, THREADS, 4 * TILE_BYTES, kernel);
     }
 
     void run() const {
@@ -138,12 +138,12 @@ struct Attention {
         });
         Array<float> piece_sums(slots() * key_value_heads * 2 * TILE * HEAD_DIM);
         const unsigned shared = 6 * TILE_BYTES + 4 * TILE * 4;
-        blocks(pieces.size(), key_value_heads, KEY_THREADS, shared, [&] {
+        blocks(pieces.size(), key_value_heads, THREADS, shared, [&] {
             attention_grad_key_value(qkv, until, pieces.data(), cosines, sines, log_sum_exp,
                                      products, grad_output, grad_qkv, piece_sums, seq, heads,
                                      key_value_heads, scale);
         });
-        blocks(divided.size(), key_value_heads * CHUNKS, KEY_THREADS, 0, [&] {
+        blocks(divided.size(), key_value_heads * CHUNKS * GROUPS, THREADS, 0, [&] {
             attention_add_pieces(divided.data(), cosines, sines, piece_sums, grad_qkv, seq, heads,
                                  key_value_heads, scale);
         });

@@ -30,14 +30,11 @@ const SOURCE: &str = concat!(
 /// Queries or keys of a tile. The same as in the source.
 pub(in crate::cube) const TILE: usize = 64;
 
-/// Threads of a block that has a tile of keys. The same as in the source.
-const KEY_THREADS: usize = 128;
-
-/// Threads of a block that has a tile of queries. The same as in the source.
-fn query_threads(head_dim: usize) -> usize {
+/// Groups of 16 rows that a warp has of a tile. The same as in the source.
+fn groups(head_dim: usize) -> usize {
     match head_dim {
-        64 => 64,
-        _ => 128,
+        64 => 2,
+        _ => 1,
     }
 }
 
@@ -163,8 +160,9 @@ pub(in crate::cube) fn backward(
             if divided_count == 0 {
                 return Ok(());
             }
-            // A block for each 8 columns of keys and of values.
-            let grid = [divided_count, shape.key_value_heads * shape.head_dim / 8];
+            // A block for each 8 columns of each group of keys and of values.
+            let blocks = shape.head_dim / 8 * groups(shape.head_dim);
+            let grid = [divided_count, shape.key_value_heads * blocks];
             let operands = [divided, cosines, sines, piece_sums, grad_qkv];
             launch.run(&kernels.add_pieces, grid, &operands)
         }
@@ -197,8 +195,6 @@ fn run(
 #[derive(Debug, Clone, Copy)]
 struct Kernel {
     function: CUfunction,
-    /// Threads of a block.
-    threads: usize,
     /// Bytes of its blocks' shared memory.
     shared: usize,
 }
@@ -241,7 +237,7 @@ impl Kernels {
         let text = CString::new(compiled.to_src()).expect("`to_src` ends at the first zero");
         // SAFETY: the image is a string that ends with a zero.
         let module = unsafe { module::load_data(text.as_ptr().cast())? };
-        let kernel = |name: &str, threads, shared: usize| -> Result<Kernel, CudaError> {
+        let kernel = |name: &str, shared: usize| -> Result<Kernel, CudaError> {
             let name = CString::new(name).expect("a name without zeros");
             // SAFETY: the module was loaded above and is never unloaded.
             let function = unsafe { module::get_function(module, name)? };
@@ -249,21 +245,16 @@ impl Kernels {
                 CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function was found above.
             unsafe { function::set_function_attribute(function, attribute, shared as i32)? };
-            Ok(Kernel {
-                function,
-                threads,
-                shared,
-            })
+            Ok(Kernel { function, shared })
         };
         let tile = TILE * head_dim * size_of::<u16>();
         // Of each query of two tiles, the log-sum-exp and the output's product.
         let sums = 2 * TILE * 2 * size_of::<f32>();
-        let queries = query_threads(head_dim);
         Ok(Self {
-            forward: kernel("attention_forward", queries, 4 * tile)?,
-            grad_query: kernel("attention_grad_query", queries, 4 * tile)?,
-            grad_key_value: kernel("attention_grad_key_value", KEY_THREADS, 6 * tile + sums)?,
-            add_pieces: kernel("attention_add_pieces", KEY_THREADS, 0)?,
+            forward: kernel("attention_forward", 4 * tile)?,
+            grad_query: kernel("attention_grad_query", 4 * tile)?,
+            grad_key_value: kernel("attention_grad_key_value", 6 * tile + sums)?,
+            add_pieces: kernel("attention_add_pieces", 0)?,
         })
     }
 }
@@ -284,6 +275,8 @@ fn compute_capability() -> Result<i32, CudaError> {
 /// The sizes of an attention, as the kernels take them, and the stream that they run on.
 struct Launch {
     stream: CUstream,
+    /// Of a block.
+    threads: usize,
     batch: usize,
     seq: i32,
     heads: i32,
@@ -295,6 +288,7 @@ impl Launch {
     fn new(shape: &Shape, stream: CUstream) -> Self {
         Self {
             stream,
+            threads: TILE / (16 * groups(shape.head_dim)) * 32,
             batch: shape.batch,
             seq: shape.seq as i32,
             heads: shape.heads as i32,
@@ -334,7 +328,7 @@ impl Launch {
             launch_kernel(
                 kernel.function,
                 (width as u32, height as u32, 1),
-                (kernel.threads as u32, 1, 1),
+                (self.threads as u32, 1, 1),
                 kernel.shared as u32,
                 self.stream,
                 &mut parameters,

@@ -27,7 +27,7 @@ DEVICE void multiply_outputs(float (&products)[2], const Rows16 &gradients, cons
 // The gradient of the queries before their rotation, in their columns of `grad_qkv`, and
 // sum(output * grad_output) of each query and head, [tokens, heads]. The grid is
 // (rows of the batch * tiles, heads).
-KERNEL void __launch_bounds__(QUERY_THREADS, HEAD_DIM == 64 ? 4 : 2)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     attention_grad_query(const Bf16 *qkv, const unsigned *visible_until,
                          const TileSpan *spans, const float *cosines, const float *sines,
                          const float *log_sum_exp, const Bf16 *output, float *output_products,
@@ -49,16 +49,16 @@ KERNEL void __launch_bounds__(QUERY_THREADS, HEAD_DIM == 64 ? 4 : 2)
     auto copy_stage = [&](int number, int key_tile) {
         unsigned stage = stages + number % 2 * 2 * TILE_BYTES;
         int key = key_tile * TILE;
-        copy_tile<QUERY_THREADS>(stage,
+        copy_tile(stage,
                   rows_of(qkv, width, sizes.key_column(key_head), row_start, key, seq));
-        copy_tile<QUERY_THREADS>(stage + TILE_BYTES,
+        copy_tile(stage + TILE_BYTES,
                   rows_of(qkv, width, sizes.value_column(key_head), row_start, key, seq));
     };
     int column = sizes.query_column(head);
     int key_tile = next_tile(spans, spans[tile].from, tile + 1, first);
     int output_width = sizes.output_width();
-    copy_tile<QUERY_THREADS>(queries, rows_of(qkv, width, column, row_start, first, seq));
-    copy_tile<QUERY_THREADS>(gradients,
+    copy_tile(queries, rows_of(qkv, width, column, row_start, first, seq));
+    copy_tile(gradients,
                              rows_of(grad_output, output_width, column, row_start, first, seq));
     copy_stage(0, key_tile);
     wait_for_copies();
@@ -102,7 +102,7 @@ KERNEL void __launch_bounds__(QUERY_THREADS, HEAD_DIM == 64 ? 4 : 2)
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             int first_key = key_tile * TILE + part * PART;
-            Visible seen = visible<16 * GROUPS>(until[part], first_of_warp, first_key);
+            Visible seen = visible(until[part], first_of_warp, first_key);
             if (seen == NONE) continue;
             Products scores[GROUPS], grad_weights[GROUPS];
             multiply(scores, query_rows, keys, part * PART);
@@ -141,9 +141,6 @@ KERNEL void __launch_bounds__(QUERY_THREADS, HEAD_DIM == 64 ? 4 : 2)
     }
 }
 
-// Whether a warp keeps the fragments of its keys and values, or loads them for each part.
-constexpr bool KEEPS_ROWS = HEAD_DIM == 64;
-
 // Hides the scores of keys that a query does not see. Rows are keys, of which a lane has two and
 // their `until`, and columns are queries.
 DEVICE void hide_keys(Products &scores, const int (&until)[2], int first_key, int first_query) {
@@ -177,24 +174,25 @@ struct Divided {
     unsigned until;
 };
 
-// Where this thread's sums of a slot are, for keys (`matrix` 0) or values (1). A number has those
-// of all threads side by side.
-DEVICE long long place_of_sums(unsigned slot, const Sizes &sizes, int key_head, int matrix) {
+// Where this thread's sums of a slot are, for a group of keys (`matrix` 0) or values (1). A number
+// has those of all threads side by side.
+DEVICE long long place_of_sums(unsigned slot, const Sizes &sizes, int key_head, int matrix,
+                               int group) {
     long long number = ((long long)slot * sizes.key_value_heads + key_head) * 2 + matrix;
-    return number * TILE * HEAD_DIM + thread_number();
+    return (number * GROUPS + group) * CHUNKS * 4 * THREADS + thread_number();
 }
 
 DEVICE void keep_sums(const Sums &sums, float *to) {
 #pragma unroll
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) to[(chunk * 4 + i) * KEY_THREADS] = sums[chunk][i];
+        for (int i = 0; i < 4; i++) to[(chunk * 4 + i) * THREADS] = sums[chunk][i];
     }
 }
 
 // The gradients of keys, before their rotation, and values, in their columns of `grad_qkv`, or a
 // piece's part of them. The grid is (pieces, key_value_heads).
-KERNEL void __launch_bounds__(KEY_THREADS, HEAD_DIM == 64 ? 3 : 2)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     attention_grad_key_value(const Bf16 *qkv, const unsigned *visible_until, const Piece *pieces,
                              const float *cosines, const float *sines, const float *log_sum_exp,
                              const float *output_products, const Bf16 *grad_output, Bf16 *grad_qkv,
@@ -205,7 +203,7 @@ KERNEL void __launch_bounds__(KEY_THREADS, HEAD_DIM == 64 ? 3 : 2)
     int tiles = sizes.tiles(), width = sizes.width();
     pieces += blockIdx.x;
     int row = pieces->tile / tiles, key_head = blockIdx.y;
-    int first = (int)(pieces->tile % tiles) * TILE, row_of_warp = warp_number() * 16;
+    int first = (int)(pieces->tile % tiles) * TILE, row_of_warp = warp_number() * GROUPS * 16;
     long long row_start = (long long)row * seq;
     // The tiles of queries, for each query head of the group.
     int from = pieces->from, of_head = pieces->until - from, count = of_head * sizes.group();
@@ -219,39 +217,41 @@ KERNEL void __launch_bounds__(KEY_THREADS, HEAD_DIM == 64 ? 3 : 2)
         int head = key_head * sizes.group() + number / of_head;
         int query = (from + number % of_head) * TILE;
         int column = sizes.query_column(head);
-        copy_tile<KEY_THREADS>(stage, rows_of(qkv, width, column, row_start, query, seq));
-        copy_tile<KEY_THREADS>(stage + TILE_BYTES,
+        copy_tile(stage, rows_of(qkv, width, column, row_start, query, seq));
+        copy_tile(stage + TILE_BYTES,
                   rows_of(grad_output, sizes.output_width(), column, row_start, query, seq));
-        const float *matrix = thread_number() < TILE ? log_sum_exp : output_products;
-        query += thread_number() % TILE;
-        bool clear = query >= seq;
-        const float *from = matrix + (row_start + (clear ? 0 : query)) * heads + head;
-        copy_4(stage + 2 * TILE_BYTES + thread_number() * 4, from, clear);
+#pragma unroll
+        for (int i = 0; i < 2 * TILE / THREADS; i++) {
+            int at = i * THREADS + thread_number();
+            const float *matrix = at < TILE ? log_sum_exp : output_products;
+            int token = query + at % TILE;
+            bool clear = token >= seq;
+            const float *from = matrix + (row_start + (clear ? 0 : token)) * heads + head;
+            copy_4(stage + 2 * TILE_BYTES + at * 4, from, clear);
+        }
     };
-    copy_tile<KEY_THREADS>(
+    copy_tile(
         keys, rows_of(qkv, width, sizes.key_column(key_head), row_start, first, seq));
-    copy_tile<KEY_THREADS>(
+    copy_tile(
         values, rows_of(qkv, width, sizes.value_column(key_head), row_start, first, seq));
     copy_stage(0);
 
-    // Of this lane's two keys.
-    int until[2];
+    // Of this lane's two keys of each group.
+    int until[GROUPS][2];
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int key = first + row_of_warp + half * 8 + lane / 4;
-        until[half] = key < seq ? (int)visible_until[row_start + key] : 0;
+    for (int group = 0; group < GROUPS; group++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int key = first + row_of_warp + group * 16 + half * 8 + lane / 4;
+            until[group][half] = key < seq ? (int)visible_until[row_start + key] : 0;
+        }
     }
-    Sums grad_keys[1] = {}, grad_values[1] = {};
-    Rows16 key_rows[1], value_rows[1];
+    Sums grad_keys[GROUPS] = {}, grad_values[GROUPS] = {};
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; number < count; number++) {
         wait_for_copies();
         synchronize_block();
         if (number + 1 < count) copy_stage(number + 1);
-        if (KEEPS_ROWS && number == 0) {
-            load_rows(key_rows[0], keys, row_of_warp);
-            load_rows(value_rows[0], values, row_of_warp);
-        }
         unsigned queries = stages + number % 2 * STAGE_BYTES;
         unsigned gradients = queries + TILE_BYTES, of_queries = gradients + TILE_BYTES;
 
@@ -260,37 +260,48 @@ KERNEL void __launch_bounds__(KEY_THREADS, HEAD_DIM == 64 ? 3 : 2)
             // Rows are keys, columns queries.
             int first_query = (from + number % of_head) * TILE + part;
             int last_query = first_query + PART - 1, first_key = first + row_of_warp;
-            bool any = max(until[0], until[1]) > first_query && first_key <= last_query;
-            if (lanes_where(any) == 0) continue;
-            bool all = min(until[0], until[1]) > last_query && first_key + 15 <= first_query;
-            Products weights[1], grad_weights[1];
-            if (!KEEPS_ROWS) load_rows(key_rows[0], keys, row_of_warp);
-            multiply(weights, key_rows, queries, part);
-            if (lanes_where(all) != 0xffffffffu) {
-                hide_keys(weights[0], until, first_key, first_query);
+            bool any = false, all = first_key + 16 * GROUPS - 1 <= first_query;
+#pragma unroll
+            for (int group = 0; group < GROUPS; group++) {
+                any = any || max(until[group][0], until[group][1]) > first_query;
+                all = all && min(until[group][0], until[group][1]) > last_query;
+            }
+            if (lanes_where(any && first_key <= last_query) == 0) continue;
+            bool hides = lanes_where(all) != 0xffffffffu;
+            Products weights[GROUPS], grad_weights[GROUPS];
+            multiply(weights, keys, row_of_warp, queries, part);
+#pragma unroll
+            for (int group = 0; group < GROUPS; group++) {
+                if (hides) {
+                    hide_keys(weights[group], until[group], first_key + group * 16, first_query);
+                }
             }
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
-                int column = n * 8 + lane % 4 * 2;
                 float log_sums[2];
-                load_shared_pair(log_sums, of_queries + (part + column) * 4);
+                load_shared_pair(log_sums, of_queries + (part + n * 8 + lane % 4 * 2) * 4);
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    float exponent = weights[0][n][i] * scale_to_2 - log_sums[i % 2] * LOG2_E;
-                    weights[0][n][i] = exponential_of_2(exponent);
+                    float log_sum_to_2 = log_sums[i % 2] * LOG2_E;
+#pragma unroll
+                    for (int group = 0; group < GROUPS; group++) {
+                        float &weight = weights[group][n][i];
+                        weight = exponential_of_2(weight * scale_to_2 - log_sum_to_2);
+                    }
                 }
             }
             accumulate(grad_values, weights, gradients, part);
-            if (!KEEPS_ROWS) load_rows(value_rows[0], values, row_of_warp);
-            multiply(grad_weights, value_rows, gradients, part);
+            multiply(grad_weights, values, row_of_warp, gradients, part);
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
-                int column = n * 8 + lane % 4 * 2;
                 float products[2];
-                load_shared_pair(products, of_queries + (TILE + part + column) * 4);
+                load_shared_pair(products, of_queries + (TILE + part + n * 8 + lane % 4 * 2) * 4);
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    weights[0][n][i] *= grad_weights[0][n][i] - products[i % 2];
+#pragma unroll
+                    for (int group = 0; group < GROUPS; group++) {
+                        weights[group][n][i] *= grad_weights[group][n][i] - products[i % 2];
+                    }
                 }
             }
             accumulate(grad_keys, weights, queries, part);
@@ -298,50 +309,59 @@ KERNEL void __launch_bounds__(KEY_THREADS, HEAD_DIM == 64 ? 3 : 2)
     }
     unsigned slot = pieces->slot;
     if (slot != WHOLE) {
-        keep_sums(grad_keys[0], piece_sums + place_of_sums(slot, sizes, key_head, 0));
-        keep_sums(grad_values[0], piece_sums + place_of_sums(slot, sizes, key_head, 1));
+#pragma unroll
+        for (int group = 0; group < GROUPS; group++) {
+            float *to = piece_sums + place_of_sums(slot, sizes, key_head, 0, group);
+            keep_sums(grad_keys[group], to);
+            to = piece_sums + place_of_sums(slot, sizes, key_head, 1, group);
+            keep_sums(grad_values[group], to);
+        }
         return;
     }
     // They pass through the tiles of keys and values, of which each warp reads its own rows alone.
-    int first_of_warp = first + row_of_warp, rows = seq - first;
-    rotate_rows_back(grad_keys[0], {cosines, sines}, row_start + first_of_warp,
-                     seq - first_of_warp);
     float scales[2] = {scale, scale}, ones[2] = {1.0f, 1.0f};
     Bf16 *to = grad_qkv + (row_start + first) * width;
     Bf16 *to_keys = to + sizes.key_column(key_head), *to_values = to + sizes.value_column(key_head);
-    store_rows(grad_keys[0], scales, keys, row_of_warp, to_keys, width, rows);
-    store_rows(grad_values[0], ones, values, row_of_warp, to_values, width, rows);
+    int rows = seq - first;
+#pragma unroll
+    for (int group = 0; group < GROUPS; group++) {
+        int row_of_group = row_of_warp + group * 16, first_of_group = first + row_of_group;
+        rotate_rows_back(grad_keys[group], {cosines, sines}, row_start + first_of_group,
+                         seq - first_of_group);
+        store_rows(grad_keys[group], scales, keys, row_of_group, to_keys, width, rows);
+        store_rows(grad_values[group], ones, values, row_of_group, to_values, width, rows);
+    }
 }
 
 // The gradients of the divided tiles, the sums of their pieces. The grid is
-// (divided tiles, key_value_heads * CHUNKS): for each head of keys and of values the pairs of
-// chunks that are rotated together.
-KERNEL void __launch_bounds__(KEY_THREADS)
+// (divided tiles, key_value_heads * CHUNKS * GROUPS): for each group of a head of keys and of
+// values the pairs of chunks that are rotated together.
+KERNEL void __launch_bounds__(THREADS)
     attention_add_pieces(const Divided *divided, const float *cosines, const float *sines,
                          const float *piece_sums, Bf16 *grad_qkv, int seq, int heads,
                          int key_value_heads, float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
     divided += blockIdx.x;
-    int key_head = blockIdx.y / CHUNKS, matrix = blockIdx.y % CHUNKS / (CHUNKS / 2);
-    int chunk = blockIdx.y % (CHUNKS / 2);
+    int group = blockIdx.y % GROUPS, chunk = blockIdx.y / GROUPS % (CHUNKS / 2);
+    int matrix = blockIdx.y / GROUPS / (CHUNKS / 2) % 2, key_head = blockIdx.y / GROUPS / CHUNKS;
     // A slot's numbers of the first chunk, and those of the second.
-    constexpr int SECOND = CHUNKS / 2 * 4 * KEY_THREADS;
-    const float *from = piece_sums + place_of_sums(divided->from, sizes, key_head, matrix);
-    long long slot_size = place_of_sums(1, sizes, 0, 0) - place_of_sums(0, sizes, 0, 0);
-    from += chunk * 4 * KEY_THREADS;
+    constexpr int SECOND = CHUNKS / 2 * 4 * THREADS;
+    const float *from = piece_sums + place_of_sums(divided->from, sizes, key_head, matrix, group);
+    long long slot_size = place_of_sums(1, sizes, 0, 0, 0) - place_of_sums(0, sizes, 0, 0, 0);
+    from += chunk * 4 * THREADS;
     float first_sums[4] = {}, second_sums[4] = {};
 #pragma unroll 4
     for (unsigned slot = divided->from; slot < divided->until; slot++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            first_sums[i] += from[i * KEY_THREADS];
-            second_sums[i] += from[SECOND + i * KEY_THREADS];
+            first_sums[i] += from[i * THREADS];
+            second_sums[i] += from[SECOND + i * THREADS];
         }
         from += slot_size;
     }
     int tile = divided->tile % sizes.tiles();
     long long row_start = (long long)(divided->tile / sizes.tiles()) * seq;
-    int row = tile * TILE + warp_number() * 16 + lane_number() / 4;
+    int row = tile * TILE + (warp_number() * GROUPS + group) * 16 + lane_number() / 4;
     int columns = matrix == 0 ? sizes.key_column(key_head) : sizes.value_column(key_head);
     int column = chunk * 8 + lane_number() % 4 * 2;
 #pragma unroll

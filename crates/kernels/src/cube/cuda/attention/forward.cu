@@ -49,7 +49,7 @@ DEVICE void weigh(Products &scores, Sums &sums, float (&highest)[2], float (&tot
 
 // `output` is [tokens, heads * head_dim], `log_sum_exp` [tokens, heads]. The grid is
 // (rows of the batch * tiles, heads), and each tile has a span.
-KERNEL void __launch_bounds__(QUERY_THREADS, HEAD_DIM == 64 ? 6 : 3)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 6 : 3)
     attention_forward(const Bf16 *qkv, const unsigned *visible_until, const TileSpan *spans,
                       Bf16 *output, float *log_sum_exp, int seq, int heads, int key_value_heads,
                       float scale) {
@@ -69,13 +69,13 @@ KERNEL void __launch_bounds__(QUERY_THREADS, HEAD_DIM == 64 ? 6 : 3)
     auto copy_stage = [&](int number, int key_tile) {
         unsigned stage = stages + number % 2 * 2 * TILE_BYTES;
         int key = key_tile * TILE;
-        copy_tile<QUERY_THREADS>(stage,
+        copy_tile(stage,
                   rows_of(qkv, width, sizes.key_column(key_head), row_start, key, seq));
-        copy_tile<QUERY_THREADS>(stage + TILE_BYTES,
+        copy_tile(stage + TILE_BYTES,
                   rows_of(qkv, width, sizes.value_column(key_head), row_start, key, seq));
     };
     int key_tile = next_tile(spans, spans[tile].from, tile + 1, first);
-    copy_tile<QUERY_THREADS>(
+    copy_tile(
         queries, rows_of(qkv, width, sizes.query_column(head), row_start, first, seq));
     copy_stage(0, key_tile);
     wait_for_copies();
@@ -109,7 +109,7 @@ KERNEL void __launch_bounds__(QUERY_THREADS, HEAD_DIM == 64 ? 6 : 3)
         for (int part = 0; part < PARTS; part++) {
             int first_key = key_tile * TILE + part * PART;
             int of_part = part == 0 ? until[0] : until[1];
-            Visible seen = visible<16 * GROUPS>(of_part, first_of_warp, first_key);
+            Visible seen = visible(of_part, first_of_warp, first_key);
             if (seen == NONE) continue;
             Products scores[GROUPS];
             multiply(scores, query_rows, keys, part * PART);

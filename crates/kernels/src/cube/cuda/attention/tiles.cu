@@ -7,11 +7,9 @@
 
 // HEAD_DIM is 64 or 128.
 constexpr int TILE = 64;
-// Groups of 16 queries of a warp, and threads of a block that has a tile of queries or of keys.
-// Wide heads leave registers for one.
+// Groups of 16 rows of a warp. Wide heads leave registers for one.
 constexpr int GROUPS = HEAD_DIM == 64 ? 2 : 1;
-constexpr int QUERY_THREADS = TILE / (16 * GROUPS) * 32;
-constexpr int KEY_THREADS = TILE / 16 * 32;
+constexpr int THREADS = TILE / (16 * GROUPS) * 32;
 constexpr int CHUNKS = HEAD_DIM / 8;
 constexpr unsigned ROW_BYTES = HEAD_DIM * 2;
 constexpr unsigned TILE_BYTES = TILE * ROW_BYTES;
@@ -23,9 +21,10 @@ constexpr int PARTS = TILE / PART;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
 
-// What a warp holds of 16 rows: their fragments as a left operand, their products with the rows of
-// a part, and sums as wide as a head.
-typedef unsigned Rows16[STEPS][4];
+// What a warp holds of 16 rows: their fragments as a left operand, of one step and of all, their
+// products with the rows of a part, and sums as wide as a head.
+typedef unsigned Step16[4];
+typedef Step16 Rows16[STEPS];
 typedef float Products[PART / 8][4];
 typedef float Sums[CHUNKS][4];
 
@@ -64,7 +63,7 @@ DEVICE Rows rows_of(const Bf16 *matrix, int stride, int column, long long row_st
 DEVICE unsigned place(int row, int chunk) { return row * ROW_BYTES + (chunk ^ (row % 8)) * 16; }
 
 // Begins to copy a tile with all threads of a block. Rows that do not exist are cleared.
-template <int THREADS> DEVICE void copy_tile(unsigned tile, const Rows &from) {
+DEVICE void copy_tile(unsigned tile, const Rows &from) {
     // Rows between two of a thread, a multiple of 8, so that its chunks have one place in a row.
     constexpr int DISTANCE = THREADS / CHUNKS;
     int row = thread_number() / CHUNKS, chunk = thread_number() % CHUNKS;
@@ -78,13 +77,16 @@ template <int THREADS> DEVICE void copy_tile(unsigned tile, const Rows &from) {
     }
 }
 
-// The fragments of 16 rows of a tile from `row` on, to be multiplied from the left.
-DEVICE void load_rows(Rows16 &found, unsigned tile, int row) {
+// The fragments of 16 rows of a tile from `row` on, to be multiplied from the left, of one step and
+// of all.
+DEVICE void load_step(Step16 &found, unsigned tile, int row, int step) {
     unsigned mine = place(lane_number() % 16, lane_number() / 16);
+    load_matrices(found, tile + row * ROW_BYTES + (mine ^ (step * 32)));
+}
+
+DEVICE void load_rows(Rows16 &found, unsigned tile, int row) {
 #pragma unroll
-    for (int step = 0; step < STEPS; step++) {
-        load_matrices(found[step], tile + row * ROW_BYTES + (mine ^ (step * 32)));
-    }
+    for (int step = 0; step < STEPS; step++) load_step(found[step], tile, row, step);
 }
 
 DEVICE void fill(Products &products, float value) {
@@ -95,40 +97,67 @@ DEVICE void fill(Products &products, float value) {
     }
 }
 
-// The products of each group of 16 rows with the rows of `tile` from `row` on.
-template <int COUNT>
-DEVICE void multiply(Products (&products)[COUNT], const Rows16 (&rows)[COUNT], unsigned tile,
-                     int row) {
+// Adds the products of a step of each group of 16 rows with the rows of `tile` from `row` on.
+DEVICE void multiply_step(Products (&products)[GROUPS], const Step16 (&rows)[GROUPS], unsigned tile,
+                          int row, int step) {
     int lane = lane_number();
     unsigned mine = place(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 #pragma unroll
-    for (int group = 0; group < COUNT; group++) fill(products[group], 0.0f);
+    for (int n = 0; n < PART / 8; n += 2) {
+        unsigned b[4];
+        load_matrices(b, tile + (row + n * 8) * ROW_BYTES + (mine ^ (step * 32)));
 #pragma unroll
-    for (int step = 0; step < STEPS; step++) {
-#pragma unroll
-        for (int n = 0; n < PART / 8; n += 2) {
-            unsigned b[4];
-            load_matrices(b, tile + (row + n * 8) * ROW_BYTES + (mine ^ (step * 32)));
-#pragma unroll
-            for (int group = 0; group < COUNT; group++) {
-                multiply_add(products[group][n], rows[group][step], b[0], b[1]);
-                multiply_add(products[group][n + 1], rows[group][step], b[2], b[3]);
-            }
+        for (int group = 0; group < GROUPS; group++) {
+            multiply_add(products[group][n], rows[group], b[0], b[1]);
+            multiply_add(products[group][n + 1], rows[group], b[2], b[3]);
         }
     }
 }
 
+// The products of rows that a warp holds with the rows of `tile` from `row` on.
+DEVICE void multiply(Products (&products)[GROUPS], const Rows16 (&rows)[GROUPS], unsigned tile,
+                     int row) {
+#pragma unroll
+    for (int group = 0; group < GROUPS; group++) fill(products[group], 0.0f);
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+        Step16 of_step[GROUPS];
+#pragma unroll
+        for (int group = 0; group < GROUPS; group++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) of_step[group][i] = rows[group][step][i];
+        }
+        multiply_step(products, of_step, tile, row, step);
+    }
+}
+
+// The same with a warp's rows of the tile `left`, from `left_row` on, which it has no registers to
+// hold.
+DEVICE void multiply(Products (&products)[GROUPS], unsigned left, int left_row, unsigned tile,
+                     int row) {
+#pragma unroll
+    for (int group = 0; group < GROUPS; group++) fill(products[group], 0.0f);
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+        Step16 rows[GROUPS];
+#pragma unroll
+        for (int group = 0; group < GROUPS; group++) {
+            load_step(rows[group], left, left_row + group * 16, step);
+        }
+        multiply_step(products, rows, tile, row, step);
+    }
+}
+
 // Adds each group's weighted sums of the rows of `tile` from `row` on, the weights rounded to bf16.
-template <int COUNT>
-DEVICE void accumulate(Sums (&sums)[COUNT], const Products (&weights)[COUNT], unsigned tile,
+DEVICE void accumulate(Sums (&sums)[GROUPS], const Products (&weights)[GROUPS], unsigned tile,
                        int row) {
     unsigned mine = place(lane_number() % 16, lane_number() / 16);
 #pragma unroll
     for (int n = 0; n < PART / 8; n += 2) {
         // Two results of 16 x 8 side by side are the left operand of 16 x 16.
-        unsigned a[COUNT][4];
+        unsigned a[GROUPS][4];
 #pragma unroll
-        for (int group = 0; group < COUNT; group++) {
+        for (int group = 0; group < GROUPS; group++) {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const float *pair = &weights[group][n + i / 2][i % 2 * 2];
@@ -141,7 +170,7 @@ DEVICE void accumulate(Sums (&sums)[COUNT], const Products (&weights)[COUNT], un
             unsigned address = tile + (row + n * 8) * ROW_BYTES + (mine ^ (chunk * 16));
             load_transposed_matrices(b, address);
 #pragma unroll
-            for (int group = 0; group < COUNT; group++) {
+            for (int group = 0; group < GROUPS; group++) {
                 multiply_add(sums[group][chunk], a[group], b[0], b[1]);
                 multiply_add(sums[group][chunk + 1], a[group], b[2], b[3]);
             }
@@ -243,10 +272,10 @@ DEVICE void load_until(int (&until)[PARTS], const unsigned *visible_until, long 
 // How many of some scores are visible.
 enum Visible { NONE, SOME, ALL };
 
-// For so many queries from `first` on, and keys from `first_key` on, of which a lane has its
+// For a warp's queries from `first` on, and keys from `first_key` on, of which a lane has its
 // `until`.
-template <int QUERIES> DEVICE Visible visible(int until, int first, int first_key) {
-    int last = first + QUERIES - 1, key = first_key + lane_number();
+DEVICE Visible visible(int until, int first, int first_key) {
+    int last = first + 16 * GROUPS - 1, key = first_key + lane_number();
     if (lanes_where(key <= last && until > first) == 0) return NONE;
     return lanes_where(key <= first && until > last) == 0xffffffffu ? ALL : SOME;
 }
