@@ -7,7 +7,7 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::launch::{elementwise, rows, units_for, vector_size};
+use super::launch::{FEWEST_UNITS, UNITS, elementwise, rows, vector_size};
 use super::tensor::{CubeTensor, IntoBuffer, element, empty_of, sizes, upload, zeros_of};
 use crate::operations::embedding::EmbeddingPasses;
 
@@ -25,6 +25,10 @@ fn forward_kernel<F: Float, N: Size>(
         output[ABSOLUTE_POS] = table[token * hidden + ABSOLUTE_POS % hidden];
     }
 }
+
+/// Gradients that a unit reads before it adds the first of them. A token of a large batch has a
+/// thousand positions, and would wait for the memory as often.
+const READ_AHEAD: usize = 16;
 
 /// A cube for each token of the batch's vocabulary, which adds the gradients of its positions in
 /// their order. A row has `hidden` vectors.
@@ -50,9 +54,20 @@ fn backward_kernel<F: Float, N: Size>(
         let mut sum = Vector::<f32, N>::new(f32::new(0.0));
         let mut index = start;
         while index < end {
-            let gradient = grad_output[positions[index] as usize * hidden + column];
-            sum += Vector::cast_from(gradient);
-            index += 1;
+            let mut gradients = Array::<Vector<f32, N>>::new(READ_AHEAD);
+            #[unroll]
+            for n in 0..READ_AHEAD {
+                gradients[n] = Vector::new(f32::new(0.0));
+                if index + n < end {
+                    let row = positions[index + n] as usize;
+                    gradients[n] = Vector::cast_from(grad_output[row * hidden + column]);
+                }
+            }
+            #[unroll]
+            for n in 0..READ_AHEAD {
+                sum += gradients[n];
+            }
+            index += READ_AHEAD;
         }
         grad_table[first + column] = Vector::cast_from(sum);
         column += units;
@@ -136,7 +151,8 @@ impl EmbeddingPasses for Cube {
         let [ids, starts, positions] =
             [&tokens, &starts, &positions].map(|elements| upload(&grad_output, elements));
         let vector = vector_size(hidden);
-        let units = units_for(hidden / vector);
+        let units = (hidden / vector).next_power_of_two();
+        let units = units.clamp(FEWEST_UNITS, UNITS);
         backward_kernel::launch(
             &grad_table.client,
             rows(tokens.len()),

@@ -42,12 +42,6 @@ pub(super) fn row_units() -> CubeDim {
     CubeDim::new_1d(UNITS as u32)
 }
 
-/// Units of a cube that works on a row of `vectors`: about two vectors for each, so that the sums
-/// of short rows have few steps.
-pub(super) fn units_for(vectors: usize) -> usize {
-    (vectors / 2).next_power_of_two().clamp(FEWEST_UNITS, UNITS)
-}
-
 /// Elements that a unit reads and writes at once, in rows of `width`: 8 bytes of bf16, 16 of f32,
 /// which is what memory is fast with, where the width allows it.
 pub(super) fn vector_size(width: usize) -> usize {
