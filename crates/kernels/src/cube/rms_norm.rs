@@ -6,7 +6,7 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::launch::{FEWEST_UNITS, UNITS, elementwise, row_units, rows, vector_size};
+use super::launch::{FEWEST_UNITS, UNITS, row_units, rows, vector_size};
 use super::reduce::row_sum;
 use super::tensor::{CubeTensor, IntoBuffer, element, empty, empty_of, into_gradient, sizes};
 use crate::operations::rms_norm::RmsNormPasses;
@@ -17,8 +17,11 @@ const MOST_ROWS: usize = 64;
 /// Cubes that keep a large GPU busy.
 const CUBES: usize = 512;
 
-/// Rows of partial sums that one unit adds up.
-const ROWS: usize = 16;
+/// Vectors of a cube that adds up rows of partial sums.
+const COLUMNS: usize = 8;
+
+/// Units of it that share the rows of a vector.
+const LANES: usize = UNITS / COLUMNS;
 
 /// How a cube works on rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,9 +102,8 @@ fn forward_kernel<F: Float, N: Size>(
 }
 
 /// The gradient of `x`, with what is added to it; where it is wanted the output; and where that of the weight is wanted sums
-/// of `grad_output * x * scale` over rows, `[.., width]`. A cube for each `chunk` rows, of which
-/// each of the rows that it has at a time becomes one of the sums. A unit has `columns` vectors of
-/// every row.
+/// of `grad_output * x * scale` over the rows of each cube, `[cubes, width]`. A cube for each `chunk`
+/// rows. A unit has `columns` vectors of every row.
 #[cube(launch)]
 #[allow(
     clippy::too_many_arguments,
@@ -181,60 +183,71 @@ fn backward_kernel<F: Float, N: Size>(
     }
     #[comptime]
     if let ComptimeOption::Some(sums) = sums {
-        let first_sum = (CUBE_POS * comptime!(layout.rows) + place) * vectors;
-        if first_sum < sums.len() {
-            #[unroll]
-            for n in 0..columns {
-                let column = lane + n * units;
-                if column < vectors {
-                    sums[first_sum + column] = row_sums[n];
+        // Those of the rows that the cube has at a time, in their order.
+        let mut parts = Shared::<[Vector<f32, N>]>::new_slice(UNITS);
+        #[unroll]
+        for n in 0..columns {
+            parts[UNIT_POS as usize] = row_sums[n];
+            sync_cube();
+            let column = lane + n * units;
+            let at = CUBE_POS * vectors + column;
+            if place == 0 && column < vectors && at < sums.len() {
+                let mut sum = parts[lane];
+                #[unroll]
+                for row in 1..comptime!(layout.rows) {
+                    sum += parts[row * units + lane];
                 }
+                sums[at] = sum;
             }
+            sync_cube();
         }
     }
 }
 
-/// Adds up the rows of each chunk of a matrix in their order. A unit for each vector of the sums.
+/// Adds up the `rows` rows of a matrix. A cube for each `COLUMNS` vectors, in which each of `LANES`
+/// units adds every `LANES`th row, and one the sums of all.
 #[cube(launch)]
-fn sum_rows_kernel<N: Size>(
-    matrix: &[Vector<f32, N>],
-    sums: &mut [Vector<f32, N>],
-    vectors: usize,
-) {
-    if ABSOLUTE_POS >= sums.len() {
-        terminate!();
-    }
-    let mut at = ABSOLUTE_POS / vectors * ROWS * vectors + ABSOLUTE_POS % vectors;
-    let end = min(at + ROWS * vectors, matrix.len());
+fn sum_rows_kernel<N: Size>(matrix: &[Vector<f32, N>], sums: &mut [Vector<f32, N>], rows: usize) {
+    let mut parts = Shared::<[Vector<f32, N>]>::new_slice(UNITS);
+    let vectors = sums.len();
+    let unit = UNIT_POS as usize;
+    let lane = unit / COLUMNS;
+    let column = CUBE_POS * COLUMNS + unit % COLUMNS;
     let mut sum = Vector::<f32, N>::new(f32::new(0.0));
-    while at < end {
-        sum += matrix[at];
-        at += vectors;
+    if column < vectors {
+        let mut row = lane;
+        while row < rows {
+            sum += matrix[row * vectors + column];
+            row += LANES;
+        }
     }
-    sums[ABSOLUTE_POS] = sum;
+    parts[unit] = sum;
+    sync_cube();
+    if lane == 0 && column < vectors {
+        let mut sum = parts[unit];
+        #[unroll]
+        for lane in 1..LANES {
+            sum += parts[lane * COLUMNS + unit];
+        }
+        sums[column] = sum;
+    }
 }
 
-/// The sum of all rows of a matrix, chunk by chunk until one row is left.
-fn sum_rows(mut matrix: CubeTensor, width: usize) -> CubeTensor {
-    let client = matrix.client.clone();
+/// The sum of all rows of a matrix.
+fn sum_rows(matrix: CubeTensor, width: usize) -> CubeTensor {
     let vector = vector_size(width);
-    let mut chunks = matrix.shape().num_elements() / width;
-    while chunks > 1 {
-        chunks = chunks.div_ceil(ROWS);
-        let sums = empty(&matrix, [chunks * width]);
-        let (cubes, units) = elementwise(&client, chunks * width / vector);
-        sum_rows_kernel::launch(
-            &client,
-            cubes,
-            units,
-            vector,
-            matrix.into_buffer(),
-            sums.clone().into_buffer(),
-            width / vector,
-        );
-        matrix = sums;
-    }
-    matrix
+    let sums = empty(&matrix, [width]);
+    let count = matrix.shape().num_elements() / width;
+    sum_rows_kernel::launch(
+        &sums.client,
+        rows((width / vector).div_ceil(COLUMNS)),
+        row_units(),
+        vector,
+        matrix.into_buffer(),
+        sums.clone().into_buffer(),
+        count,
+    );
+    sums
 }
 
 /// What the backward pass wants beside the gradient of `x`.
@@ -272,9 +285,7 @@ pub(super) fn backward(
     let chunks = tokens.div_ceil(chunk).max(1);
     let like_x = || empty_of(&x, [tokens, width], x.dtype);
     let (grad_x, output) = (like_x(), wanted.output.then(like_x));
-    let sums = wanted
-        .grad_weight
-        .then(|| empty(&x, [chunks * layout.rows * width]));
+    let sums = wanted.grad_weight.then(|| empty(&x, [chunks * width]));
     backward_kernel::launch(
         &grad_x.client,
         rows(chunks),

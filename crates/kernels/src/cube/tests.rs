@@ -163,7 +163,7 @@ fn linear_layers_with_trained_adapters_in_half_precision() {
         let output = <Cube as LinearPasses>::forward(&operands);
         let wanted = operands.as_ref().map(&mut |_| true);
         let grad_output = make.tensor(2, [35, 17]);
-        let gradients = <Cube as LinearPasses>::backward(operands, &wanted, grad_output);
+        let gradients = <Cube as LinearPasses>::backward(operands, &wanted, grad_output, None);
         let gradients = gradients.into_vec().into_iter().flatten();
         [output].into_iter().chain(gradients).collect()
     });

@@ -21,8 +21,7 @@ use super::cuda::attention as flash;
 use super::launch::{elementwise, rows};
 use super::rope::rotate;
 use super::tensor::{
-    CubeTensor, IntoBuffer, client, element, empty, empty_of, into_cube, into_cube_int,
-    into_gradient,
+    CubeTensor, IntoBuffer, client, element, empty, empty_of, into_cube_int, into_gradient,
 };
 use crate::flex::rope::Direction;
 use crate::operations::attention::{AttentionPasses, Context};
@@ -72,7 +71,7 @@ fn attended<'a>(qkv: &'a CubeTensor, context: &Context) -> flash::Attended<'a> {
         qkv,
         visible_until: into_cube_int(context.mask.on_device()),
         spans: into_cube_int(context.mask.tile_spans(flash::TILE)),
-        angles: context.rotary.on_device().map(into_cube),
+        angles: context.rotary.on_device().map(super::tensor::into_cube),
     }
 }
 
