@@ -101,9 +101,9 @@ fn forward_kernel<F: Float, N: Size>(
     }
 }
 
-/// The gradient of `x`, with what is added to it; where it is wanted the output; and where that of the weight is wanted sums
-/// of `grad_output * x * scale` over the rows of each cube, `[cubes, width]`. A cube for each `chunk`
-/// rows. A unit has `columns` vectors of every row.
+/// The gradient of `x`, with what is added to it; where it is wanted the output; and where that of
+/// the weight is wanted sums of `grad_output * x * scale` over the rows of each cube, `[cubes,
+/// width]`. A cube for each `chunk` rows. A unit has `columns` vectors of every row.
 #[cube(launch)]
 #[allow(
     clippy::too_many_arguments,

@@ -161,12 +161,13 @@ pub(super) struct DeviceTargets {
     pub(super) weights: CubeTensor,
 }
 
-/// Most vectors of logits that a unit holds in registers: half of those that a unit of a cube of
-/// 1024 has.
+/// Most vectors of logits that a unit holds in registers. Eight of four elements take half of the
+/// registers that a unit has in a cube of 1024.
 const MOST_HELD: usize = 8;
 
 /// Units of a cube for a row of logits: as many as hold much of a row together. The fewer rows are
-/// worked on at a time, the more of the rest is still in the cache when the gradients need it again.
+/// worked on at a time, the more of the rest is still in the cache when the gradients need it
+/// again.
 fn units_for_logits(logits: &CubeTensor) -> usize {
     let most = logits.client.properties().hardware.max_units_per_cube as usize;
     match most {
