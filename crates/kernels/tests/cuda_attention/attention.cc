@@ -259,7 +259,7 @@ static void check(int batch, Sizes sizes, Mask mask, float size) {
     printf("%d rows of %d tokens, %d and %d heads, mask %d, size %g: errors %.1e, %.1e\n", batch,
            sizes.seq, sizes.heads, sizes.key_value_heads, mask, size, exact, worst);
     // Results in bf16 are rounded by 0.0017 in the root mean square, the sums' own weights before.
-    CHECK(exact < 1e-5 && worst < 2.5e-3, "the errors are too large");
+    CHECK(exact < 1.5e-7 && worst < 2.5e-3, "the errors are too large");
 }
 
 int main(int, char **arguments) {
@@ -270,6 +270,8 @@ int main(int, char **arguments) {
         Sizes sizes = {1 + below(200), key_value_heads * group, key_value_heads};
         check(1 + below(2), sizes, Mask(n % MASKS), below(4) ? 1.0f : 3.0f);
     }
+    // Tiles of keys that are divided into several pieces, whatever the random cases are.
+    check(1, {700, 3, 1}, CAUSAL, 3.0f);
     // More tiles than lanes look at together.
     if (HEAD_DIM == 64) check(1, {2100, 1, 1}, PACKED, 1.0f);
 }

@@ -58,8 +58,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     int key_tile = next_tile(spans, spans[tile].from, tile + 1, first);
     int output_width = sizes.output_width();
     copy_tile(queries, rows_of(qkv, width, column, row_start, first, seq));
-    copy_tile(gradients,
-                             rows_of(grad_output, output_width, column, row_start, first, seq));
+    copy_tile(gradients, rows_of(grad_output, output_width, column, row_start, first, seq));
     copy_stage(0, key_tile);
     wait_for_copies();
     synchronize_block();
@@ -230,10 +229,8 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
             copy_4(stage + 2 * TILE_BYTES + at * 4, from, clear);
         }
     };
-    copy_tile(
-        keys, rows_of(qkv, width, sizes.key_column(key_head), row_start, first, seq));
-    copy_tile(
-        values, rows_of(qkv, width, sizes.value_column(key_head), row_start, first, seq));
+    copy_tile(keys, rows_of(qkv, width, sizes.key_column(key_head), row_start, first, seq));
+    copy_tile(values, rows_of(qkv, width, sizes.value_column(key_head), row_start, first, seq));
     copy_stage(0);
 
     // Of this lane's two keys of each group.

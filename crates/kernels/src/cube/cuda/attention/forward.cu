@@ -26,7 +26,10 @@ DEVICE void weigh(Products &scores, Sums &sums, float (&highest)[2], float (&tot
         greatest = greatest_of_four(greatest);
         // A row may have seen no key yet.
         float offset = greatest == minus_infinity() ? 0.0f : greatest * scale;
-        factors[half] = exponential_of_2(highest[half] * scale - offset);
+        // Of equals it is 1, which the rounded difference of two products need not give.
+        factors[half] = highest[half] == greatest
+                            ? 1.0f
+                            : exponential_of_2(highest[half] * scale - offset);
         highest[half] = greatest;
         float sum = 0.0f;
 #pragma unroll
@@ -75,8 +78,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 6 : 3)
                   rows_of(qkv, width, sizes.value_column(key_head), row_start, key, seq));
     };
     int key_tile = next_tile(spans, spans[tile].from, tile + 1, first);
-    copy_tile(
-        queries, rows_of(qkv, width, sizes.query_column(head), row_start, first, seq));
+    copy_tile(queries, rows_of(qkv, width, sizes.query_column(head), row_start, first, seq));
     copy_stage(0, key_tile);
     wait_for_copies();
     synchronize_block();
