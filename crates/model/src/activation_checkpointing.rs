@@ -105,7 +105,9 @@ impl CheckpointedForward<'_> {
                     .autodiff()
                     .require_grad(),
             };
-            let last = model.last_linear(number, input.clone(), &context);
+            // The layer's gradients are added as without checkpointing where its input is no leaf.
+            let no_leaf = input.clone().reshape(input.dims());
+            let last = model.last_linear(number, no_leaf, &context);
             let mut layer_gradients = linear_gradients(last, grad);
             grad_output = match number {
                 0 => None,

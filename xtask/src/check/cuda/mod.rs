@@ -6,6 +6,7 @@
 
 mod emulator;
 mod processes;
+mod recomputed;
 
 use std::path::Path;
 use std::process::Command;
@@ -81,8 +82,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         compared.extend(tested.compare_training(name, flags, BF16)?);
     }
     compared.push(tested.compare_evaluation("bf16", &["--bf16=true"], BF16)?);
-    let (of_two, same_bits) = processes::check(&tested)?;
+    let (of_two, mut same_bits) = processes::check(&tested)?;
     compared.extend(of_two);
+    same_bits.push(recomputed::check(&tested)?);
     tested.environment = &[("PLW_CUBLASLT", "off")];
     for (name, flags, bars) in [
         ("f32", [].as_slice(), F32),
