@@ -26,8 +26,8 @@ fn forward_kernel<F: Float, N: Size>(
     }
 }
 
-/// Gradients that a unit reads before it adds the first of them. A token of a large batch has a
-/// thousand positions, and would wait for the memory as often.
+/// Gradients that a unit may read ahead of their sum. A token of a large batch has a thousand
+/// positions, and would wait for the memory as often.
 const READ_AHEAD: usize = 16;
 
 /// A cube for each token of the batch's vocabulary, which adds the gradients of its positions in

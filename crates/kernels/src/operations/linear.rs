@@ -282,3 +282,38 @@ impl<B: LinearPasses, C: CheckpointStrategy> Linear for Autodiff<B, C> {
         record(operands, Some(grad_output), |_| sum)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::linear_operands::LinearOperands;
+
+    /// Whether the norm's gradient came with the residual's.
+    fn is_added_with_the_norms(is_leaf: bool) -> bool {
+        let device = Device::flex().autodiff();
+        let leaf = Tensor::<2>::ones([3, 4], &device).require_grad();
+        let x = match is_leaf {
+            true => leaf.clone(),
+            false => leaf.clone().mul_scalar(2.0),
+        };
+        let weight = || Tensor::<2>::ones([4, 4], &device);
+        let mut first = LinearOperands::plain(x.clone(), weight());
+        first.input = LinearInput::Normalized {
+            x: x.clone(),
+            weight: Tensor::ones([4], &device),
+            epsilon: 1e-5,
+        };
+        let mut last = LinearOperands::plain(crate::linear(first), weight());
+        last.residual = Some(x);
+        crate::linear(last).sum().backward();
+        RESIDUAL.take().is_none()
+    }
+
+    #[test]
+    fn a_residuals_gradient_is_added_with_the_norms_but_for_a_leaf() {
+        assert!(is_added_with_the_norms(false));
+        assert!(!is_added_with_the_norms(true));
+    }
+}

@@ -187,22 +187,58 @@ proptest! {
         let head_dim = if is_wide { 128 } else { 64 };
         let heads = AttentionHeads { query: group * key_value, key_value, head_dim };
         let mut random = Random::new(seed);
-        let width = (heads.query + 2 * key_value) * head_dim;
-        let qkv = elements(&mut random, [batch * seq, width]);
-        let grad_output = elements(&mut random, [batch * seq, heads.query * head_dim]);
-        let positions: Vec<u32> = (0..batch * seq).map(|_| random.below(50) as u32).collect();
-        let half = head_dim / 2;
-        let frequencies: Vec<f32> =
-            (0..half).map(|i| 0.01f32.powf(i as f32 / half as f32)).collect();
         let visible_until = visible_until(&mut random, batch, seq);
-        type Attend = fn(Tensor<2>, AttentionHeads, &RotaryEmbedding, &AttentionMask) -> Tensor<2>;
-        let run = |attend: Attend, place: Place<'_>| {
-            let rotary = RotaryEmbedding::new([batch, seq], &positions, &frequencies, place.0);
-            let mask = AttentionMask::new([batch, seq], &visible_until, place.0);
-            let qkv = tensor::<2>(&qkv, place).require_grad();
-            let output = attend(qkv.clone(), heads, &rotary, &mask);
-            with_gradients(output, &grad_output, &[&qkv])
-        };
-        compare(2, |place| run(attention, place), |place| run(attention_reference, place));
+        compare_attention(&mut random, heads, [batch, seq], &visible_until);
     }
+}
+
+/// Many queries see the first keys, whose gradients several blocks of a GPU add.
+#[test]
+fn attention_to_a_prefix_of_all_sequences_rounds_its_reference() {
+    const SEQ: usize = 1150;
+    let until = |token: usize| match token {
+        0..40 => SEQ,
+        _ => SEQ.min((token / 100 + 1) * 100),
+    };
+    let visible_until: Vec<u32> = (0..SEQ).map(|token| until(token) as u32).collect();
+    for head_dim in [64, 128] {
+        let heads = AttentionHeads {
+            query: 2,
+            key_value: 1,
+            head_dim,
+        };
+        compare_attention(&mut Random::new(3), heads, [1, SEQ], &visible_until);
+    }
+}
+
+fn compare_attention(
+    random: &mut Random,
+    heads: AttentionHeads,
+    [batch, seq]: [usize; 2],
+    visible_until: &[u32],
+) {
+    let AttentionHeads {
+        query,
+        key_value,
+        head_dim,
+    } = heads;
+    let qkv = elements(random, [batch * seq, (query + 2 * key_value) * head_dim]);
+    let grad_output = elements(random, [batch * seq, query * head_dim]);
+    let positions: Vec<u32> = (0..batch * seq).map(|_| random.below(50) as u32).collect();
+    let half = head_dim / 2;
+    let frequency = |i: usize| 0.01f32.powf(i as f32 / half as f32);
+    let frequencies: Vec<f32> = (0..half).map(frequency).collect();
+    type Attend = fn(Tensor<2>, AttentionHeads, &RotaryEmbedding, &AttentionMask) -> Tensor<2>;
+    let run = |attend: Attend, place: Place<'_>| {
+        let rotary = RotaryEmbedding::new([batch, seq], &positions, &frequencies, place.0);
+        let mask = AttentionMask::new([batch, seq], visible_until, place.0);
+        let qkv = tensor::<2>(&qkv, place).require_grad();
+        let output = attend(qkv.clone(), heads, &rotary, &mask);
+        with_gradients(output, &grad_output, &[&qkv])
+    };
+    compare(
+        2,
+        |place| run(attention, place),
+        |place| run(attention_reference, place),
+    );
 }
