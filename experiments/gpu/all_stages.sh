@@ -4,9 +4,9 @@
 # in $OUT/results.tar.xz, and the tables are printed last.
 #
 # Without `compiled`: all of stage right, then the whole bar with the peer uncompiled, both sides of
-# each row in one call, then traces and presets (about 400 s). With it: the peer's compiled settings
-# of 7B, compiled first and alone (150 s), then with plw's rows beside them (about 350 s). The
-# second call finds the first one's models where the machine was kept.
+# each row in one call, then traces, attention alone and presets (about 430 s). With it: the peer's
+# compiled settings of 7B, compiled first and alone (150 s), then with plw's rows beside them (about
+# 350 s). The second call finds the first one's models where the machine was kept.
 set -uo pipefail
 limit=${1:?seconds} mode=${2:-uncompiled}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,7 +26,9 @@ stage() {
         echo "== $name: no time left"
         return
     fi
-    OUT=$results/$name timeout "$most" "$here/check.sh" "$@" --seconds $((most - 5)) \
+    local seconds=(--seconds $((most - 5)))
+    [ "$1" = attention ] && seconds=()
+    OUT=$results/$name timeout "$most" "$here/check.sh" "$@" "${seconds[@]}" \
         >"$results/$name.txt" 2>&1
     echo "== $name ended with $? ($(left) s left)"
 }
@@ -49,8 +51,9 @@ else
         --settings "${settings[@]}" "bf16 packed compiled"
     stage profile-shared 16 profile --share-prefixes true
     stage profile-small 16 profile
+    stage attention 60 attention
     stage presets 100 presets
-    shown=(right prepare profile-shared profile-small presets bar)
+    shown=(right prepare profile-shared profile-small attention presets bar)
 fi
 for name in "${shown[@]}"; do
     echo "-- $name"

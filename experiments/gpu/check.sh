@@ -8,6 +8,8 @@
 #           f32 on the same card and plw's CPU
 #   fast    speed and memory of training and evaluation beside PyTorch's best setting
 #   profile where the time of a step goes: ten steps of the small model, traced kernel by kernel
+#   attention
+#           attention's kernels against f64, and their speed beside PyTorch's
 #   presets a few steps, an evaluation and a checkpoint of the presets with Llama-2-7B
 #
 # README.md beside this file says how to spend a few minutes on a GPU well.
@@ -16,8 +18,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 stage=${1:-none}
 case $stage in
     right) binaries=(plw device golden) ;;
-    fast | profile | presets) binaries=(plw) ;;
-    *) sed -n 2,12p "$0" | cut -c3-; exit 2 ;;
+    fast | profile | attention | presets) binaries=(plw) ;;
+    *) sed -n 2,14p "$0" | cut -c3-; exit 2 ;;
 esac
 shift
 if ! [ -d "${DEVICE_FILES:-.device}" ]; then
@@ -80,6 +82,10 @@ case $stage in
         ;;
     fast | presets)
         exec "$python" "$here/$stage.py" "${common[@]}" --files "$device" "$@"
+        ;;
+    attention)
+        exec "$python" "$here/attention.py" "$here/../../crates/kernels/src/cube/cuda/attention" \
+            "$out/attention.json"
         ;;
     profile)
         tracer=$device/trace_kernels.so
