@@ -4,8 +4,7 @@
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use plw_kernels::{
     AttentionHeads, AttentionMask, LinearInput, LinearOperands, LinearWeight, LowRankAdapter,
-    RotaryEmbedding, TargetTable, WeightMatrix, attention, attention_reference,
-    dequantize_reference, linear, linear_cross_entropy, linear_cross_entropy_reference,
+    RotaryEmbedding, WeightMatrix, attention, attention_reference, dequantize_reference, linear,
     linear_reference,
 };
 use proptest::prelude::*;
@@ -136,42 +135,6 @@ proptest! {
             |place| case.run(linear, seed, place),
             |place| case.run(linear_reference, seed, place),
         );
-    }
-
-    #[test]
-    fn linear_cross_entropy_rounds_its_reference(
-        seed: u64,
-        rows in 1usize..70,
-        hidden in 1usize..60,
-        vocab in 2usize..700,
-        count in 1usize..70,
-        chunk in 1usize..60,
-    ) {
-        let mut random = Random::new(seed);
-        let states = elements(&mut random, [rows, hidden]);
-        let head = elements(&mut random, [vocab, hidden]);
-        let mut row: Vec<u32> = (0..count).map(|_| random.below(rows) as u32).collect();
-        row.sort_unstable();
-        let token: Vec<u32> = (0..count).map(|_| random.below(vocab) as u32).collect();
-        let weight: Vec<f32> = (0..count).map(|_| random.below(4) as f32 / 3.0).collect();
-        let table = TargetTable { row: &row, token: &token, weight: &weight };
-        let run = |is_kernel: bool, place: Place<'_>| {
-            let states = tensor::<2>(&states, place).require_grad();
-            let head = leaf::<2>(&head, place.0);
-            let (s, h) = (states.clone(), head.clone());
-            let found = match is_kernel {
-                true => linear_cross_entropy(s, h, table, chunk),
-                false => linear_cross_entropy_reference(s, h, table),
-            };
-            let gradients = found.loss.clone().mul_scalar(0.5).backward();
-            vec![
-                states.grad(&gradients).expect("tracked").into_data(),
-                found.loss.into_data(),
-                found.target_losses.into_data(),
-                head.grad(&gradients).expect("tracked").into_data(),
-            ]
-        };
-        compare(1, |place| run(true, place), |place| run(false, place));
     }
 
     /// Heads of the widths that tensor cores compute.
