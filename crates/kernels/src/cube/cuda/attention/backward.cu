@@ -4,8 +4,8 @@
 
 // sum(output * grad_output) of this lane's two queries of a group, whose rows from `rows` on do not
 // exist. `output` is that of the group's first query.
-DEVICE void multiply_outputs(float (&products)[2], const Rows16 &gradients, const Bf16 *output,
-                             int stride, int rows) {
+DEVICE void multiply_outputs(float (&products)[2], const Fragments &gradients, int group,
+                             const Bf16 *output, int stride, int rows) {
     int row = lane_number() / 4, column = lane_number() % 4 * 2;
     products[0] = products[1] = 0.0f;
 #pragma unroll
@@ -15,7 +15,7 @@ DEVICE void multiply_outputs(float (&products)[2], const Rows16 &gradients, cons
             // The places of a fragment: its rows and the ones 8 below, then the same 8 columns on.
             int at = row + i % 2 * 8;
             const Bf16 *from = output + at * stride + step * 16 + i / 2 * 8 + column;
-            unsigned a = at < rows ? load_global_word(from) : 0, b = gradients[step][i];
+            unsigned a = at < rows ? load_global_word(from) : 0, b = gradients[step][group][i];
             products[i % 2] += first_of_pair(a) * first_of_pair(b);
             products[i % 2] += second_of_pair(a) * second_of_pair(b);
         }
@@ -62,12 +62,9 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     copy_stage(0, key_tile);
     wait_for_copies();
     synchronize_block();
-    Rows16 query_rows[GROUPS], gradient_rows[GROUPS];
-#pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-        load_rows(query_rows[group], queries, row_of_warp + group * 16);
-        load_rows(gradient_rows[group], gradients, row_of_warp + group * 16);
-    }
+    Fragments query_rows, gradient_rows;
+    load_rows(query_rows, queries, row_of_warp);
+    load_rows(gradient_rows, gradients, row_of_warp);
     int until[PARTS];
     load_until(until, visible_until, row_start, key_tile * TILE, seq);
 
@@ -77,7 +74,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     for (int group = 0; group < GROUPS; group++) {
         int first_of_group = first_of_warp + group * 16;
         const Bf16 *outputs = output + (row_start + first_of_group) * output_width + column;
-        multiply_outputs(products[group], gradient_rows[group], outputs, output_width,
+        multiply_outputs(products[group], gradient_rows, group, outputs, output_width,
                          seq - first_of_group);
 #pragma unroll
         for (int half = 0; half < 2; half++) {

@@ -82,11 +82,8 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 6 : 3)
     copy_stage(0, key_tile);
     wait_for_copies();
     synchronize_block();
-    Rows16 query_rows[GROUPS];
-#pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-        load_rows(query_rows[group], queries, row_of_warp + group * 16);
-    }
+    Fragments query_rows;
+    load_rows(query_rows, queries, row_of_warp);
     int until[PARTS];
     load_until(until, visible_until, row_start, key_tile * TILE, seq);
 

@@ -21,10 +21,10 @@ constexpr int PARTS = TILE / PART;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
 
-// What a warp holds of 16 rows: their fragments as a left operand, of one step and of all, their
-// products with the rows of a part, and sums as wide as a head.
-typedef unsigned Step16[4];
-typedef Step16 Rows16[STEPS];
+// What a warp holds of its rows: their fragments as a left operand, of one step and of all. And of
+// 16 of them: their products with the rows of a part, and sums as wide as a head.
+typedef unsigned StepFragments[GROUPS][4];
+typedef StepFragments Fragments[STEPS];
 typedef float Products[PART / 8][4];
 typedef float Sums[CHUNKS][4];
 
@@ -77,28 +77,24 @@ DEVICE void copy_tile(unsigned tile, const Rows &from) {
     }
 }
 
-// The fragments of 16 rows of a tile from `row` on, to be multiplied from the left, of one step and
-// of all.
-DEVICE void load_step(Step16 &found, unsigned tile, int row, int step) {
+// The fragments of a warp's rows of a tile, from `row` on, to be multiplied from the left: of one
+// step, and of all.
+DEVICE void load_step(StepFragments &found, unsigned tile, int row, int step) {
     unsigned mine = place(lane_number() % 16, lane_number() / 16);
-    load_matrices(found, tile + row * ROW_BYTES + (mine ^ (step * 32)));
+#pragma unroll
+    for (int group = 0; group < GROUPS; group++) {
+        load_matrices(found[group],
+                      tile + (row + group * 16) * ROW_BYTES + (mine ^ (step * 32)));
+    }
 }
 
-DEVICE void load_rows(Rows16 &found, unsigned tile, int row) {
+DEVICE void load_rows(Fragments &found, unsigned tile, int row) {
 #pragma unroll
     for (int step = 0; step < STEPS; step++) load_step(found[step], tile, row, step);
 }
 
-DEVICE void fill(Products &products, float value) {
-#pragma unroll
-    for (int n = 0; n < PART / 8; n++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) products[n][i] = value;
-    }
-}
-
-// Adds the products of a step of each group of 16 rows with the rows of `tile` from `row` on.
-DEVICE void multiply_step(Products (&products)[GROUPS], const Step16 (&rows)[GROUPS], unsigned tile,
+// Adds the products of a step of a warp's rows with the rows of `tile` from `row` on.
+DEVICE void multiply_step(Products (&products)[GROUPS], const StepFragments &rows, unsigned tile,
                           int row, int step) {
     int lane = lane_number();
     unsigned mine = place(lane / 16 * 8 + lane % 8, lane / 8 % 2);
@@ -114,36 +110,33 @@ DEVICE void multiply_step(Products (&products)[GROUPS], const Step16 (&rows)[GRO
     }
 }
 
-// The products of rows that a warp holds with the rows of `tile` from `row` on.
-DEVICE void multiply(Products (&products)[GROUPS], const Rows16 (&rows)[GROUPS], unsigned tile,
-                     int row) {
+DEVICE void clear(Products (&products)[GROUPS]) {
 #pragma unroll
-    for (int group = 0; group < GROUPS; group++) fill(products[group], 0.0f);
+    for (int group = 0; group < GROUPS; group++) {
 #pragma unroll
-    for (int step = 0; step < STEPS; step++) {
-        Step16 of_step[GROUPS];
+        for (int n = 0; n < PART / 8; n++) {
 #pragma unroll
-        for (int group = 0; group < GROUPS; group++) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) of_step[group][i] = rows[group][step][i];
+            for (int i = 0; i < 4; i++) products[group][n][i] = 0.0f;
         }
-        multiply_step(products, of_step, tile, row, step);
     }
+}
+
+// The products of rows that a warp holds with the rows of `tile` from `row` on.
+DEVICE void multiply(Products (&products)[GROUPS], const Fragments &rows, unsigned tile, int row) {
+    clear(products);
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) multiply_step(products, rows[step], tile, row, step);
 }
 
 // The same with a warp's rows of the tile `left`, from `left_row` on, which it has no registers to
 // hold.
 DEVICE void multiply(Products (&products)[GROUPS], unsigned left, int left_row, unsigned tile,
                      int row) {
-#pragma unroll
-    for (int group = 0; group < GROUPS; group++) fill(products[group], 0.0f);
+    clear(products);
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {
-        Step16 rows[GROUPS];
-#pragma unroll
-        for (int group = 0; group < GROUPS; group++) {
-            load_step(rows[group], left, left_row + group * 16, step);
-        }
+        StepFragments rows;
+        load_step(rows, left, left_row, step);
         multiply_step(products, rows, tile, row, step);
     }
 }
