@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 PARTS = ("primitives", "tiles", "forward", "backward")
-TILE = 64
+TILE, THREADS = 64, 128
 # Of a piece of the work for a tile of keys: the shortest that is worth it, the blocks that all are
 # to occupy, and the slot of one that is all of its tile's work.
 SHORTEST_PIECE, BLOCKS, WHOLE = 16, 512, -1
@@ -96,9 +96,6 @@ class Kernels:
             "grad_key_value": 6 * tile + 4 * TILE * 4,
             "add_pieces": 0,
         }
-        # A warp has so many groups of 16 rows of a tile.
-        self.groups = 2 if head_dim == 64 else 1
-        self.threads = TILE // (16 * self.groups) * 32
         self.functions = {name: self.function(module, name) for name in self.shared}
         self.facts = {f"{name} {head_dim}": self.describe(name) for name in self.shared}
 
@@ -121,10 +118,7 @@ class Kernels:
             self.driver.cuFuncGetAttribute(ctypes.byref(value), attribute, self.functions[name])
             facts[fact] = value.value
         self.driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
-            ctypes.byref(value),
-            self.functions[name],
-            self.threads,
-            ctypes.c_size_t(self.shared[name]),
+            ctypes.byref(value), self.functions[name], THREADS, ctypes.c_size_t(self.shared[name])
         )
         return {**facts, "blocks a multiprocessor": value.value}
 
@@ -134,7 +128,7 @@ class Kernels:
             *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in values)
         )
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        size = (width, height, 1, self.threads, 1, 1, self.shared[name])
+        size = (width, height, 1, THREADS, 1, 1, self.shared[name])
         self.check(self.driver.cuLaunchKernel(self.functions[name], *size, stream, pointers, None))
 
 
@@ -208,7 +202,7 @@ class Attention:
         kernels.launch("grad_key_value", self.piece_count, self.key_value_heads, arguments)
         if self.divided_count:
             arguments = [self.divided, *self.angles, self.piece_sums, grad_qkv, *self.sizes]
-            blocks = self.key_value_heads * self.head_dim // 8 * kernels.groups
+            blocks = self.key_value_heads * self.head_dim // 8
             kernels.launch("add_pieces", self.divided_count, blocks, arguments)
         return grad_qkv
 

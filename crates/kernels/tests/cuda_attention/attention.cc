@@ -143,7 +143,7 @@ struct Attention {
                                      products, grad_output, grad_qkv, piece_sums, seq, heads,
                                      key_value_heads, scale);
         });
-        blocks(divided.size(), key_value_heads * CHUNKS * GROUPS, THREADS, 0, [&] {
+        blocks(divided.size(), key_value_heads * CHUNKS, THREADS, 0, [&] {
             attention_add_pieces(divided.data(), cosines, sines, piece_sums, grad_qkv, seq, heads,
                                  key_value_heads, scale);
         });

@@ -30,13 +30,8 @@ const SOURCE: &str = concat!(
 /// Queries or keys of a tile. The same as in the source.
 pub(in crate::cube) const TILE: usize = 64;
 
-/// Groups of 16 rows that a warp has of a tile. The same as in the source.
-fn groups(head_dim: usize) -> usize {
-    match head_dim {
-        64 => 2,
-        _ => 1,
-    }
-}
+/// Threads of a block. The same as in the source.
+const THREADS: usize = 128;
 
 /// Whether these kernels compute the attention of a tensor: bf16 heads of a width that they are
 /// written for. The environment variable `PLW_FLASH_ATTENTION=off` leaves it to CubeCL's.
@@ -160,9 +155,8 @@ pub(in crate::cube) fn backward(
             if divided_count == 0 {
                 return Ok(());
             }
-            // A block for each 8 columns of each group of keys and of values.
-            let blocks = shape.head_dim / 8 * groups(shape.head_dim);
-            let grid = [divided_count, shape.key_value_heads * blocks];
+            // A block for each 8 columns of keys and of values.
+            let grid = [divided_count, shape.key_value_heads * shape.head_dim / 8];
             let operands = [divided, cosines, sines, piece_sums, grad_qkv];
             launch.run(&kernels.add_pieces, grid, &operands)
         }
@@ -275,8 +269,6 @@ fn compute_capability() -> Result<i32, CudaError> {
 /// The sizes of an attention, as the kernels take them, and the stream that they run on.
 struct Launch {
     stream: CUstream,
-    /// Of a block.
-    threads: usize,
     batch: usize,
     seq: i32,
     heads: i32,
@@ -288,7 +280,6 @@ impl Launch {
     fn new(shape: &Shape, stream: CUstream) -> Self {
         Self {
             stream,
-            threads: TILE / (16 * groups(shape.head_dim)) * 32,
             batch: shape.batch,
             seq: shape.seq as i32,
             heads: shape.heads as i32,
@@ -328,7 +319,7 @@ impl Launch {
             launch_kernel(
                 kernel.function,
                 (width as u32, height as u32, 1),
-                (self.threads as u32, 1, 1),
+                (THREADS as u32, 1, 1),
                 kernel.shared as u32,
                 self.stream,
                 &mut parameters,

@@ -2,10 +2,10 @@
 // (for their gradients), once with a block for each piece of a tile of keys (for those of keys and
 // values), so that every sum has one owner and a fixed order.
 
-// sum(output * grad_output) of this lane's two queries of a group, whose rows from `rows` on do not
-// exist. `output` is that of the group's first query.
-DEVICE void multiply_outputs(float (&products)[2], const Fragments &gradients, int group,
-                             const Bf16 *output, int stride, int rows) {
+// sum(output * grad_output) of this lane's two queries, of a tile whose rows from `rows` on do not
+// exist. `output` is that of the warp's first query.
+DEVICE void multiply_outputs(float (&products)[2], const Rows16 &gradients, const Bf16 *output,
+                             int stride, int rows) {
     int row = lane_number() / 4, column = lane_number() % 4 * 2;
     products[0] = products[1] = 0.0f;
 #pragma unroll
@@ -15,7 +15,7 @@ DEVICE void multiply_outputs(float (&products)[2], const Fragments &gradients, i
             // The places of a fragment: its rows and the ones 8 below, then the same 8 columns on.
             int at = row + i % 2 * 8;
             const Bf16 *from = output + at * stride + step * 16 + i / 2 * 8 + column;
-            unsigned a = at < rows ? load_global_word(from) : 0, b = gradients[step][group][i];
+            unsigned a = at < rows ? load_global_word(from) : 0, b = gradients[step][i];
             products[i % 2] += first_of_pair(a) * first_of_pair(b);
             products[i % 2] += second_of_pair(a) * second_of_pair(b);
         }
@@ -38,8 +38,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     int tiles = sizes.tiles(), width = sizes.width();
     int tile = tiles - 1 - (int)blockIdx.x % tiles;
     int row = blockIdx.x / tiles, head = blockIdx.y, key_head = head / sizes.group();
-    int first = tile * TILE, row_of_warp = warp_number() * GROUPS * 16;
-    int first_of_warp = first + row_of_warp;
+    int first = tile * TILE, row_of_warp = warp_number() * 16;
     long long row_start = (long long)row * seq;
     spans += (long long)row * tiles;
 
@@ -56,35 +55,31 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     };
     int column = sizes.query_column(head);
     int key_tile = next_tile(spans, spans[tile].from, tile + 1, first);
-    int output_width = sizes.output_width();
     copy_tile(queries, rows_of(qkv, width, column, row_start, first, seq));
-    copy_tile(gradients, rows_of(grad_output, output_width, column, row_start, first, seq));
+    copy_tile(gradients,
+              rows_of(grad_output, sizes.output_width(), column, row_start, first, seq));
     copy_stage(0, key_tile);
     wait_for_copies();
     synchronize_block();
-    Fragments query_rows, gradient_rows;
+    Rows16 query_rows, gradient_rows;
     load_rows(query_rows, queries, row_of_warp);
     load_rows(gradient_rows, gradients, row_of_warp);
     int until[PARTS];
     load_until(until, visible_until, row_start, key_tile * TILE, seq);
 
-    // Of this lane's two queries of each group.
-    float log_sum_to_2[GROUPS][2], products[GROUPS][2];
+    // Of this lane's two queries.
+    float log_sum_to_2[2], products[2];
+    int first_of_warp = first + row_of_warp, output_width = sizes.output_width();
+    const Bf16 *outputs = output + (row_start + first_of_warp) * output_width + column;
+    multiply_outputs(products, gradient_rows, outputs, output_width, seq - first_of_warp);
 #pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-        int first_of_group = first_of_warp + group * 16;
-        const Bf16 *outputs = output + (row_start + first_of_group) * output_width + column;
-        multiply_outputs(products[group], gradient_rows, group, outputs, output_width,
-                         seq - first_of_group);
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int query = first_of_group + half * 8 + lane / 4;
-            long long at = (row_start + query) * heads + head;
-            log_sum_to_2[group][half] = query < seq ? log_sum_exp[at] * LOG2_E : 0.0f;
-            if (query < seq && lane % 4 == 0) output_products[at] = products[group][half];
-        }
+    for (int half = 0; half < 2; half++) {
+        int query = first_of_warp + half * 8 + lane / 4;
+        long long at = (row_start + query) * heads + head;
+        log_sum_to_2[half] = query < seq ? log_sum_exp[at] * LOG2_E : 0.0f;
+        if (query < seq && lane % 4 == 0) output_products[at] = products[half];
     }
-    Sums sums[GROUPS] = {};
+    Sums sums = {};
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; key_tile <= tile; number++) {
         wait_for_copies();
@@ -98,25 +93,19 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             int first_key = key_tile * TILE + part * PART;
-            Visible seen = visible(until[part], first_of_warp, first_key);
+            Visible seen = visible(until[part], first + row_of_warp, first_key);
             if (seen == NONE) continue;
-            Products scores[GROUPS], grad_weights[GROUPS];
+            Products scores, grad_weights;
             multiply(scores, query_rows, keys, part * PART);
+            if (seen == SOME) hide(scores, until[part], first + row_of_warp, first_key);
             multiply(grad_weights, gradient_rows, values, part * PART);
 #pragma unroll
-            for (int group = 0; group < GROUPS; group++) {
-                if (seen == SOME) {
-                    hide(scores[group], until[part], first_of_warp + group * 16, first_key);
-                }
+            for (int n = 0; n < PART / 8; n++) {
 #pragma unroll
-                for (int n = 0; n < PART / 8; n++) {
-#pragma unroll
-                    for (int i = 0; i < 4; i++) {
-                        float &score = scores[group][n][i];
-                        float exponent = score * scale_to_2 - log_sum_to_2[group][i / 2];
-                        float gradient = grad_weights[group][n][i] - products[group][i / 2];
-                        score = exponential_of_2(exponent) * gradient;
-                    }
+                for (int i = 0; i < 4; i++) {
+                    float exponent = scores[n][i] * scale_to_2 - log_sum_to_2[i / 2];
+                    float gradient = grad_weights[n][i] - products[i / 2];
+                    scores[n][i] = exponential_of_2(exponent) * gradient;
                 }
             }
             accumulate(sums, scores, keys, part * PART);
@@ -126,16 +115,14 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
         key_tile = next;
     }
     synchronize_block();
+    rotate_rows_back(sums, {cosines, sines}, row_start + first_of_warp, seq - first_of_warp);
     float factors[2] = {scale, scale};
     Bf16 *to = grad_qkv + (row_start + first) * width + column;
-#pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-        int row_of_group = row_of_warp + group * 16, first_of_group = first + row_of_group;
-        rotate_rows_back(sums[group], {cosines, sines}, row_start + first_of_group,
-                         seq - first_of_group);
-        store_rows(sums[group], factors, stages, row_of_group, to, width, seq - first);
-    }
+    store_rows(sums, factors, stages, to, width, seq - first);
 }
+
+// Whether a warp keeps the fragments of its keys and values, or loads them for each part.
+constexpr bool KEEPS_ROWS = HEAD_DIM == 64;
 
 // Hides the scores of keys that a query does not see. Rows are keys, of which a lane has two and
 // their `until`, and columns are queries.
@@ -170,12 +157,11 @@ struct Divided {
     unsigned until;
 };
 
-// Where this thread's sums of a slot are, for a group of keys (`matrix` 0) or values (1). A number
-// has those of all threads side by side.
-DEVICE long long place_of_sums(unsigned slot, const Sizes &sizes, int key_head, int matrix,
-                               int group) {
+// Where this thread's sums of a slot are, for keys (`matrix` 0) or values (1). A number has those
+// of all threads side by side.
+DEVICE long long place_of_sums(unsigned slot, const Sizes &sizes, int key_head, int matrix) {
     long long number = ((long long)slot * sizes.key_value_heads + key_head) * 2 + matrix;
-    return (number * GROUPS + group) * CHUNKS * 4 * THREADS + thread_number();
+    return number * TILE * HEAD_DIM + thread_number();
 }
 
 DEVICE void keep_sums(const Sums &sums, float *to) {
@@ -188,7 +174,7 @@ DEVICE void keep_sums(const Sums &sums, float *to) {
 
 // The gradients of keys, before their rotation, and values, in their columns of `grad_qkv`, or a
 // piece's part of them. The grid is (pieces, key_value_heads).
-KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 3 : 2)
     attention_grad_key_value(const Bf16 *qkv, const unsigned *visible_until, const Piece *pieces,
                              const float *cosines, const float *sines, const float *log_sum_exp,
                              const float *output_products, const Bf16 *grad_output, Bf16 *grad_qkv,
@@ -199,7 +185,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
     int tiles = sizes.tiles(), width = sizes.width();
     pieces += blockIdx.x;
     int row = pieces->tile / tiles, key_head = blockIdx.y;
-    int first = (int)(pieces->tile % tiles) * TILE, row_of_warp = warp_number() * GROUPS * 16;
+    int first = (int)(pieces->tile % tiles) * TILE, row_of_warp = warp_number() * 16;
     long long row_start = (long long)row * seq;
     // The tiles of queries, for each query head of the group.
     int from = pieces->from, of_head = pieces->until - from, count = of_head * sizes.group();
@@ -216,36 +202,34 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
         copy_tile(stage, rows_of(qkv, width, column, row_start, query, seq));
         copy_tile(stage + TILE_BYTES,
                   rows_of(grad_output, sizes.output_width(), column, row_start, query, seq));
-#pragma unroll
-        for (int i = 0; i < 2 * TILE / THREADS; i++) {
-            int at = i * THREADS + thread_number();
-            const float *matrix = at < TILE ? log_sum_exp : output_products;
-            int token = query + at % TILE;
-            bool clear = token >= seq;
-            const float *from = matrix + (row_start + (clear ? 0 : token)) * heads + head;
-            copy_4(stage + 2 * TILE_BYTES + at * 4, from, clear);
-        }
+        const float *matrix = thread_number() < TILE ? log_sum_exp : output_products;
+        query += thread_number() % TILE;
+        bool clear = query >= seq;
+        const float *from = matrix + (row_start + (clear ? 0 : query)) * heads + head;
+        copy_4(stage + 2 * TILE_BYTES + thread_number() * 4, from, clear);
     };
     copy_tile(keys, rows_of(qkv, width, sizes.key_column(key_head), row_start, first, seq));
     copy_tile(values, rows_of(qkv, width, sizes.value_column(key_head), row_start, first, seq));
     copy_stage(0);
 
-    // Of this lane's two keys of each group.
-    int until[GROUPS][2];
+    // Of this lane's two keys.
+    int until[2];
 #pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int key = first + row_of_warp + group * 16 + half * 8 + lane / 4;
-            until[group][half] = key < seq ? (int)visible_until[row_start + key] : 0;
-        }
+    for (int half = 0; half < 2; half++) {
+        int key = first + row_of_warp + half * 8 + lane / 4;
+        until[half] = key < seq ? (int)visible_until[row_start + key] : 0;
     }
-    Sums grad_keys[GROUPS] = {}, grad_values[GROUPS] = {};
+    Sums grad_keys = {}, grad_values = {};
+    Rows16 key_rows, value_rows;
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; number < count; number++) {
         wait_for_copies();
         synchronize_block();
         if (number + 1 < count) copy_stage(number + 1);
+        if (KEEPS_ROWS && number == 0) {
+            load_rows(key_rows, keys, row_of_warp);
+            load_rows(value_rows, values, row_of_warp);
+        }
         unsigned queries = stages + number % 2 * STAGE_BYTES;
         unsigned gradients = queries + TILE_BYTES, of_queries = gradients + TILE_BYTES;
 
@@ -254,94 +238,68 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 2)
             // Rows are keys, columns queries.
             int first_query = (from + number % of_head) * TILE + part;
             int last_query = first_query + PART - 1, first_key = first + row_of_warp;
-            bool any = false, all = first_key + 16 * GROUPS - 1 <= first_query;
-#pragma unroll
-            for (int group = 0; group < GROUPS; group++) {
-                any = any || max(until[group][0], until[group][1]) > first_query;
-                all = all && min(until[group][0], until[group][1]) > last_query;
-            }
-            if (lanes_where(any && first_key <= last_query) == 0) continue;
-            bool hides = lanes_where(all) != 0xffffffffu;
-            Products weights[GROUPS], grad_weights[GROUPS];
-            multiply(weights, keys, row_of_warp, queries, part);
-#pragma unroll
-            for (int group = 0; group < GROUPS; group++) {
-                if (hides) {
-                    hide_keys(weights[group], until[group], first_key + group * 16, first_query);
-                }
-            }
+            bool any = max(until[0], until[1]) > first_query && first_key <= last_query;
+            if (lanes_where(any) == 0) continue;
+            bool all = min(until[0], until[1]) > last_query && first_key + 15 <= first_query;
+            Products weights, grad_weights;
+            if (!KEEPS_ROWS) load_rows(key_rows, keys, row_of_warp);
+            multiply(weights, key_rows, queries, part);
+            if (lanes_where(all) != 0xffffffffu) hide_keys(weights, until, first_key, first_query);
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
+                int column = n * 8 + lane % 4 * 2;
                 float log_sums[2];
-                load_shared_pair(log_sums, of_queries + (part + n * 8 + lane % 4 * 2) * 4);
+                load_shared_pair(log_sums, of_queries + (part + column) * 4);
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    float log_sum_to_2 = log_sums[i % 2] * LOG2_E;
-#pragma unroll
-                    for (int group = 0; group < GROUPS; group++) {
-                        float &weight = weights[group][n][i];
-                        weight = exponential_of_2(weight * scale_to_2 - log_sum_to_2);
-                    }
+                    float exponent = weights[n][i] * scale_to_2 - log_sums[i % 2] * LOG2_E;
+                    weights[n][i] = exponential_of_2(exponent);
                 }
             }
             accumulate(grad_values, weights, gradients, part);
-            multiply(grad_weights, values, row_of_warp, gradients, part);
+            if (!KEEPS_ROWS) load_rows(value_rows, values, row_of_warp);
+            multiply(grad_weights, value_rows, gradients, part);
 #pragma unroll
             for (int n = 0; n < PART / 8; n++) {
+                int column = n * 8 + lane % 4 * 2;
                 float products[2];
-                load_shared_pair(products, of_queries + (TILE + part + n * 8 + lane % 4 * 2) * 4);
+                load_shared_pair(products, of_queries + (TILE + part + column) * 4);
 #pragma unroll
-                for (int i = 0; i < 4; i++) {
-#pragma unroll
-                    for (int group = 0; group < GROUPS; group++) {
-                        weights[group][n][i] *= grad_weights[group][n][i] - products[i % 2];
-                    }
-                }
+                for (int i = 0; i < 4; i++) weights[n][i] *= grad_weights[n][i] - products[i % 2];
             }
             accumulate(grad_keys, weights, queries, part);
         }
     }
     unsigned slot = pieces->slot;
     if (slot != WHOLE) {
-#pragma unroll
-        for (int group = 0; group < GROUPS; group++) {
-            float *to = piece_sums + place_of_sums(slot, sizes, key_head, 0, group);
-            keep_sums(grad_keys[group], to);
-            to = piece_sums + place_of_sums(slot, sizes, key_head, 1, group);
-            keep_sums(grad_values[group], to);
-        }
+        keep_sums(grad_keys, piece_sums + place_of_sums(slot, sizes, key_head, 0));
+        keep_sums(grad_values, piece_sums + place_of_sums(slot, sizes, key_head, 1));
         return;
     }
     // They pass through the tiles of keys and values, of which each warp reads its own rows alone.
+    int first_of_warp = first + row_of_warp;
+    rotate_rows_back(grad_keys, {cosines, sines}, row_start + first_of_warp, seq - first_of_warp);
     float scales[2] = {scale, scale}, ones[2] = {1.0f, 1.0f};
     Bf16 *to = grad_qkv + (row_start + first) * width;
-    Bf16 *to_keys = to + sizes.key_column(key_head), *to_values = to + sizes.value_column(key_head);
-    int rows = seq - first;
-#pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-        int row_of_group = row_of_warp + group * 16, first_of_group = first + row_of_group;
-        rotate_rows_back(grad_keys[group], {cosines, sines}, row_start + first_of_group,
-                         seq - first_of_group);
-        store_rows(grad_keys[group], scales, keys, row_of_group, to_keys, width, rows);
-        store_rows(grad_values[group], ones, values, row_of_group, to_values, width, rows);
-    }
+    store_rows(grad_keys, scales, keys, to + sizes.key_column(key_head), width, seq - first);
+    store_rows(grad_values, ones, values, to + sizes.value_column(key_head), width, seq - first);
 }
 
 // The gradients of the divided tiles, the sums of their pieces. The grid is
-// (divided tiles, key_value_heads * CHUNKS * GROUPS): for each group of a head of keys and of
-// values the pairs of chunks that are rotated together.
+// (divided tiles, key_value_heads * CHUNKS): for each head of keys and of values the pairs of
+// chunks that are rotated together.
 KERNEL void __launch_bounds__(THREADS)
     attention_add_pieces(const Divided *divided, const float *cosines, const float *sines,
                          const float *piece_sums, Bf16 *grad_qkv, int seq, int heads,
                          int key_value_heads, float scale) {
     Sizes sizes = {seq, heads, key_value_heads};
     divided += blockIdx.x;
-    int group = blockIdx.y % GROUPS, chunk = blockIdx.y / GROUPS % (CHUNKS / 2);
-    int matrix = blockIdx.y / GROUPS / (CHUNKS / 2) % 2, key_head = blockIdx.y / GROUPS / CHUNKS;
+    int key_head = blockIdx.y / CHUNKS, matrix = blockIdx.y % CHUNKS / (CHUNKS / 2);
+    int chunk = blockIdx.y % (CHUNKS / 2);
     // A slot's numbers of the first chunk, and those of the second.
     constexpr int SECOND = CHUNKS / 2 * 4 * THREADS;
-    const float *from = piece_sums + place_of_sums(divided->from, sizes, key_head, matrix, group);
-    long long slot_size = place_of_sums(1, sizes, 0, 0, 0) - place_of_sums(0, sizes, 0, 0, 0);
+    const float *from = piece_sums + place_of_sums(divided->from, sizes, key_head, matrix);
+    long long slot_size = place_of_sums(1, sizes, 0, 0) - place_of_sums(0, sizes, 0, 0);
     from += chunk * 4 * THREADS;
     float first_sums[4] = {}, second_sums[4] = {};
 #pragma unroll 4
@@ -355,7 +313,7 @@ KERNEL void __launch_bounds__(THREADS)
     }
     int tile = divided->tile % sizes.tiles();
     long long row_start = (long long)(divided->tile / sizes.tiles()) * seq;
-    int row = tile * TILE + (warp_number() * GROUPS + group) * 16 + lane_number() / 4;
+    int row = tile * TILE + warp_number() * 16 + lane_number() / 4;
     int columns = matrix == 0 ? sizes.key_column(key_head) : sizes.value_column(key_head);
     int column = chunk * 8 + lane_number() % 4 * 2;
 #pragma unroll

@@ -11,48 +11,45 @@ DEVICE float greatest_of_four(float x) {
     return fmaxf(x, from_partner(x, 2));
 }
 
-// Makes weights of the scores of 16 rows, and rescales the sums where a maximum has changed. The
-// four lanes that hold a row have the same maximum, and each the total of its own columns.
-DEVICE void weigh(Products &scores, Sums &sums, float (&highest)[2], float (&total)[2],
+// Makes weights of scores, and rescales the sums to their new maximum. The four lanes that hold a
+// row have the same maximum, and each the total of its own columns.
+DEVICE void weigh(Products (&scores)[PARTS], Sums &sums, float (&highest)[2], float (&total)[2],
                   float scale) {
-    float factors[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float greatest = highest[half];
 #pragma unroll
-        for (int n = 0; n < PART / 8; n++) {
-            greatest = fmaxf(greatest, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
+        for (int n = 0; n < TILE / 8; n++) {
+            const float *score = &scores[n / (PART / 8)][n % (PART / 8)][half * 2];
+            greatest = fmaxf(greatest, fmaxf(score[0], score[1]));
         }
         greatest = greatest_of_four(greatest);
         // A row may have seen no key yet.
         float offset = greatest == minus_infinity() ? 0.0f : greatest * scale;
-        // Of equals it is 1, which the rounded difference of two products need not give.
-        factors[half] = highest[half] == greatest
-                            ? 1.0f
-                            : exponential_of_2(highest[half] * scale - offset);
+        float factor = exponential_of_2(highest[half] * scale - offset);
         highest[half] = greatest;
         float sum = 0.0f;
 #pragma unroll
-        for (int n = 0; n < PART / 8; n++) {
+        for (int n = 0; n < TILE / 8; n++) {
+            float *score = &scores[n / (PART / 8)][n % (PART / 8)][half * 2];
 #pragma unroll
-            for (int i = half * 2; i < half * 2 + 2; i++) {
-                scores[n][i] = exponential_of_2(scores[n][i] * scale - offset);
-                sum += scores[n][i];
+            for (int i = 0; i < 2; i++) {
+                score[i] = exponential_of_2(score[i] * scale - offset);
+                sum += score[i];
             }
         }
-        total[half] = total[half] * factors[half] + sum;
-    }
-    if (lanes_where(factors[0] != 1.0f || factors[1] != 1.0f) == 0) return;
+        total[half] = total[half] * factor + sum;
 #pragma unroll
-    for (int chunk = 0; chunk < CHUNKS; chunk++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) sums[chunk][i] *= factors[i / 2];
+        for (int chunk = 0; chunk < CHUNKS; chunk++) {
+            sums[chunk][half * 2] *= factor;
+            sums[chunk][half * 2 + 1] *= factor;
+        }
     }
 }
 
 // `output` is [tokens, heads * head_dim], `log_sum_exp` [tokens, heads]. The grid is
 // (rows of the batch * tiles, heads), and each tile has a span.
-KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 6 : 3)
+KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 4 : 3)
     attention_forward(const Bf16 *qkv, const unsigned *visible_until, const TileSpan *spans,
                       Bf16 *output, float *log_sum_exp, int seq, int heads, int key_value_heads,
                       float scale) {
@@ -62,8 +59,7 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 6 : 3)
     // Late queries see more keys, so that their blocks begin first.
     int tile = tiles - 1 - (int)blockIdx.x % tiles;
     int row = blockIdx.x / tiles, head = blockIdx.y, key_head = head / sizes.group();
-    int first = tile * TILE, row_of_warp = warp_number() * GROUPS * 16;
-    int first_of_warp = first + row_of_warp;
+    int first = tile * TILE, first_of_warp = first + warp_number() * 16;
     long long row_start = (long long)row * seq;
     spans += (long long)row * tiles;
 
@@ -82,17 +78,14 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 6 : 3)
     copy_stage(0, key_tile);
     wait_for_copies();
     synchronize_block();
-    Fragments query_rows;
-    load_rows(query_rows, queries, row_of_warp);
+    Rows16 query_rows;
+    load_rows(query_rows, queries, warp_number() * 16);
     int until[PARTS];
     load_until(until, visible_until, row_start, key_tile * TILE, seq);
 
-    Sums sums[GROUPS] = {};
-    float highest[GROUPS][2], total[GROUPS][2] = {};
-#pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-        highest[group][0] = highest[group][1] = minus_infinity();
-    }
+    Sums sums = {};
+    float highest[2] = {minus_infinity(), minus_infinity()};
+    float total[2] = {0.0f, 0.0f};
     float scale_to_2 = scale * LOG2_E;
     for (int number = 0; key_tile <= tile; number++) {
         wait_for_copies();
@@ -103,23 +96,27 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 6 : 3)
         load_until(next_until, visible_until, row_start, next * TILE, seq);
 
         unsigned keys = stages + number % 2 * 2 * TILE_BYTES, values = keys + TILE_BYTES;
-        static_assert(PARTS == 2, "the parts are named below");
-#pragma unroll 1
+        Products scores[PARTS];
+        Visible seen[PARTS];
+        bool any = false;
+#pragma unroll
         for (int part = 0; part < PARTS; part++) {
             int first_key = key_tile * TILE + part * PART;
-            int of_part = part == 0 ? until[0] : until[1];
-            Visible seen = visible(of_part, first_of_warp, first_key);
-            if (seen == NONE) continue;
-            Products scores[GROUPS];
-            multiply(scores, query_rows, keys, part * PART);
-#pragma unroll
-            for (int group = 0; group < GROUPS; group++) {
-                if (seen == SOME) {
-                    hide(scores[group], of_part, first_of_warp + group * 16, first_key);
-                }
-                weigh(scores[group], sums[group], highest[group], total[group], scale_to_2);
+            seen[part] = visible(until[part], first_of_warp, first_key);
+            any = any || seen[part] != NONE;
+            if (seen[part] == NONE) {
+                fill(scores[part], minus_infinity());
+                continue;
             }
-            accumulate(sums, scores, values, part * PART);
+            multiply(scores[part], query_rows, keys, part * PART);
+            if (seen[part] == SOME) hide(scores[part], until[part], first_of_warp, first_key);
+        }
+        if (any) {
+            weigh(scores, sums, highest, total, scale_to_2);
+#pragma unroll
+            for (int part = 0; part < PARTS; part++) {
+                if (seen[part] != NONE) accumulate(sums, scores[part], values, part * PART);
+            }
         }
 #pragma unroll
         for (int part = 0; part < PARTS; part++) until[part] = next_until[part];
@@ -127,22 +124,17 @@ KERNEL void __launch_bounds__(THREADS, HEAD_DIM == 64 ? 6 : 3)
     }
     synchronize_block();
 
-    Bf16 *to = output + (row_start + first) * sizes.output_width() + sizes.query_column(head);
+    float factors[2];
 #pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-        int row_of_group = row_of_warp + group * 16;
-        float factors[2];
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            float sum = sum_of_four(total[group][half]);
-            int query = first + row_of_group + half * 8 + lane / 4;
-            factors[half] = 1.0f / sum;
-            if (query < seq && lane % 4 == 0) {
-                log_sum_exp[(row_start + query) * heads + head] =
-                    highest[group][half] * scale + logarithm_to_2(sum) * LN_2;
-            }
+    for (int half = 0; half < 2; half++) {
+        float sum = sum_of_four(total[half]);
+        int query = first_of_warp + half * 8 + lane / 4;
+        factors[half] = 1.0f / sum;
+        if (query < seq && lane % 4 == 0) {
+            log_sum_exp[(row_start + query) * heads + head] =
+                highest[half] * scale + logarithm_to_2(sum) * LN_2;
         }
-        store_rows(sums[group], factors, stages, row_of_group, to, sizes.output_width(),
-                   seq - first);
     }
+    Bf16 *to = output + (row_start + first) * sizes.output_width() + sizes.query_column(head);
+    store_rows(sums, factors, stages, to, sizes.output_width(), seq - first);
 }

@@ -1,15 +1,12 @@
 // Tiles of 64 queries or keys of a head. Of each tile that is multiplied from the left a warp has
-// 16 rows, or more than one group of 16, which no other warp needs. What it loads of the right
-// operand from shared memory, the scarcest resource, it multiplies with all of them.
+// 16 rows, which no other warp needs.
 //
 // In shared memory a row is made of chunks of 8 elements. Row r has chunk c in the place
 // c ^ (r % 8), so that the same chunk of 8 rows lies in different banks.
 
 // HEAD_DIM is 64 or 128.
 constexpr int TILE = 64;
-// Groups of 16 rows of a warp. Wide heads leave registers for one.
-constexpr int GROUPS = HEAD_DIM == 64 ? 2 : 1;
-constexpr int THREADS = TILE / (16 * GROUPS) * 32;
+constexpr int THREADS = 128;
 constexpr int CHUNKS = HEAD_DIM / 8;
 constexpr unsigned ROW_BYTES = HEAD_DIM * 2;
 constexpr unsigned TILE_BYTES = TILE * ROW_BYTES;
@@ -21,10 +18,9 @@ constexpr int PARTS = TILE / PART;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
 
-// What a warp holds of its rows: their fragments as a left operand, of one step and of all. And of
-// 16 of them: their products with the rows of a part, and sums as wide as a head.
-typedef unsigned StepFragments[GROUPS][4];
-typedef StepFragments Fragments[STEPS];
+// What a warp holds of 16 rows: their fragments as a left operand, their products with the rows of
+// a part, and sums as wide as a head.
+typedef unsigned Rows16[STEPS][4];
 typedef float Products[PART / 8][4];
 typedef float Sums[CHUNKS][4];
 
@@ -62,7 +58,7 @@ DEVICE Rows rows_of(const Bf16 *matrix, int stride, int column, long long row_st
 // that of c with the bits of 16 * n changed.
 DEVICE unsigned place(int row, int chunk) { return row * ROW_BYTES + (chunk ^ (row % 8)) * 16; }
 
-// Begins to copy a tile with all threads of a block. Rows that do not exist are cleared.
+// Begins to copy a tile. Rows that do not exist are cleared.
 DEVICE void copy_tile(unsigned tile, const Rows &from) {
     // Rows between two of a thread, a multiple of 8, so that its chunks have one place in a row.
     constexpr int DISTANCE = THREADS / CHUNKS;
@@ -77,106 +73,68 @@ DEVICE void copy_tile(unsigned tile, const Rows &from) {
     }
 }
 
-// The fragments of a warp's rows of a tile, from `row` on, to be multiplied from the left: of one
-// step, and of all.
-DEVICE void load_step(StepFragments &found, unsigned tile, int row, int step) {
+// The fragments of 16 rows of a tile from `row` on, to be multiplied from the left.
+DEVICE void load_rows(Rows16 &found, unsigned tile, int row) {
     unsigned mine = place(lane_number() % 16, lane_number() / 16);
 #pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-        load_matrices(found[group],
-                      tile + (row + group * 16) * ROW_BYTES + (mine ^ (step * 32)));
+    for (int step = 0; step < STEPS; step++) {
+        load_matrices(found[step], tile + row * ROW_BYTES + (mine ^ (step * 32)));
     }
 }
 
-DEVICE void load_rows(Fragments &found, unsigned tile, int row) {
+DEVICE void fill(Products &products, float value) {
 #pragma unroll
-    for (int step = 0; step < STEPS; step++) load_step(found[step], tile, row, step);
+    for (int n = 0; n < PART / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) products[n][i] = value;
+    }
 }
 
-// Adds the products of a step of a warp's rows with the rows of `tile` from `row` on.
-DEVICE void multiply_step(Products (&products)[GROUPS], const StepFragments &rows, unsigned tile,
-                          int row, int step) {
+// The products of 16 rows with the rows of `tile` from `row` on.
+DEVICE void multiply(Products &products, const Rows16 &rows, unsigned tile, int row) {
     int lane = lane_number();
     unsigned mine = place(lane / 16 * 8 + lane % 8, lane / 8 % 2);
-#pragma unroll
-    for (int n = 0; n < PART / 8; n += 2) {
-        unsigned b[4];
-        load_matrices(b, tile + (row + n * 8) * ROW_BYTES + (mine ^ (step * 32)));
-#pragma unroll
-        for (int group = 0; group < GROUPS; group++) {
-            multiply_add(products[group][n], rows[group], b[0], b[1]);
-            multiply_add(products[group][n + 1], rows[group], b[2], b[3]);
-        }
-    }
-}
-
-DEVICE void clear(Products (&products)[GROUPS]) {
-#pragma unroll
-    for (int group = 0; group < GROUPS; group++) {
-#pragma unroll
-        for (int n = 0; n < PART / 8; n++) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) products[group][n][i] = 0.0f;
-        }
-    }
-}
-
-// The products of rows that a warp holds with the rows of `tile` from `row` on.
-DEVICE void multiply(Products (&products)[GROUPS], const Fragments &rows, unsigned tile, int row) {
-    clear(products);
-#pragma unroll
-    for (int step = 0; step < STEPS; step++) multiply_step(products, rows[step], tile, row, step);
-}
-
-// The same with a warp's rows of the tile `left`, from `left_row` on, which it has no registers to
-// hold.
-DEVICE void multiply(Products (&products)[GROUPS], unsigned left, int left_row, unsigned tile,
-                     int row) {
-    clear(products);
+    fill(products, 0.0f);
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {
-        StepFragments rows;
-        load_step(rows, left, left_row, step);
-        multiply_step(products, rows, tile, row, step);
+#pragma unroll
+        for (int n = 0; n < PART / 8; n += 2) {
+            unsigned b[4];
+            load_matrices(b, tile + (row + n * 8) * ROW_BYTES + (mine ^ (step * 32)));
+            multiply_add(products[n], rows[step], b[0], b[1]);
+            multiply_add(products[n + 1], rows[step], b[2], b[3]);
+        }
     }
 }
 
-// Adds each group's weighted sums of the rows of `tile` from `row` on, the weights rounded to bf16.
-DEVICE void accumulate(Sums (&sums)[GROUPS], const Products (&weights)[GROUPS], unsigned tile,
-                       int row) {
+// Adds the weighted sums of the rows of `tile` from `row` on, the weights rounded to bf16.
+DEVICE void accumulate(Sums &sums, const Products &weights, unsigned tile, int row) {
     unsigned mine = place(lane_number() % 16, lane_number() / 16);
 #pragma unroll
     for (int n = 0; n < PART / 8; n += 2) {
         // Two results of 16 x 8 side by side are the left operand of 16 x 16.
-        unsigned a[GROUPS][4];
-#pragma unroll
-        for (int group = 0; group < GROUPS; group++) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const float *pair = &weights[group][n + i / 2][i % 2 * 2];
-                a[group][i] = round_pair(pair[0], pair[1]);
-            }
-        }
+        unsigned a[4] = {round_pair(weights[n][0], weights[n][1]),
+                         round_pair(weights[n][2], weights[n][3]),
+                         round_pair(weights[n + 1][0], weights[n + 1][1]),
+                         round_pair(weights[n + 1][2], weights[n + 1][3])};
 #pragma unroll
         for (int chunk = 0; chunk < CHUNKS; chunk += 2) {
             unsigned b[4];
             unsigned address = tile + (row + n * 8) * ROW_BYTES + (mine ^ (chunk * 16));
             load_transposed_matrices(b, address);
-#pragma unroll
-            for (int group = 0; group < GROUPS; group++) {
-                multiply_add(sums[group][chunk], a[group], b[0], b[1]);
-                multiply_add(sums[group][chunk + 1], a[group], b[2], b[3]);
-            }
+            multiply_add(sums[chunk], a, b[0], b[1]);
+            multiply_add(sums[chunk + 1], a, b[2], b[3]);
         }
     }
 }
 
-// Rounds 16 rows of a tile from `row` on, row `lane / 4` of them times the first factor and
-// `lane / 4 + 8` times the second, and writes those that exist. They pass through the same rows of
-// a tile in shared memory, from which no other warp may read.
-DEVICE void store_rows(const Sums &sums, const float (&factors)[2], unsigned tile, int row,
+// Rounds this warp's 16 rows, row `lane / 4` times the first factor and `lane / 4 + 8` times the
+// second, and writes those that exist. They pass through its rows of a tile in shared memory, from
+// which nobody else may read.
+DEVICE void store_rows(const Sums &sums, const float (&factors)[2], unsigned tile,
                        Bf16 *to, int stride, int rows) {
     int lane = lane_number();
+    int row = warp_number() * 16;
 #pragma unroll
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
 #pragma unroll
@@ -220,7 +178,7 @@ DEVICE void rotate_back(float *first, float *second, const Angles &angles, long 
     }
 }
 
-// The same for 16 rows, the first of which is that token's. Rows from `rows` on do not
+// The same for a warp's 16 rows, the first of which is that token's. Rows from `rows` on do not
 // exist.
 DEVICE void rotate_rows_back(Sums &sums, const Angles &angles, long long token, int rows) {
 #pragma unroll
@@ -262,18 +220,17 @@ DEVICE void load_until(int (&until)[PARTS], const unsigned *visible_until, long 
     }
 }
 
-// How many of some scores are visible.
+// How many of the scores of a warp are visible.
 enum Visible { NONE, SOME, ALL };
 
-// For a warp's queries from `first` on, and keys from `first_key` on, of which a lane has its
-// `until`.
+// For queries from `first` on and keys from `first_key` on, of which a lane has its `until`.
 DEVICE Visible visible(int until, int first, int first_key) {
-    int last = first + 16 * GROUPS - 1, key = first_key + lane_number();
+    int last = first + 15, key = first_key + lane_number();
     if (lanes_where(key <= last && until > first) == 0) return NONE;
     return lanes_where(key <= first && until > last) == 0xffffffffu ? ALL : SOME;
 }
 
-// Hides the scores of keys that a query does not see. Rows are 16 queries, columns are keys.
+// Hides the scores of keys that a query does not see. Rows are queries, columns are keys.
 DEVICE void hide(Products &scores, int until, int first, int first_key) {
     int lane = lane_number();
 #pragma unroll
