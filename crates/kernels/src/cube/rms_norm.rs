@@ -14,8 +14,9 @@ use crate::operations::rms_norm::RmsNormPasses;
 /// Most rows that one cube adds up for the gradient of the weight.
 const MOST_ROWS: usize = 64;
 
-/// Cubes that keep a large GPU busy.
-const CUBES: usize = 512;
+/// Cubes that keep a large GPU busy: several for each that it runs at a time, so that the last ones
+/// hold up few of its multiprocessors.
+const CUBES: usize = 1024;
 
 /// Vectors of a cube that adds up rows of partial sums.
 const COLUMNS: usize = 8;
