@@ -68,6 +68,10 @@ for toolkit in "${CUDA_PATH:-}" "${nvcc%/bin/nvcc}" /usr/local/cuda $(printf '%s
     [ -f "$toolkit/include/cuda_bf16.h" ] && { export CUDA_PATH=$toolkit; break; }
 done
 export HF_HUB_OFFLINE=1
+# Where Python may not write beside its packages, each process would compile all that it imports:
+# some 10 s for PyTorch.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX=$work/pycache
 [ -d "$device/python" ] && export PYTHONPATH="$device/python:${PYTHONPATH:-}"
 echo "CUDA_PATH=${CUDA_PATH:-} LD_LIBRARY_PATH=$LD_LIBRARY_PATH"
 LD_PRELOAD=$LLVM_STUB timeout 60 "$work/plw" devices || true

@@ -34,8 +34,10 @@ class Budget:
 
 
 def environment_of(command: list, more: dict[str, str]) -> dict[str, str]:
-    """This program's environment; plw's own programs get the library that stands for LLVM."""
-    environment = {**os.environ, **more}
+    """This program's environment; plw's own programs get the library that stands for LLVM.
+
+    Python tells where it is when a signal ends it."""
+    environment = {**os.environ, "PYTHONFAULTHANDLER": "1", **more}
     if str(command[0]) != sys.executable and "LLVM_STUB" in environment:
         environment["LD_PRELOAD"] = environment["LLVM_STUB"]
     return environment
@@ -56,8 +58,13 @@ def start(command: list, output: Path, log: Path, **environment: str) -> subproc
 
 
 def end(process: subprocess.Popen) -> None:
-    """Ends a command and its children."""
+    """Ends a command and its children, and gives it a moment to say where it was."""
     try:
+        process.send_signal(signal.SIGABRT)
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            pass
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
