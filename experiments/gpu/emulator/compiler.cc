@@ -93,7 +93,8 @@ int nvrtcCompileProgram(Program *program, int count, const char *const *options)
     const char *named = getenv("CXX");
     const std::string compiler = named ? named : "c++";
     // Coroutines jump between stacks, which a fortified longjmp takes for an error.
-    std::string flags = "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -shared -fPIC -w";
+    std::string flags = "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -shared -fPIC -w "
+                        "-fsanitize=alignment -fsanitize-undefined-trap-on-error";
     const std::string attention = "/../../../crates/kernels/tests/cuda_attention";
     for (const std::string &folder : {std::string(), std::string("/include"), attention}) {
         flags += " -I" + quoted(SOURCES + folder);

@@ -3,8 +3,9 @@
 // Every stream is a thread, which does its work in order. Only events order the work of two
 // streams: EMULATOR_DELAY has streams wait at times, for up to so many microseconds, so that what
 // no event orders comes in any order. Device memory is the host's, with all bits set when it is
-// allocated. Copies of pinned memory happen when the stream comes to them; what is copied from or
-// to other memory is copied as CUDA does, at once or waited for.
+// allocated, and pages before and behind it that nothing may access. Copies of pinned memory happen
+// when the stream comes to them; what is copied from or to other memory is copied as CUDA does, at
+// once or waited for.
 
 #include "driver.h"
 
@@ -21,9 +22,11 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <dlfcn.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../h100.h"
@@ -72,6 +75,7 @@ static unsigned most_delay() {
 static void run(Stream *stream, unsigned number) {
     std::minstd_rand random(number);
     unsigned delay = most_delay();
+    in_progress = "a copy or a product";
     std::unique_lock<std::mutex> guard(lock);
     for (;;) {
         changed.wait(guard, [=] { return !stream->waiting.empty(); });
@@ -149,12 +153,35 @@ static bool holds(const std::map<uint64_t, size_t> &ranges, const void *at) {
     return (uint64_t)at < range->first + range->second;
 }
 
+constexpr size_t PAGE = 4096;
+
+static size_t rounded_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
+
+// The bytes that are mapped for an allocation, without the pages around it.
+static size_t mapped(size_t bytes) { return rounded_up(bytes, PAGE); }
+
+// The page before an allocation.
+static char *before(CUdeviceptr address) { return (char *)(address / PAGE * PAGE - PAGE); }
+
+// Memory that ends where the page behind it begins, or less than 512 bytes before: CUDA's begins at
+// a multiple of so many.
+static void *map(size_t bytes) {
+    size_t length = mapped(bytes);
+    void *pages = mmap(nullptr, length + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return nullptr;
+    char *first = (char *)pages + PAGE;
+    if (mprotect(first, length, PROT_READ | PROT_WRITE) != 0) {
+        munmap(pages, length + 2 * PAGE);
+        return nullptr;
+    }
+    return first + length - rounded_up(bytes, 512);
+}
+
 static CUresult allocate(CUdeviceptr *address, size_t bytes) {
     std::lock_guard<std::mutex> guard(lock);
-    void *memory = nullptr;
     if (bytes == 0) return INVALID_VALUE;
-    if (allocated + bytes > MEMORY || posix_memalign(&memory, 2 << 20, bytes) != 0)
-        return OUT_OF_MEMORY;
+    void *memory = allocated + bytes > MEMORY ? nullptr : map(bytes);
+    if (!memory) return OUT_OF_MEMORY;
     memset(memory, 0xff, bytes);
     *address = (CUdeviceptr)memory;
     allocations[*address] = bytes;
@@ -167,8 +194,8 @@ static CUresult release(CUdeviceptr address) {
     auto found = allocations.find(address);
     if (found == allocations.end()) return INVALID_VALUE;
     allocated -= found->second;
+    munmap(before(address), mapped(found->second) + 2 * PAGE);
     allocations.erase(found);
-    free((void *)address);
     return SUCCESS;
 }
 
@@ -182,7 +209,10 @@ struct Function {
 
 extern "C" {
 
-CUresult cuInit(unsigned flags) { return SUCCESS; }
+CUresult cuInit(unsigned flags) {
+    report_faults();
+    return SUCCESS;
+}
 
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) { return allocate(address, bytes); }
 CUresult cuMemAllocAsync(CUdeviceptr *address, size_t bytes, Stream *stream) {
@@ -306,7 +336,9 @@ CUresult cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, un
     queue(stream, [=]() mutable {
         std::vector<void *> addresses;
         for (auto &parameter : kept) addresses.push_back(parameter.data());
+        const char *other = std::exchange(in_progress, function->name.c_str());
         function->start(addresses.data(), grid.data(), block.data(), bytes);
+        in_progress = other;
     });
     return SUCCESS;
 }

@@ -16,3 +16,9 @@ void queue(Stream *stream, std::function<void()> work);
 // The folder for compiled kernels and for what processes send each other: that of the environment
 // variable EMULATOR_CACHE, or one in the user's cache.
 std::filesystem::path cache();
+
+// What the stream of this thread computes, for a report of where it goes wrong.
+extern thread_local const char *in_progress;
+
+// From now on a stream that accesses memory as a GPU may not ends the program with a report.
+void report_faults();

@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::workspace::Workspace;
 use crate::{binary, process};
 
-/// Where its sources and scripts are.
-const SCRIPTS: &str = "experiments/gpu/emulator";
+/// Where its sources, scripts and settings are.
+pub(super) const SOURCES: &str = "experiments/gpu/emulator";
 
 /// The folder of its libraries, and of the programs that run on it.
 pub(super) struct Emulator<'a> {
@@ -25,7 +25,7 @@ impl<'a> Emulator<'a> {
     ///
     /// Where there is none.
     pub(super) fn build(workspace: &'a Workspace, folder: PathBuf) -> Result<Self> {
-        let mut command = workspace.command(workspace.path(SCRIPTS).join("build.sh"));
+        let mut command = workspace.command(workspace.path(SOURCES).join("build.sh"));
         command.arg(&folder);
         process::run(&mut command, "install a C++ compiler: apt-get install g++")?;
         Ok(Self { workspace, folder })
@@ -55,7 +55,7 @@ impl<'a> Emulator<'a> {
         }
         let messages = String::from_utf8_lossy(&built.stdout);
         let built = executable(&messages).ok_or_else(|| miette!("cargo built no {name}"))?;
-        let script = self.workspace.path(SCRIPTS).join("wrap.sh");
+        let script = self.workspace.path(SOURCES).join("wrap.sh");
         let mut wrap = self.workspace.command(script);
         wrap.arg(built).arg(&self.folder).arg(name);
         process::run(

@@ -96,14 +96,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     tested.record(CASES, compared, same_bits)
 }
 
-/// Runs the tests of a package on the device.
+/// Runs the tests of a package on the device, in the emulator's folder, whose cubecl.toml has each
+/// tensor allocated for itself.
 fn tests(workspace: &Workspace, program: &Path, package: &str) -> Result<()> {
     let folder = workspace.path(package.replacen("plw-", "crates/", 1));
     let mut command = Command::new(program);
-    // As cargo starts a package's tests.
     without_settings(&mut command)
-        .current_dir(&folder)
-        .env("CARGO_MANIFEST_DIR", &folder);
+        .current_dir(workspace.path(emulator::SOURCES))
+        // As cargo tells a package's tests where they are.
+        .env("CARGO_MANIFEST_DIR", folder);
     command.envs(environment(1, DELAY));
     command.env("PLW_TEST_DEVICE", DEVICE);
     command.env("PLW_TEST_CASES", CASES);
