@@ -4,7 +4,7 @@ Runs the work of check.sh's stage `fast`, plw's side alone, with a CUDA driver t
 (null_driver.c). NVRTC compiles every kernel for the card, ptxas then assembles it: one that does
 not compile, spills registers or asks for more than the card has is found here. The launches, copies
 and waits of a step are those on a GPU, and so is the memory that is allocated: the most of the run,
-saving included, and the most while weights of 7B are loaded. The driver itself takes 1.1 to 1.2 GB
+saving included, and the most while weights of 7B are loaded. The driver itself takes 1.1 to 1.5 GB
 more. The host's time lacks that of the driver's calls. It is true on an idle machine alone:
 CubeCL's threads spin where they wait for each other, and a step takes up to 30 times as long where
 others want the same cores. What is computed is zero, and says nothing.
