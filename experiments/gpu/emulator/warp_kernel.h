@@ -14,11 +14,9 @@ inline std::mutex lock;
 inline void run_grid(void (*kernel)(void **), void **with, const unsigned *grid,
                      const unsigned *block, unsigned bytes) {
     std::lock_guard<std::mutex> guard(lock);
-    CHECK(block[1] == 1 && block[2] == 1, "blocks of %u x %u x %u", block[0], block[1], block[2]);
+    CHECK(block[0] == BLOCK && block[1] == 1 && block[2] == 1, "blocks of %u threads", block[0]);
     for (unsigned y = 0; y < grid[1]; y++) {
-        for (unsigned x = 0; x < grid[0]; x++) {
-            run_block(x, y, block[0], bytes, [=] { kernel(with); });
-        }
+        for (unsigned x = 0; x < grid[0]; x++) run_block(x, y, bytes, [=] { kernel(with); });
     }
 }
 

@@ -114,16 +114,15 @@ struct Attention {
 
     size_t slots() const { return divided.empty() ? 0 : divided.back().until; }
 
-    static void blocks(int width, int height, int threads, unsigned bytes,
-                       const std::function<void()> &kernel) {
+    static void blocks(int width, int height, unsigned bytes, const std::function<void()> &kernel) {
         for (int y = 0; y < height; y++) {
-            for (int x = 0; x < width; x++) run_block(x, y, threads, bytes, kernel);
+            for (int x = 0; x < width; x++) run_block(x, y, bytes, kernel);
         }
     }
 
     // Of the kernels with a block for each tile of queries.
     void grid(const std::function<void()> &kernel) const {
-        blocks(tiles * batch, heads, THREADS, 4 * TILE_BYTES, kernel);
+        blocks(tiles * batch, heads, 4 * TILE_BYTES, kernel);
     }
 
     void run() const {
@@ -138,12 +137,12 @@ struct Attention {
         });
         Array<float> piece_sums(slots() * key_value_heads * 2 * TILE * HEAD_DIM);
         const unsigned shared = 6 * TILE_BYTES + 4 * TILE * 4;
-        blocks(pieces.size(), key_value_heads, THREADS, shared, [&] {
+        blocks(pieces.size(), key_value_heads, shared, [&] {
             attention_grad_key_value(qkv, until, pieces.data(), cosines, sines, log_sum_exp,
                                      products, grad_output, grad_qkv, piece_sums, seq, heads,
                                      key_value_heads, scale);
         });
-        blocks(divided.size(), key_value_heads * CHUNKS, THREADS, 0, [&] {
+        blocks(divided.size(), key_value_heads * CHUNKS, 0, [&] {
             attention_add_pieces(divided.data(), cosines, sines, piece_sums, grad_qkv, seq, heads,
                                  key_value_heads, scale);
         });

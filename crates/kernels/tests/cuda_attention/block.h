@@ -41,7 +41,7 @@ struct Chunk {
 using std::max;
 using std::min;
 
-constexpr int MOST_THREADS = 128, MOST_WARPS = MOST_THREADS / 32, SHARED = 112 * 1024;
+constexpr int BLOCK = 128, WARPS = BLOCK / 32, SHARED = 112 * 1024;
 
 struct {
     unsigned x, y;
@@ -78,15 +78,14 @@ struct Warp {
 struct Word {
     int writer = -1;
     long written = -1, written_in_warp = -1;
-    long read[MOST_WARPS] = {-1, -1, -1, -1};
+    long read[WARPS] = {-1, -1, -1, -1};
     bool is_copied_to = false;
 };
 
-inline int thread_count;
-inline Thread threads[MOST_THREADS];
+inline Thread threads[BLOCK];
 inline Thread *thread;
 inline ucontext_t scheduler;
-inline Warp warps[MOST_WARPS];
+inline Warp warps[WARPS];
 inline int arrived_at_barrier;
 inline long barriers;
 inline unsigned char shared[SHARED];
@@ -119,7 +118,7 @@ inline void check_write(const char *what, unsigned address, int bytes, bool is_c
     for (unsigned at = address / 4; at < (address + bytes) / 4; at++) {
         Word &word = words[at];
         CHECK(!word.is_copied_to, "%s: writes word %u under a copy", what, at);
-        for (int warp = 0; warp < thread_count / 32; warp++) {
+        for (int warp = 0; warp < WARPS; warp++) {
             CHECK(warp == thread->warp() || word.read[warp] < barriers,
                   "%s: writes word %u without a barrier after its read", what, at);
         }
@@ -316,7 +315,7 @@ inline void store_global_word(void *to, unsigned word) {
 
 inline void synchronize_block() {
     long mine = barriers;
-    if (++arrived_at_barrier == thread_count) {
+    if (++arrived_at_barrier == BLOCK) {
         arrived_at_barrier = 0;
         barriers++;
     }
@@ -367,20 +366,17 @@ inline void run_thread() {
     let_others_run();
 }
 
-inline void run_block(unsigned x, unsigned y, int threads_of_block, unsigned bytes,
-                      const std::function<void()> &work) {
+inline void run_block(unsigned x, unsigned y, unsigned bytes, const std::function<void()> &work) {
     constexpr size_t STACK = 1 << 16;
     blockIdx = {x, y};
     kernel = work;
     shared_bytes = bytes;
     CHECK(bytes <= SHARED, "%u bytes of shared memory", bytes);
-    thread_count = threads_of_block;
-    CHECK(thread_count % 32 == 0 && thread_count <= MOST_THREADS, "%d threads", thread_count);
     memset(shared, 0xff, SHARED);
     std::fill(words.begin(), words.end(), Word());
     barriers = arrived_at_barrier = 0;
     for (Warp &warp : warps) warp.arrived = warp.count = 0;
-    for (int number = 0; number < thread_count; number++) {
+    for (int number = 0; number < BLOCK; number++) {
         Thread &thread = threads[number];
         if (!thread.stack) thread.stack.reset(new char[STACK]);
         thread.number = number;
@@ -391,11 +387,11 @@ inline void run_block(unsigned x, unsigned y, int threads_of_block, unsigned byt
         thread.context.uc_stack.ss_size = STACK;
         makecontext(&thread.context, run_thread, 0);
     }
-    for (int left = thread_count; left > 0;) {
+    for (int left = BLOCK; left > 0;) {
         // The warps take turns in an order that changes.
-        int first = rand() % (thread_count / 32) * 32;
-        for (int n = 0; n < thread_count; n++) {
-            thread = &threads[(first + n) % thread_count];
+        int first = rand() % WARPS * 32;
+        for (int n = 0; n < BLOCK; n++) {
+            thread = &threads[(first + n) % BLOCK];
             if (thread->is_done) continue;
             swapcontext(&scheduler, &thread->context);
             if (thread->is_done) left--;
