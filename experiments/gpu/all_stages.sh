@@ -44,7 +44,8 @@ if [ "$mode" = compiled ]; then
 else
     settings=("bf16 packed in 4 parts" "nf4 packed checkpointing" "bf16 packed")
     checks=(full lora evaluation resume bf16)
-    [ -f "${DEVICE_FILES:-.device}/golden.xz" ] && checks=(kernels golden "${checks[@]}")
+    [ -f "${DEVICE_FILES:-.device}/golden.xz" ] && checks=(golden "${checks[@]}")
+    [ -f "${DEVICE_FILES:-.device}/device.xz" ] && checks=(kernels "${checks[@]}")
     WORK=/tmp/plw-right stage right 120 right --checks "${checks[@]}" &
     # Makes the models, and compiles the peer of the small one.
     stage prepare 120 fast --prepare --rows small-train,"$rows" --settings "bf16 packed compiled"
