@@ -4,16 +4,23 @@ on one, which was measured, and from the bytes that a step sends.
     python3 experiments/parallel/scaling.py
 """
 
-# From results/gpu.json: seconds of a step on one H100, nothing shared.
+import json
+from pathlib import Path
+
+MEASURED = json.loads((Path(__file__).parents[2] / "results/gpu.json").read_text())["speed"]["rows"]
+# Seconds of plw's step on one H100, nothing shared.
+STEPS = {row["work"]: row["step_seconds"] for row in MEASURED
+         if row["side"] == "plw" and "step_seconds" in row}
 WORKS = {
     # SmolLM2-135M: 134.5 M parameters in f32. The embedding table (49152 x 576) is sent last.
-    "135M, full": {"seconds": 0.0949, "parameters": 134_515_008, "last": 49_152 * 576 + 3_540_096,
+    "135M, full": {"seconds": STEPS["small"], "parameters": 134_515_008,
+                   "last": 49_152 * 576 + 3_540_096,
                    # Operations a parameter and token: what recomputation adds (a layer without
                    # its down projection), and those without it.
                    "recomputed": 2 * 0.75, "whole": 6},
     # Llama-2-7B: rank 64 on the seven linear layers of 32 layers. A layer is sent last.
     "7B, LoRA r=64": {
-        "seconds": 0.7985,
+        "seconds": STEPS["7b"],
         "parameters": 32 * 64 * (4 * (4096 + 4096) + 3 * (4096 + 11008)),
         "last": 64 * (4 * (4096 + 4096) + 3 * (4096 + 11008)),
         # The base is frozen: no gradients of its weights.
